@@ -60,8 +60,10 @@ struct ota_signer {
 	uint8_t pub[OTA_PUB_MAX];
 	size_t pub_len;
 	uint8_t kid[OTA_KID_LEN];
-	/* Sign the concatenation of `parts`; `sig` is written only on OTA_OK. OTA_IO: the key did not answer. */
-	enum ota_err (*sign)(void *ctx, const struct ota_slice *parts, size_t n_parts, uint8_t sig[OTA_SIG_LEN]);
+	/* Sign the concatenation of `parts`; `sig` is written only on OTA_OK. OTA_IO: the key did not answer.
+	 */
+	enum ota_err (*sign)(
+		void *ctx, const struct ota_slice *parts, size_t n_parts, uint8_t sig[OTA_SIG_LEN]);
 	void *ctx;
 };
 

@@ -13,19 +13,19 @@
 #include "proto/crypto.h"
 
 enum image_format {
-	IMAGE_RAW,              /* nothing recognised: bytes of the owner's own kind */
-	IMAGE_ESP32,            /* ESP32 family application */
-	IMAGE_ESP8266_ARDUINO,  /* eboot at 0, application at 0x1000 */
-	IMAGE_ESP8266_MPY,      /* MicroPython: size at 0x8FFC, MD5 at the end */
-	IMAGE_ESP8266_SDK,      /* NonOS SDK user1/user2: 0xEA, CRC-32 at the end */
-	IMAGE_ESP8266,          /* any other ESP8266 image with a good checksum */
+	IMAGE_RAW,             /* nothing recognised: bytes of the owner's own kind */
+	IMAGE_ESP32,           /* ESP32 family application */
+	IMAGE_ESP8266_ARDUINO, /* eboot at 0, application at 0x1000 */
+	IMAGE_ESP8266_MPY,     /* MicroPython: size at 0x8FFC, MD5 at the end */
+	IMAGE_ESP8266_SDK,     /* NonOS SDK user1/user2: 0xEA, CRC-32 at the end */
+	IMAGE_ESP8266,         /* any other ESP8266 image with a good checksum */
 	IMAGE_MCUBOOT,
 	IMAGE_UF2,
-	IMAGE_ROMFS,            /* MicroPython romfs */
-	IMAGE_ELF,              /* refused with a hint */
-	IMAGE_IHEX,             /* refused with a hint */
-	IMAGE_GZIP,             /* the caller inflates and asks again */
-	IMAGE_FACTORY,          /* merged flash image: refused with a hint */
+	IMAGE_ROMFS,   /* MicroPython romfs */
+	IMAGE_ELF,     /* refused with a hint */
+	IMAGE_IHEX,    /* refused with a hint */
+	IMAGE_GZIP,    /* the caller inflates and asks again */
+	IMAGE_FACTORY, /* merged flash image: refused with a hint */
 };
 
 /* What was checked and held (bits). */
@@ -45,26 +45,27 @@ enum image_trailer {
 };
 
 /* Chip names are those of the vendors' tools: esp8266 esp32 esp32s2 esp32s3 esp32c2 esp32c3 esp32c5 esp32c6
- * esp32c61 esp32h2 esp32h4 esp32h21 esp32p4 rp2040 rp2350 nrf52840 samd21 stm32f4; "" where the format says none. */
+ * esp32c61 esp32h2 esp32h4 esp32h21 esp32p4 rp2040 rp2350 nrf52840 samd21 stm32f4; "" where the format says
+ * none. */
 struct image_info {
 	enum image_format format;
-	uint64_t size;            /* bytes of the whole file */
-	uint64_t image_size;      /* bytes without a trailing signature; = size where there is none */
-	uint32_t checks;          /* IMAGE_CHECK_* that held */
+	uint64_t size;       /* bytes of the whole file */
+	uint64_t image_size; /* bytes without a trailing signature; = size where there is none */
+	uint32_t checks;     /* IMAGE_CHECK_* that held */
 	enum image_trailer trailer;
 	char chip[12];
-	char version[64];         /* what the image says; "" where it says nothing. Printable ASCII only */
+	char version[64]; /* what the image says; "" where it says nothing. Printable ASCII only */
 	char project[33];
-	char built[40];           /* "Jan  5 2024 12:00:00" as found, or an ISO date */
-	char sdk[33];             /* ESP-IDF version */
-	int8_t variant;           /* SDK: 1 = user1, 2 = user2; else 0 */
-	bool has_elf_sha256;      /* false as well when the field is all zero */
+	char built[40];      /* "Jan  5 2024 12:00:00" as found, or an ISO date */
+	char sdk[33];        /* ESP-IDF version */
+	int8_t variant;      /* SDK: 1 = user1, 2 = user2; else 0 */
+	bool has_elf_sha256; /* false as well when the field is all zero */
 	uint8_t elf_sha256[32];
 	bool has_security_counter;
 	uint32_t security_counter; /* MCUboot TLV, or ESP32 secure_version */
-	bool has_ids;             /* MCUboot UUID_VID / UUID_CID both present */
+	bool has_ids;              /* MCUboot UUID_VID / UUID_CID both present */
 	uint8_t vendor_id[16], class_id[16];
-	char hint[160];           /* what to do instead, when refused; else "" */
+	char hint[160]; /* what to do instead, when refused; else "" */
 };
 
 /* MD5 (RFC 1321) for the formats that carry one; it detects damage here and never protects. */

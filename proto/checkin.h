@@ -1,0 +1,53 @@
+/* Check-in: what a device tells, and asks, each time.
+ *
+ * COSE_Mac0, external_aad "otad/checkin/1", key HMAC(K_dev, "otad/d2s/1"), at most CHECKIN_MAX bytes. */
+#ifndef PROTO_CHECKIN_H
+#define PROTO_CHECKIN_H
+
+#include "proto/cose.h"
+#include "proto/keys.h"
+
+enum {
+	CHECKIN_MAX = 1024,
+	CHECKIN_FLAG_WANTS_SIGNED = 1, /* asks for a Sign1 ticket */
+	CHECKIN_FLAG_HAS_RANDOM = 2,
+};
+
+enum checkin_state { CHECKIN_IDLE, CHECKIN_FETCHING, CHECKIN_STAGED, CHECKIN_TRIAL, CHECKIN_CONFIRMED };
+
+struct checkin {
+	uint8_t device_id[DEVICE_ID_LEN];
+	uint8_t nonce[NONCE_LEN];
+	uint64_t counter;
+	uint32_t root_version;
+	bool has_running; /* false: no record tells what runs */
+	uint32_t running_sequence;
+	uint8_t running_digest[32]; /* manifest that the bootloader verified at this boot */
+	enum checkin_state state;
+	bool has_target;
+	uint8_t target_digest[32];
+	uint8_t target_attempt;
+	uint32_t target_bytes; /* done so far, all components */
+	bool has_result;
+	uint8_t result_digest[32];
+	uint8_t result_attempt;
+	uint8_t result_reason; /* wire reason, 0 success */
+	uint16_t result_detail;
+	uint32_t result_offset;
+	uint32_t uptime_s;
+	uint32_t flags;
+	struct ota_slice receipt; /* empty: none */
+};
+
+OTA_MUST_USE enum ota_err checkin_encode(const struct checkin *ci, const struct ota_crypto *c,
+	const uint8_t k_dev[KEY_LEN], void *buf, size_t cap, size_t *len);
+
+/* The claimed device-id, to find the key by, and nothing else: the rest is not to be used before the MAC is
+ * right. */
+OTA_MUST_USE enum ota_err checkin_peek(const void *bytes, size_t len, uint8_t device_id[DEVICE_ID_LEN]);
+
+/* OTA_CBOR, OTA_COSE, OTA_FORMAT, OTA_SIG. `receipt` points into `bytes`. */
+OTA_MUST_USE enum ota_err checkin_decode(const struct ota_crypto *c, const void *bytes, size_t len,
+	const uint8_t k_dev[KEY_LEN], struct checkin *out);
+
+#endif
