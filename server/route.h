@@ -31,6 +31,7 @@ enum role {
 	ROLE_FETCH,    /* a token, a device's fetch MAC or an image link: /i/..., envelopes and roots */
 	ROLE_CLIENT,   /* a foreign protocol; the handler checks its credential */
 	ROLE_VIEWER,   /* token: read */
+	ROLE_UPLOADER, /* token: read, and bring images and releases */
 	ROLE_OPERATOR, /* token: read and change the fleet */
 	ROLE_ADMIN,    /* token, or the socket: everything, tokens and roots too */
 };
