@@ -2,7 +2,8 @@
  *
  * Tagged (18, 17); protected header exactly {1: alg, 4: kid} (Sign1), {1: 5} (Mac0) or {1: 5, 4: secret id}
  * (Mac0 of an enrollment request); unprotected {}; payload attached, or nil where it is detached. Anything
- * else is OTA_COSE; bytes that are no CBOR are OTA_CBOR; an algorithm we never use is OTA_ALG. */
+ * else is OTA_COSE; bytes that are no CBOR are OTA_CBOR; an algorithm we never use is OTA_ALG; a signature or
+ * tag of the wrong length is OTA_SIG. */
 #ifndef PROTO_COSE_H
 #define PROTO_COSE_H
 
@@ -14,6 +15,8 @@ enum {
 	COSE_TAG_MAC0 = 17,
 	COSE_SIGN1_OVERHEAD = 90, /* bound on what a Sign1 adds to its payload */
 	COSE_MAC0_OVERHEAD = 56,  /* bound on what a Mac0 adds to its payload, with a kid */
+	COSE_RING_MAX = 8,        /* keys in a ring */
+	COSE_BLOCKS_MAX = 8,      /* signature blocks that are looked at */
 };
 
 /* A decoded, unverified message. Slices point into the input. */
@@ -37,7 +40,7 @@ struct cose_key {
 
 /* Keys of one role with its threshold. */
 struct cose_keyring {
-	const struct cose_key *key[8];
+	const struct cose_key *key[COSE_RING_MAX];
 	size_t n;
 	uint8_t threshold;
 };
@@ -48,7 +51,8 @@ OTA_MUST_USE enum ota_err cose_decode(const void *bytes, size_t len, struct cose
 OTA_MUST_USE enum ota_err cose_decode_next(struct cbor_in *in, struct cose_msg *out);
 
 /* Verify a Sign1 with one key. `aad` is an ASCII label ("" for none); `payload` the attached or detached
- * payload. OTA_SIG, OTA_ALG, or OTA_COSE when `m` is a Mac0. */
+ * payload. OTA_SIG, OTA_ALG (also: the message's algorithm is not the key's), or OTA_COSE when `m` is a Mac0.
+ */
 OTA_MUST_USE enum ota_err cose_verify_sign1(const struct ota_crypto *c, const struct cose_msg *m,
 	const struct cose_key *key, const char *aad, struct ota_slice payload);
 
@@ -57,8 +61,9 @@ OTA_MUST_USE enum ota_err cose_verify_ring(const struct ota_crypto *c, const str
 	const struct cose_keyring *ring, const char *aad, struct ota_slice payload);
 
 /* Do `n` detached Sign1 blocks reach the ring's threshold? Blocks of unknown kid are skipped, each known
- * kid is tried once, no key counts twice. OTA_OK, OTA_THRESHOLD (some but too few), OTA_SIG (none), OTA_COSE
- * (a block is a Mac0 or attached, or more than `max_blocks`). */
+ * kid is tried once, no key counts twice. OTA_OK, OTA_THRESHOLD (some but too few), OTA_SIG (none), OTA_ALG
+ * (none, and one named another algorithm than its key's), OTA_COSE (a block is a Mac0 or attached, or more
+ * than COSE_BLOCKS_MAX). */
 OTA_MUST_USE enum ota_err cose_verify_threshold(const struct ota_crypto *c, const struct cose_msg *blocks,
 	size_t n, const struct cose_keyring *ring, const char *aad, struct ota_slice payload);
 

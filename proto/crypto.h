@@ -82,6 +82,9 @@ void ota_derive(const struct ota_crypto *c, const uint8_t key[OTA_SHA256_LEN], c
 /* kid of a public key. */
 void ota_kid(const struct ota_crypto *c, const uint8_t *pub, size_t pub_len, uint8_t kid[OTA_KID_LEN]);
 
+/* The bytes of a NUL-terminated constant without its NUL; lives as long as `s`. */
+struct ota_slice ota_text(const char *s);
+
 /* Constant time in `len`. */
 bool ota_ct_equal(const void *a, const void *b, size_t len);
 
