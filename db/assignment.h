@@ -1,0 +1,101 @@
+/* Assignments: one device's task in a rollout. At most one per device is open; moves are those of
+ * proto/state.h. */
+#ifndef DB_ASSIGNMENT_H
+#define DB_ASSIGNMENT_H
+
+#include "db/db.h"
+#include "proto/state.h"
+
+struct assignment_row {
+	int64_t id;
+	int64_t rollout;
+	int64_t device;
+	int64_t manifest;    /* what is installed: normal, or a return */
+	uint8_t digest[32];  /* of that manifest */
+	uint32_t sequence;   /* of that manifest */
+	size_t envelope_len; /* its present size, for the ticket */
+	bool is_complete;    /* its envelope reaches the threshold; false: name it in no ticket */
+	bool is_held;        /* the rollout's flag */
+	uint8_t attempt;     /* 1..255; rises with every retry of this manifest on this device */
+	enum assign_state state;
+	int64_t created_at;
+	int64_t state_at;   /* of the last move */
+	int64_t offered_at; /* first time in a ticket; 0 = never */
+	int64_t ended_at;   /* 0 = open */
+	uint8_t reason;     /* wire reason of the end; 0 where there is none */
+	uint16_t detail;
+	uint32_t offset;
+	int64_t superseded_by; /* rollout; 0 = not superseded */
+	/* names, for tables */
+	char device_uid[33];
+	const char *device_name;
+	const char *rollout_uid;
+	const char *version; /* of the release that it installs */
+};
+
+struct assignment_list {
+	struct assignment_row *rows;
+	size_t n;
+	int64_t next;
+};
+
+/* What assignment_open did. */
+struct assignment_opened {
+	int64_t id;         /* the device's assignment in this rollout */
+	bool is_new;        /* false: it was open already (a repeated request) */
+	int64_t superseded; /* assignment that it took the place of; 0 = none */
+	uint8_t attempt;
+};
+
+/* Give a device the task: it waits from now on. An open assignment of another rollout is superseded if it is
+ * not past the point of no return. The attempt is one more than the highest of this manifest on this device.
+ * Read of the device: it must be approved and of the manifest's board. OTA_STATE: its open assignment is past
+ * the point of no return (`e` says whose), or the rollout has ended. OTA_CONFLICT: the device is of another
+ * board, or not approved. OTA_LIMIT: 255 attempts. OTA_NOT_FOUND: rollout, device or manifest. */
+OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
+	int64_t now, struct assignment_opened *out, struct errmsg *e);
+
+/* A move. */
+struct assignment_move {
+	enum assign_state to;
+	int64_t now;
+	uint8_t reason; /* FAILED, REVERTED: the device's result */
+	uint16_t detail;
+	uint32_t offset;
+	int64_t superseded_by; /* SUPERSEDED: the rollout that did it */
+};
+
+/* Apply a move if it is legal. The same state again: OTA_OK, nothing changed, `*moved` (may be NULL) false.
+ * OTA_STATE: not legal from where it is. OTA_NOT_FOUND. The last open assignment of a running rollout that
+ * ends makes the rollout done. */
+OTA_MUST_USE enum ota_err assignment_advance(
+	struct db *db, int64_t id, const struct assignment_move *move, bool *moved, struct errmsg *e);
+
+/* OTA_NOT_FOUND. */
+OTA_MUST_USE enum ota_err assignment_load(
+	struct db *db, int64_t id, struct arena *mem, struct assignment_row *out, struct errmsg *e);
+/* The device's open one. OTA_NOT_FOUND: nothing to do. */
+OTA_MUST_USE enum ota_err assignment_load_open(
+	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
+
+struct assignment_filter {
+	int64_t rollout; /* 0 = all */
+	int64_t device;  /* 0 = all */
+	int64_t release; /* 0 = all */
+	bool only_open;
+};
+
+/* In the order of creation. `filter` may be NULL. */
+OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment_filter *filter,
+	const struct db_page *page, struct arena *mem, struct assignment_list *out, struct errmsg *e);
+
+/* The newest of a device's, newest first (`log DEVICE`). */
+OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
+	struct arena *mem, struct assignment_list *out, struct errmsg *e);
+
+/* End as timed-out every open assignment that was created before now - its timeout (its rollout's, else
+ * `default_s`; 0 = none) and that can still be withdrawn. At most 1,000 a call; `*n` how many. */
+OTA_MUST_USE enum ota_err assignment_expire(
+	struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *e);
+
+#endif

@@ -1,0 +1,74 @@
+/* Rollouts: an operator's decision that devices shall run a release. A push is a rollout of one stage of 100
+ * %. */
+#ifndef DB_ROLLOUT_H
+#define DB_ROLLOUT_H
+
+#include "db/db.h"
+#include "proto/state.h"
+
+/* Stored: append only. */
+enum rollout_state {
+	ROLLOUT_RUNNING = 0,
+	ROLLOUT_DONE = 1,      /* no open assignment is left */
+	ROLLOUT_CANCELLED = 2, /* by the operator; assignments past the point of no return may still end */
+	ROLLOUT_STATE_MAX = ROLLOUT_CANCELLED,
+};
+
+struct rollout_row {
+	int64_t id;
+	int64_t revision; /* starts at 1 */
+	const char *uid;  /* chosen by the client: 1..64 of A-Z a-z 0-9 . _ - ; unique */
+	int64_t release;
+	const char *selector; /* as the operator wrote it */
+	bool is_held;         /* --hold: fetch and stage, do not arm */
+	bool accepts_served;  /* --accept-served */
+	uint32_t timeout_s;   /* per assignment; 0 = the server's */
+	enum rollout_state state;
+	const char *created_by;
+	int64_t created_at;
+	int64_t ended_at; /* 0 = running */
+};
+
+struct rollout_list {
+	struct rollout_row *rows;
+	size_t n;
+	int64_t next;
+};
+
+/* Add. Read: uid, release, selector, is_held, accepts_served, timeout_s, created_*. The same uid with the
+ * same release, selector and options: OTA_OK with its id and `*is_new` false (may be NULL), so that a
+ * repeated request is the same one. OTA_CONFLICT: that uid is another rollout. OTA_NOT_FOUND: release.
+ * OTA_STATE: the release has no complete normal manifest, or is retired. OTA_INVALID: uid, selector. */
+OTA_MUST_USE enum ota_err rollout_insert(
+	struct db *db, const struct rollout_row *row, int64_t *id, bool *is_new, struct errmsg *e);
+
+/* OTA_NOT_FOUND. */
+OTA_MUST_USE enum ota_err rollout_load(
+	struct db *db, int64_t id, struct arena *mem, struct rollout_row *out, struct errmsg *e);
+OTA_MUST_USE enum ota_err rollout_load_uid(
+	struct db *db, const char *uid, struct arena *mem, struct rollout_row *out, struct errmsg *e);
+
+/* Newest first. `state` -1: all. */
+OTA_MUST_USE enum ota_err rollout_list(struct db *db, int state, const struct db_page *page,
+	struct arena *mem, struct rollout_list *out, struct errmsg *e);
+
+/* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
+ * revision. ROLLOUT_CANCELLED also ends every assignment that can still be withdrawn; `*n_withdrawn` and
+ * `*n_committed` (may be NULL) count those and the ones past the point of no return. */
+OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
+	enum rollout_state state, int64_t now, uint64_t *n_withdrawn, uint64_t *n_committed,
+	struct errmsg *e);
+
+/* Release what was held (is_held becomes false). Not held: OTA_OK. OTA_CONFLICT: revision. OTA_STATE: ended.
+ */
+OTA_MUST_USE enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e);
+
+/* Assignments of a rollout by state; each device counts once, by its newest attempt. */
+struct rollout_counts {
+	uint64_t by_state[ASSIGN_STATES];
+	uint64_t total;
+};
+OTA_MUST_USE enum ota_err rollout_count(
+	struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e);
+
+#endif
