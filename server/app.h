@@ -16,6 +16,7 @@ struct http;
 struct loop;
 struct mqtt;
 struct domain;
+struct ops;
 
 /* What the nouns give the infrastructure; domain_start fills it. A NULL hook means "no". Loop thread. */
 struct app_hooks {
@@ -45,6 +46,7 @@ struct app {
 	struct http *http;
 	struct mqtt *mqtt;     /* NULL: no broker configured */
 	struct domain *domain; /* registry, plan, keys: the nouns' own */
+	struct ops *ops;       /* tokens and waiting operators, see ops.h */
 	struct app_hooks hooks;
 	int64_t (*clock)(void *ctx);   /* Unix seconds; tests set it */
 	int64_t (*mono_ms)(void *ctx); /* monotonic milliseconds */
