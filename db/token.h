@@ -8,8 +8,9 @@
 /* Stored: append only. Each may do what those before it may. */
 enum token_role {
 	TOKEN_VIEWER = 0,   /* reads */
-	TOKEN_OPERATOR = 1, /* changes the fleet */
-	TOKEN_ADMIN = 2,    /* also tokens, roots, settings */
+	TOKEN_UPLOADER = 1, /* brings images and releases */
+	TOKEN_OPERATOR = 2, /* changes the fleet */
+	TOKEN_ADMIN = 3,    /* also tokens, roots, settings */
 	TOKEN_ROLE_MAX = TOKEN_ADMIN,
 };
 

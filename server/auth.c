@@ -72,34 +72,34 @@ static bool is_base64url(const char *text, size_t len)
 const struct auth_token *auth_check(
 	const struct auth *a, const struct ota_crypto *c, const char *header, int64_t now)
 {
-	uint8_t key[AUTH_KEY_LEN], sha256[32];
+	const struct auth_token *found = NULL;
+	uint8_t sha256[32];
 	const char *text;
 
 	if (!header || strncasecmp(header, "Bearer ", 7) != 0)
 		return NULL;
 	text = header + 7;
 	if (strlen(text) != AUTH_TOKEN_LEN || memcmp(text, "otad_", 5) != 0 || text[13] != '_' ||
-		hex_decode(text + 5, 8, HEX_LOWER, key, sizeof(key)) || !is_base64url(text + 14, 43))
+		!is_base64url(text + 5, 8) || !is_base64url(text + 14, 43))
 		return NULL;
 	ota_sha256(c, &(struct ota_slice){(const uint8_t *)text, AUTH_TOKEN_LEN}, 1, sha256);
 	for (size_t i = 0; i < a->n; i++) {
-		const struct auth_token *t = &a->token[i];
-
-		if (memcmp(t->key, key, sizeof(key)) == 0 && ota_ct_equal(t->sha256, sha256, sizeof(sha256)))
-			return t->expires && t->expires <= now ? NULL : t;
+		if (ota_ct_equal(a->token[i].sha256, sha256, sizeof(sha256)))
+			found = &a->token[i];
 	}
-	return NULL;
+	return found && found->expires && found->expires <= now ? NULL : found;
 }
 
-void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_KEY_LEN + AUTH_RANDOM_LEN],
-	char text[AUTH_TOKEN_LEN + 1], uint8_t key[AUTH_KEY_LEN], uint8_t sha256[32])
+void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_UID_LEN + AUTH_RANDOM_LEN],
+	char text[AUTH_TOKEN_LEN + 1], char uid[2 * AUTH_UID_LEN + 1], uint8_t sha256[32])
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	const uint8_t *r = random + AUTH_KEY_LEN;
+	const uint8_t *r = random + AUTH_UID_LEN;
 	size_t at = 14;
 
 	memcpy(text, "otad_", 5);
-	hex_encode(random, AUTH_KEY_LEN, text + 5);
+	hex_encode(random, AUTH_UID_LEN, uid);
+	memcpy(text + 5, uid, 8);
 	text[13] = '_';
 	/* RFC 4648 5, without padding: 32 bytes are 43 characters. */
 	for (size_t i = 0; i < AUTH_RANDOM_LEN; i += 3) {
@@ -111,6 +111,5 @@ void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_KEY_LEN + A
 			text[at++] = alphabet[three >> (18 - 6 * k) & 63];
 	}
 	text[at] = '\0';
-	memcpy(key, random, AUTH_KEY_LEN);
 	ota_sha256(c, &(struct ota_slice){(const uint8_t *)text, AUTH_TOKEN_LEN}, 1, sha256);
 }

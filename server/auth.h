@@ -1,6 +1,7 @@
 /* Bearer tokens: who may call an operators' route.
  *
- * A token is "otad_<8 hex id>_<43 base64url characters of 32 random bytes>"; only its SHA-256 is kept. The
+ * A token is "otad_<8 hex id>_<43 base64url characters of 32 random bytes>"; the id is the beginning of the
+ * one that lists show, and only the SHA-256 of the whole is kept. The
  * table is in memory, loaded at start and after every change of it, so that a request costs one hash and no
  * disk. Loop thread only. */
 #ifndef SERVER_AUTH_H
@@ -14,7 +15,7 @@
 #include "server/route.h"
 
 enum {
-	AUTH_KEY_LEN = 4,     /* bytes of the public part: 8 hex digits */
+	AUTH_UID_LEN = 8, /* bytes of a token's id: 16 hex digits, the first 8 of which are in the token */
 	AUTH_RANDOM_LEN = 32, /* bytes of the secret part */
 	AUTH_TOKEN_LEN = 5 + 8 + 1 + 43,
 	AUTH_TOKENS_MAX = 1000,
@@ -22,7 +23,6 @@ enum {
 
 struct auth_token {
 	int64_t id;
-	uint8_t key[AUTH_KEY_LEN];
 	uint8_t sha256[32]; /* of the whole text */
 	enum role role;     /* ROLE_VIEWER .. ROLE_ADMIN */
 	int64_t expires;    /* 0: never */
@@ -45,9 +45,10 @@ OTA_MUST_USE enum ota_err auth_replace(struct auth *a, const struct auth_token *
 const struct auth_token *auth_check(
 	const struct auth *a, const struct ota_crypto *c, const char *header, int64_t now);
 
-/* A new token's text and what is stored of it, from `random` (AUTH_KEY_LEN + AUTH_RANDOM_LEN bytes). */
-void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_KEY_LEN + AUTH_RANDOM_LEN],
-	char text[AUTH_TOKEN_LEN + 1], uint8_t key[AUTH_KEY_LEN], uint8_t sha256[32]);
+/* A new token's text, its id and what is stored of it, from `random` (AUTH_UID_LEN + AUTH_RANDOM_LEN bytes).
+ */
+void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_UID_LEN + AUTH_RANDOM_LEN],
+	char text[AUTH_TOKEN_LEN + 1], char uid[2 * AUTH_UID_LEN + 1], uint8_t sha256[32]);
 
 /* "admin", "operator", "uploader", "viewer". */
 const char *auth_role_name(enum role role);
