@@ -177,8 +177,7 @@ bool plan_is_drifted(const struct plan_device *d)
 
 bool plan_is_timed_out(const struct plan_task *t, int64_t now)
 {
-	return t->exists && assign_state_is_open(t->state) && t->timeout_s > 0 && now >= t->since &&
-	       now - t->since >= t->timeout_s;
+	return t->exists && assign_state_is_open(t->state) && t->deadline && now >= t->deadline;
 }
 
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random)

@@ -29,10 +29,9 @@ struct plan_task {
 	enum assign_state state;
 	uint8_t digest[32]; /* of the assigned manifest */
 	uint16_t envelope_size;
-	uint8_t attempt;   /* 1..255 */
-	bool hold;         /* the rollout's: fetch and stage, do not arm */
-	int64_t since;     /* when it was made or retried */
-	int64_t timeout_s; /* 0: never */
+	uint8_t attempt;  /* 1..255 */
+	bool hold;        /* the rollout's: fetch and stage, do not arm */
+	int64_t deadline; /* timed-out from then on; 0: never */
 };
 
 /* A device as otad last saw it. */

@@ -1,0 +1,593 @@
+#include "server/registry.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/digests.h"
+
+enum {
+	F_USED = 1 << 0,
+	F_APPROVED = 1 << 1,
+	F_HOLD = 1 << 2,
+	F_HEARD = 1 << 3,
+	F_TASK = 1 << 4,
+	F_TASK_HOLD = 1 << 5,
+	F_BUSY = 1 << 6,
+	F_DIRTY = 1 << 7,
+	F_OFFERED = 1 << 8, /* waits for the grouped write */
+	F_PRESENCE = 1 << 9,
+	F_ONLINE = 1 << 10,
+};
+
+/* Times in 32 bits, counted from 2020-01-01: good until 2156. */
+#define REG_EPOCH 1577836800
+
+struct reg_device {
+	uint8_t id[DEVICE_ID_LEN];
+	uint8_t k_dev[KEY_LEN];
+	int64_t row;
+	int64_t task_row;
+	uint64_t counter;
+	uint8_t mark[PLAN_MARK_LEN];
+	uint8_t result_mark[PLAN_MARK_LEN];
+	uint32_t seen;
+	uint32_t root_version;
+	uint32_t running; /* digest */
+	uint32_t running_sequence;
+	uint32_t task; /* digest */
+	uint32_t task_deadline;
+	uint32_t bytes_done;
+	uint32_t uptime_s;
+	uint16_t board;
+	uint16_t flags;
+	uint8_t task_state;
+	uint8_t task_attempt;
+	uint8_t state;
+};
+
+_Static_assert(sizeof(struct reg_device) <= 128, "a device costs at most 128 bytes");
+
+struct registry {
+	struct reg_device *dev;
+	uint32_t n, cap, free; /* free: position + 1 of the first free one, chained by `seen` */
+	size_t count, dirty;
+	uint32_t dirty_at; /* where the last grouped write stopped */
+	uint64_t seed;
+	struct index by_id, by_row;
+	struct digests digests;
+	struct reg_board *board;
+	uint32_t n_boards, cap_boards;
+};
+
+static uint64_t hash_id(const struct registry *r, const uint8_t id[DEVICE_ID_LEN])
+{
+	uint64_t v[2];
+
+	memcpy(v, id, sizeof(v));
+	return index_mix(r->seed, v[0] ^ index_mix(r->seed, v[1]));
+}
+
+static uint64_t hash_by_id(const void *owner, uint32_t value)
+{
+	const struct registry *r = owner;
+
+	return hash_id(r, r->dev[value].id);
+}
+
+static uint64_t hash_by_row(const void *owner, uint32_t value)
+{
+	const struct registry *r = owner;
+
+	return index_mix(r->seed, (uint64_t)r->dev[value].row);
+}
+
+static uint32_t pack_time(int64_t t)
+{
+	if (t <= REG_EPOCH)
+		return 0;
+	return t - REG_EPOCH > UINT32_MAX ? UINT32_MAX : (uint32_t)(t - REG_EPOCH);
+}
+
+static int64_t unpack_time(uint32_t t)
+{
+	return t ? (int64_t)t + REG_EPOCH : 0;
+}
+
+struct registry *registry_new(uint64_t seed)
+{
+	struct registry *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->seed = seed;
+	index_init(&r->by_id, hash_by_id, r);
+	index_init(&r->by_row, hash_by_row, r);
+	digests_init(&r->digests, seed);
+	return r;
+}
+
+void registry_free(struct registry *r)
+{
+	if (!r)
+		return;
+	if (r->dev)
+		ota_wipe(r->dev, r->cap * sizeof(*r->dev));
+	free(r->dev);
+	free(r->board);
+	index_release(&r->by_id);
+	index_release(&r->by_row);
+	digests_release(&r->digests);
+	free(r);
+}
+
+/* Boards are few: found by walking. */
+
+struct reg_board *registry_board(struct registry *r, uint32_t at)
+{
+	return at < r->n_boards && r->board[at].row ? &r->board[at] : NULL;
+}
+
+uint32_t registry_boards(const struct registry *r)
+{
+	return r->n_boards;
+}
+
+static uint32_t board_at(const struct registry *r, int64_t row)
+{
+	for (uint32_t i = 0; i < r->n_boards; i++) {
+		if (r->board[i].row == row)
+			return i;
+	}
+	return REG_NONE;
+}
+
+struct reg_board *registry_board_by_row(struct registry *r, int64_t row)
+{
+	uint32_t at = board_at(r, row);
+
+	return at == REG_NONE ? NULL : &r->board[at];
+}
+
+enum ota_err registry_put_board(struct registry *r, const struct reg_board *b)
+{
+	uint32_t at = board_at(r, b->row);
+	struct reg_board keep = {0};
+
+	assert(b->row > 0);
+	if (at != REG_NONE)
+		keep = r->board[at];
+	else
+		at = board_at(r, 0);
+	if (at == REG_NONE) {
+		if (r->n_boards == UINT16_MAX - 1)
+			return OTA_LIMIT;
+		if (r->n_boards == r->cap_boards) {
+			uint32_t cap = r->cap_boards ? r->cap_boards * 2 : 8;
+			struct reg_board *board = realloc(r->board, cap * sizeof(*board));
+
+			if (!board)
+				return OTA_NO_MEMORY;
+			r->board = board;
+			r->cap_boards = cap;
+		}
+		at = r->n_boards++;
+	}
+	r->board[at] = *b;
+	r->board[at].n_devices = keep.n_devices;
+	r->board[at].revision = keep.revision > b->revision ? keep.revision : b->revision;
+	return OTA_OK;
+}
+
+void registry_remove_board(struct registry *r, int64_t board_row)
+{
+	uint32_t at = board_at(r, board_row);
+
+	if (at != REG_NONE && r->board[at].n_devices == 0)
+		r->board[at].row = 0;
+}
+
+uint32_t registry_find(const struct registry *r, const uint8_t id[DEVICE_ID_LEN])
+{
+	size_t at = index_start(&r->by_id, hash_id(r, id));
+	uint32_t value;
+
+	while (index_step(&r->by_id, &at, &value)) {
+		if (memcmp(r->dev[value].id, id, DEVICE_ID_LEN) == 0)
+			return value;
+	}
+	return REG_NONE;
+}
+
+uint32_t registry_find_row(const struct registry *r, int64_t row)
+{
+	size_t at = index_start(&r->by_row, index_mix(r->seed, (uint64_t)row));
+	uint32_t value;
+
+	while (index_step(&r->by_row, &at, &value)) {
+		if (r->dev[value].row == row)
+			return value;
+	}
+	return REG_NONE;
+}
+
+size_t registry_count(const struct registry *r)
+{
+	return r->count;
+}
+
+uint32_t registry_next(const struct registry *r, uint32_t at)
+{
+	for (; at < r->n; at++) {
+		if (r->dev[at].flags & F_USED)
+			return at;
+	}
+	return REG_NONE;
+}
+
+static struct reg_device *device(const struct registry *r, uint32_t at)
+{
+	assert(at < r->n && (r->dev[at].flags & F_USED));
+	return &r->dev[at];
+}
+
+static void set_flag(struct reg_device *d, unsigned flag, bool on)
+{
+	d->flags = (uint16_t)(on ? d->flags | flag : d->flags & ~flag);
+}
+
+static void set_dirty(struct registry *r, struct reg_device *d)
+{
+	if (!(d->flags & F_DIRTY)) {
+		set_flag(d, F_DIRTY, true);
+		r->dirty++;
+	}
+}
+
+static void set_clean(struct registry *r, struct reg_device *d)
+{
+	if (d->flags & F_DIRTY) {
+		set_flag(d, F_DIRTY, false);
+		r->dirty--;
+	}
+}
+
+/* Take references for what `d` runs and is assigned, then give back the old ones. */
+static enum ota_err set_digests(struct registry *r, struct reg_device *to, const struct plan_device *d)
+{
+	uint32_t running = 0, task = 0;
+
+	if (d->has_running && digests_take(&r->digests, d->running_digest, &running))
+		return OTA_NO_MEMORY;
+	if (d->task.exists && digests_take(&r->digests, d->task.digest, &task)) {
+		digests_drop(&r->digests, running);
+		return OTA_NO_MEMORY;
+	}
+	digests_drop(&r->digests, to->running);
+	digests_drop(&r->digests, to->task);
+	to->running = running;
+	to->task = task;
+	if (task)
+		r->digests.row[task].envelope_size = d->task.envelope_size;
+	return OTA_OK;
+}
+
+static enum ota_err make_room(struct registry *r)
+{
+	struct reg_device *dev;
+	uint32_t cap;
+
+	if (index_reserve(&r->by_id) || index_reserve(&r->by_row))
+		return OTA_NO_MEMORY;
+	if (r->free || r->n < r->cap)
+		return OTA_OK;
+	/* Half as much again: growing by doubling would leave up to half of it unused. */
+	cap = r->cap ? r->cap + r->cap / 2 : 64;
+	dev = malloc(cap * sizeof(*dev));
+	if (!dev)
+		return OTA_NO_MEMORY;
+	/* Not realloc: the old copy holds keys. */
+	if (r->dev) {
+		memcpy(dev, r->dev, r->n * sizeof(*dev));
+		ota_wipe(r->dev, r->cap * sizeof(*dev));
+		free(r->dev);
+	}
+	r->dev = dev;
+	r->cap = cap;
+	return OTA_OK;
+}
+
+static enum ota_err add(struct registry *r, const struct reg_facts *f, uint32_t *at)
+{
+	if (make_room(r))
+		return OTA_NO_MEMORY;
+	if (r->free) {
+		*at = r->free - 1;
+		r->free = r->dev[*at].seen;
+	} else {
+		*at = r->n++;
+	}
+	memset(&r->dev[*at], 0, sizeof(r->dev[*at]));
+	memcpy(r->dev[*at].id, f->id, DEVICE_ID_LEN);
+	r->dev[*at].row = f->row;
+	r->dev[*at].flags = F_USED;
+	r->dev[*at].board = UINT16_MAX;
+	index_add(&r->by_id, *at);
+	index_add(&r->by_row, *at);
+	r->count++;
+	return OTA_OK;
+}
+
+static void set_board(struct registry *r, struct reg_device *d, uint32_t board)
+{
+	if (d->board != UINT16_MAX)
+		r->board[d->board].n_devices--;
+	d->board = (uint16_t)board;
+	r->board[board].n_devices++;
+}
+
+/* What the device said last, unless memory has heard something newer than the database. */
+static void set_told(struct reg_device *to, const struct reg_facts *f)
+{
+	const struct plan_device *d = &f->dev;
+	uint32_t seen = pack_time(f->seen);
+
+	if (d->heard && (!(to->flags & F_HEARD) || d->counter > to->counter)) {
+		to->counter = d->counter;
+		memcpy(to->mark, d->mark, PLAN_MARK_LEN);
+	}
+	if (seen > to->seen)
+		to->seen = seen;
+	if (!(to->flags & F_HEARD)) {
+		to->uptime_s = f->uptime_s;
+		to->bytes_done = f->bytes_done;
+	}
+	set_flag(to, F_HEARD, d->heard || (to->flags & F_HEARD));
+	to->root_version = d->root_version;
+	to->running_sequence = d->running_sequence;
+	to->state = (uint8_t)d->state;
+	memcpy(to->result_mark, d->result_mark, PLAN_MARK_LEN);
+}
+
+static void set_task(struct reg_device *to, const struct reg_facts *f)
+{
+	const struct plan_task *t = &f->dev.task;
+	bool same = to->task_row == f->task_row && to->task_attempt == t->attempt;
+	/* A ticket has named it, only the grouped write has not come by yet. */
+	bool offered = same && (to->flags & F_OFFERED) && t->state == ASSIGN_WAITING;
+
+	if (!same)
+		to->bytes_done = f->bytes_done;
+	to->task_row = f->task_row;
+	to->task_state = (uint8_t)(offered ? ASSIGN_OFFERED : t->state);
+	to->task_attempt = t->attempt;
+	to->task_deadline = pack_time(t->deadline);
+	set_flag(to, F_TASK, t->exists);
+	set_flag(to, F_TASK_HOLD, t->hold);
+	set_flag(to, F_OFFERED, offered);
+}
+
+enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
+{
+	uint32_t board = board_at(r, f->board_row), at = registry_find(r, f->id);
+	struct reg_device *d, was = {0};
+	enum ota_err err;
+
+	if (board == REG_NONE)
+		return OTA_NOT_FOUND;
+	/* The id can come back under a new row (removed, enrolled again). */
+	if (at != REG_NONE && r->dev[at].row != f->row) {
+		registry_remove(r, at);
+		at = REG_NONE;
+	}
+	if (at == REG_NONE) {
+		err = set_digests(r, &was, &f->dev);
+		if (!err)
+			err = add(r, f, &at);
+		if (err) {
+			digests_drop(&r->digests, was.running);
+			digests_drop(&r->digests, was.task);
+			return err;
+		}
+		r->dev[at].running = was.running;
+		r->dev[at].task = was.task;
+	} else {
+		err = set_digests(r, &r->dev[at], &f->dev);
+		if (err)
+			return err;
+	}
+	d = &r->dev[at];
+	set_board(r, d, board);
+	memcpy(d->k_dev, f->k_dev, KEY_LEN);
+	set_flag(d, F_APPROVED, f->dev.approved);
+	set_flag(d, F_HOLD, f->dev.hold);
+	set_told(d, f);
+	set_task(d, f);
+	return OTA_OK;
+}
+
+void registry_remove(struct registry *r, uint32_t at)
+{
+	struct reg_device *d = device(r, at);
+
+	index_remove(&r->by_id, at);
+	index_remove(&r->by_row, at);
+	digests_drop(&r->digests, d->running);
+	digests_drop(&r->digests, d->task);
+	r->board[d->board].n_devices--;
+	set_clean(r, d);
+	ota_wipe(d, sizeof(*d));
+	d->seen = r->free;
+	r->free = at + 1;
+	r->count--;
+}
+
+void registry_id(const struct registry *r, uint32_t at, uint8_t id[DEVICE_ID_LEN])
+{
+	memcpy(id, device(r, at)->id, DEVICE_ID_LEN);
+}
+
+const uint8_t *registry_key(const struct registry *r, uint32_t at)
+{
+	return device(r, at)->k_dev;
+}
+
+void registry_view(const struct registry *r, uint32_t at, struct plan_device *out)
+{
+	const struct reg_device *d = device(r, at);
+
+	memset(out, 0, sizeof(*out));
+	out->approved = d->flags & F_APPROVED;
+	out->hold = d->flags & F_HOLD;
+	out->heard = d->flags & F_HEARD;
+	out->counter = d->counter;
+	memcpy(out->mark, d->mark, PLAN_MARK_LEN);
+	out->root_version = d->root_version;
+	out->has_running = d->running;
+	out->running_sequence = d->running_sequence;
+	if (d->running)
+		memcpy(out->running_digest, r->digests.row[d->running].digest, 32);
+	out->state = (enum checkin_state)d->state;
+	memcpy(out->result_mark, d->result_mark, PLAN_MARK_LEN);
+	if (!(d->flags & F_TASK))
+		return;
+	out->task.exists = true;
+	out->task.state = (enum assign_state)d->task_state;
+	memcpy(out->task.digest, r->digests.row[d->task].digest, 32);
+	out->task.envelope_size = r->digests.row[d->task].envelope_size;
+	out->task.attempt = d->task_attempt;
+	out->task.hold = d->flags & F_TASK_HOLD;
+	out->task.deadline = unpack_time(d->task_deadline);
+}
+
+void registry_live(const struct registry *r, uint32_t at, struct reg_live *out)
+{
+	const struct reg_device *d = device(r, at);
+
+	*out = (struct reg_live){
+		.row = d->row,
+		.task_row = d->task_row,
+		.seen = unpack_time(d->seen),
+		.uptime_s = d->uptime_s,
+		.bytes_done = d->bytes_done,
+		.board = d->board,
+		.presence_known = d->flags & F_PRESENCE,
+		.online = d->flags & F_ONLINE,
+		.is_busy = d->flags & F_BUSY,
+	};
+}
+
+enum ota_err registry_checked_in(struct registry *r, uint32_t at, const struct plan_device *d, int64_t now,
+	uint32_t uptime_s, uint32_t bytes_done)
+{
+	struct reg_device *to = device(r, at);
+	enum ota_err err = set_digests(r, to, d);
+
+	if (err)
+		return err;
+	to->counter = d->counter;
+	memcpy(to->mark, d->mark, PLAN_MARK_LEN);
+	memcpy(to->result_mark, d->result_mark, PLAN_MARK_LEN);
+	to->root_version = d->root_version;
+	to->running_sequence = d->running_sequence;
+	to->state = (uint8_t)d->state;
+	to->seen = pack_time(now);
+	to->uptime_s = uptime_s;
+	to->bytes_done = bytes_done;
+	set_flag(to, F_HEARD, true);
+	set_dirty(r, to);
+	return OTA_OK;
+}
+
+void registry_seen(struct registry *r, uint32_t at, int64_t now)
+{
+	struct reg_device *d = device(r, at);
+
+	d->seen = pack_time(now);
+	set_dirty(r, d);
+}
+
+void registry_offered(struct registry *r, uint32_t at)
+{
+	struct reg_device *d = device(r, at);
+
+	if (!(d->flags & F_TASK) || d->task_state != ASSIGN_WAITING)
+		return;
+	d->task_state = ASSIGN_OFFERED;
+	set_flag(d, F_OFFERED, true);
+	set_dirty(r, d);
+}
+
+void registry_set_busy(struct registry *r, uint32_t at, bool is_busy)
+{
+	set_flag(device(r, at), F_BUSY, is_busy);
+}
+
+void registry_set_presence(struct registry *r, uint32_t at, bool online)
+{
+	set_flag(device(r, at), F_PRESENCE, true);
+	set_flag(device(r, at), F_ONLINE, online);
+}
+
+size_t registry_dirty(const struct registry *r)
+{
+	return r->dirty;
+}
+
+size_t registry_take_dirty(struct registry *r, struct reg_dirty *out, size_t max)
+{
+	size_t n = 0;
+
+	/* Round and round from where the last one stopped, so that a busy front starves nobody. */
+	for (uint32_t seen = 0; seen < r->n && n < max && r->dirty; seen++) {
+		struct reg_device *d;
+
+		if (r->dirty_at >= r->n)
+			r->dirty_at = 0;
+		d = &r->dev[r->dirty_at++];
+		if (!(d->flags & F_DIRTY))
+			continue;
+		out[n++] = (struct reg_dirty){
+			.row = d->row,
+			.task_row = d->task_row,
+			.counter = d->counter,
+			.seen = unpack_time(d->seen),
+			.uptime_s = d->uptime_s,
+			.bytes_done = d->bytes_done,
+			.offered = d->flags & F_OFFERED,
+		};
+		memcpy(out[n - 1].mark, d->mark, PLAN_MARK_LEN);
+		set_flag(d, F_OFFERED, false);
+		set_clean(r, d);
+	}
+	return n;
+}
+
+void registry_give_back(struct registry *r, const struct reg_dirty *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t at = registry_find_row(r, rows[i].row);
+
+		if (at == REG_NONE)
+			continue;
+		if (rows[i].offered && r->dev[at].task_row == rows[i].task_row &&
+			r->dev[at].task_state == ASSIGN_OFFERED)
+			set_flag(&r->dev[at], F_OFFERED, true);
+		set_dirty(r, &r->dev[at]);
+	}
+}
+
+void registry_envelope_size(struct registry *r, const uint8_t digest[32], uint16_t size)
+{
+	uint32_t ref = digests_find(&r->digests, digest);
+
+	if (ref)
+		r->digests.row[ref].envelope_size = size;
+}
+
+size_t registry_bytes(const struct registry *r)
+{
+	return sizeof(*r) + r->cap * sizeof(*r->dev) + (r->by_id.cap + r->by_row.cap) * sizeof(uint32_t) +
+	       r->digests.cap * sizeof(*r->digests.row) + r->digests.ix.cap * sizeof(uint32_t) +
+	       r->cap_boards * sizeof(*r->board);
+}
