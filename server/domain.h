@@ -1,14 +1,71 @@
-/* The nouns' side of otad: registry, plan, keys, hooks. */
+/* The nouns' side of otad: registry, plan, keys, hooks.
+ *
+ * The registry follows the database through its `change` rows (follow.h), on the store thread and in order:
+ * what a job committed is in the registry once domain_settle has continued, or one turn of the follower
+ * later. Notices to devices come out of following: whoever's task changed is woken. Loop thread only. */
 #ifndef SERVER_DOMAIN_H
 #define SERVER_DOMAIN_H
 
+#include "proto/root.h"
 #include "server/app.h"
+#include "server/keystore.h"
+#include "server/log.h"
+#include "server/registry.h"
+
+struct db;
+
+/* The newest root as the loop needs it. version 0: none yet. */
+struct domain_root {
+	uint32_t version;
+	size_t len;
+	uint8_t bytes[ROOT_MAX];
+	bool server_key_is_listed; /* our server key is in its server role */
+};
+
+struct domain {
+	struct app *app;
+	struct keystore *keys;
+	struct registry *reg;
+	struct domain_root root;
+	uint32_t root_missing; /* highest root that a device has and we have not; 0: none */
+
+	/* The follower's. */
+	int64_t applied; /* change row that the registry is at */
+	bool is_following;
+	bool follow_again;
+	struct reg_news *news;
+
+	/* Timers. */
+	struct timer flush, sweep;
+	bool is_flushing;
+	int64_t next_sweep_s;
+	int64_t next_gc_s;
+
+	struct log_limit log_strangers, log_alarms;
+	uint64_t random; /* state of domain_random */
+};
 
 /* Load the registry and the keys, fill app->hooks and app->domain. Before the loop runs: may read files and
  * the database. */
 OTA_MUST_USE enum ota_err domain_start(struct app *app, struct errmsg *e);
 
+/* The same on an open writing connection (tests). */
+OTA_MUST_USE enum ota_err domain_start_db(struct app *app, struct db *db, struct errmsg *e);
+
 /* After the loop ended and every job is done. */
 void domain_stop(struct app *app);
+
+/* Something was committed: bring the registry up to it, wake devices, tell ops_changed. */
+void domain_changed(struct app *app);
+
+/* The same for a request that wants to answer only when the registry is there: `then` continues it. A done
+ * function of a store job ends in `return domain_settle(req, then);`. */
+enum h_result domain_settle(struct req *req, req_done_fn then);
+
+/* Spreads things; not for secrets. */
+uint32_t domain_random(struct domain *d);
+
+/* The poll and root facts that the plan goes by, for a device of that board. */
+struct plan_policy domain_policy(const struct domain *d, const struct reg_board *board);
 
 #endif

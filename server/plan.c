@@ -175,11 +175,6 @@ bool plan_is_drifted(const struct plan_device *d)
 	       memcmp(d->running_digest, d->task.digest, 32) != 0;
 }
 
-bool plan_is_timed_out(const struct plan_task *t, int64_t now)
-{
-	return t->exists && assign_state_is_open(t->state) && t->deadline && now >= t->deadline;
-}
-
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random)
 {
 	uint64_t reach = (uint64_t)pol->poll_s * (pol->poll_spread > 100 ? 100 : pol->poll_spread) / 100;

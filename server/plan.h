@@ -29,9 +29,8 @@ struct plan_task {
 	enum assign_state state;
 	uint8_t digest[32]; /* of the assigned manifest */
 	uint16_t envelope_size;
-	uint8_t attempt;  /* 1..255 */
-	bool hold;        /* the rollout's: fetch and stage, do not arm */
-	int64_t deadline; /* timed-out from then on; 0: never */
+	uint8_t attempt; /* 1..255 */
+	bool hold;       /* the rollout's: fetch and stage, do not arm */
 };
 
 /* A device as otad last saw it. */
@@ -114,9 +113,6 @@ bool plan_is_already_running(const struct plan_device *d);
 
 /* The last decision ended in RUNNING, and the device now runs something else. */
 bool plan_is_drifted(const struct plan_device *d);
-
-/* The open assignment's time is over. */
-bool plan_is_timed_out(const struct plan_task *t, int64_t now);
 
 /* Seconds until the next poll: poll_s +- spread, within what an agent accepts. */
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random);

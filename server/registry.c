@@ -36,7 +36,6 @@ struct reg_device {
 	uint32_t running; /* digest */
 	uint32_t running_sequence;
 	uint32_t task; /* digest */
-	uint32_t task_deadline;
 	uint32_t bytes_done;
 	uint32_t uptime_s;
 	uint16_t board;
@@ -361,7 +360,6 @@ static void set_task(struct reg_device *to, const struct reg_facts *f)
 	to->task_row = f->task_row;
 	to->task_state = (uint8_t)(offered ? ASSIGN_OFFERED : t->state);
 	to->task_attempt = t->attempt;
-	to->task_deadline = pack_time(t->deadline);
 	set_flag(to, F_TASK, t->exists);
 	set_flag(to, F_TASK_HOLD, t->hold);
 	set_flag(to, F_OFFERED, offered);
@@ -457,7 +455,6 @@ void registry_view(const struct registry *r, uint32_t at, struct plan_device *ou
 	out->task.envelope_size = r->digests.row[d->task].envelope_size;
 	out->task.attempt = d->task_attempt;
 	out->task.hold = d->flags & F_TASK_HOLD;
-	out->task.deadline = unpack_time(d->task_deadline);
 }
 
 void registry_live(const struct registry *r, uint32_t at, struct reg_live *out)
