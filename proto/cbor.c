@@ -263,6 +263,29 @@ bool cbor_map_key(struct cbor_in *in, size_t *n_left, int64_t *last, uint64_t *k
 	return true;
 }
 
+void cbor_copy(struct cbor_in *in, void *out, size_t len)
+{
+	const uint8_t *p = cbor_bstr_len(in, len);
+
+	if (p)
+		memcpy(out, p, len);
+}
+
+uint64_t cbor_uint_range(struct cbor_in *in, uint64_t min, uint64_t max)
+{
+	uint64_t v = cbor_uint_max(in, max);
+
+	if (!in->err && v < min)
+		fail(in);
+	return in->err ? min : v;
+}
+
+void cbor_array_len(struct cbor_in *in, size_t n)
+{
+	if (cbor_array(in) != n && !in->err)
+		fail(in);
+}
+
 /* One open array, map or tag while cbor_skip walks. */
 struct frame {
 	size_t left; /* items still to come, the current one included */

@@ -56,6 +56,13 @@ uint64_t cbor_tag(struct cbor_in *in);
 size_t cbor_array(struct cbor_in *in);
 size_t cbor_map(struct cbor_in *in);
 
+/* Copy a byte string of exactly `len` bytes; `out` is left alone after an error. */
+void cbor_copy(struct cbor_in *in, void *out, size_t len);
+/* An unsigned number in min..max; `min` after an error. */
+uint64_t cbor_uint_range(struct cbor_in *in, uint64_t min, uint64_t max);
+/* The head of an array of exactly `n` items. */
+void cbor_array_len(struct cbor_in *in, size_t n);
+
 /* Keys of a map with small unsigned keys, in order: `*n_left` and `*last` start as the map's size and -1.
  * True with the next key in `*key`; false when none is left. An out-of-order or repeated key is an error. */
 bool cbor_map_key(struct cbor_in *in, size_t *n_left, int64_t *last, uint64_t *key);

@@ -46,7 +46,7 @@ OTA_MUST_USE enum ota_err checkin_encode(const struct checkin *ci, const struct 
  * right. */
 OTA_MUST_USE enum ota_err checkin_peek(const void *bytes, size_t len, uint8_t device_id[DEVICE_ID_LEN]);
 
-/* OTA_CBOR, OTA_COSE, OTA_FORMAT, OTA_SIG. `receipt` points into `bytes`. */
+/* OTA_TOO_LARGE, OTA_CBOR, OTA_COSE, OTA_FORMAT, OTA_SIG. `receipt` points into `bytes`. */
 OTA_MUST_USE enum ota_err checkin_decode(const struct ota_crypto *c, const void *bytes, size_t len,
 	const uint8_t k_dev[KEY_LEN], struct checkin *out);
 

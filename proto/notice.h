@@ -25,6 +25,10 @@ struct notice {
 OTA_MUST_USE enum ota_err notice_encode(const struct notice *n, void *buf, size_t cap, size_t *len);
 OTA_MUST_USE enum ota_err notice_decode(const void *bytes, size_t len, struct notice *out);
 
+/* 1..NOTICE_PREFIX_MAX printable ASCII characters without wildcards, neither beginning nor ending with '/',
+ * nor beginning with '$'. */
+bool notice_prefix_is_valid(struct ota_slice prefix);
+
 /* kind is 'b', 'd' or 'p'. Writes a NUL-terminated topic. OTA_INVALID: bad kind, prefix too long or with a
  * wildcard. */
 OTA_MUST_USE enum ota_err notice_topic(

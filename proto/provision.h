@@ -9,7 +9,13 @@
 #include "proto/enroll.h"
 #include "proto/root.h"
 
-enum { PROVISION_MAX = 2560, PROVISION_URLS_MAX = 3, PROVISION_URL_LEN_MAX = 200 };
+enum {
+	PROVISION_MAX = 2560,
+	PROVISION_URLS_MAX = 3,
+	PROVISION_URL_LEN_MAX = 200,
+	PROVISION_BROKER_USER_MAX = 64,
+	PROVISION_BROKER_PASSWORD_MAX = 128,
+};
 
 /* Slices point into the bytes it was decoded from, or are the caller's. */
 struct provision {
@@ -29,6 +35,7 @@ struct provision {
 	struct ota_slice receipt;
 };
 
+/* OTA_INVALID: a field outside its range, or neither a secret nor an enrollment. */
 OTA_MUST_USE enum ota_err provision_encode(
 	const struct provision *p, const struct ota_crypto *c, void *buf, size_t cap, size_t *len);
 

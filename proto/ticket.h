@@ -12,8 +12,8 @@
 enum {
 	TICKET_MAX = 1024,
 	TICKET_URLS_MAX = 3,
-	TICKET_URL_LEN_MAX = 200,
-	TICKET_FLAG_HOLD = 1, /* fetch and stage, do not arm */
+	TICKET_URL_LEN_MAX = 200, /* as proto/url.h */
+	TICKET_FLAG_HOLD = 1,     /* fetch and stage, do not arm */
 	TICKET_POLL_MIN_S = 10,
 	TICKET_POLL_MAX_S = 7 * 86400,
 };
@@ -35,6 +35,8 @@ struct ticket {
 	struct ota_slice url[TICKET_URLS_MAX];
 };
 
+/* OTA_INVALID: a field outside its range (root version 0, attempt 0, a URL that is no base). OTA_TOO_LARGE.
+ */
 OTA_MUST_USE enum ota_err ticket_encode_signed(
 	const struct ticket *t, const struct ota_signer *server, void *buf, size_t cap, size_t *len);
 
@@ -43,8 +45,8 @@ OTA_MUST_USE enum ota_err ticket_encode_mac(const struct ticket *t, const struct
 	const uint8_t k_dev[KEY_LEN], void *buf, size_t cap, size_t *len);
 
 /* Decode and authenticate, and check that it is for this device and this nonce. `next_poll_s` comes out
- * clamped. OTA_CBOR, OTA_COSE (Mac0 with an assignment), OTA_ALG, OTA_SIG, OTA_DEVICE, OTA_NONCE. URLs point
- * into `bytes`. */
+ * clamped. OTA_TOO_LARGE, OTA_CBOR, OTA_FORMAT, OTA_COSE (Mac0 with an assignment), OTA_ALG, OTA_SIG,
+ * OTA_DEVICE, OTA_NONCE. URLs point into `bytes`. */
 OTA_MUST_USE enum ota_err ticket_decode(const struct ota_crypto *c, const void *bytes, size_t len,
 	const struct cose_keyring *server, const uint8_t k_dev[KEY_LEN],
 	const uint8_t device_id[DEVICE_ID_LEN], const uint8_t nonce[NONCE_LEN], struct ticket *out);
