@@ -1,5 +1,5 @@
 # otad and its broker for Docker, amd64 and arm64. Targets: otad (default, the last), broker.
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /src

@@ -4,7 +4,7 @@
 # build/image (./dev clean removes it); prints the command that shows the images.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-base=docker.io/library/debian:bookworm-slim
+base=localhost/debian:bookworm-slim
 
 if docker version >/dev/null 2>&1; then
 	docker build --target broker -t otad-broker .
@@ -31,7 +31,7 @@ fi
 # $1 is the target and the name of the image.
 build() {
 	buildah "${options[@]}" bud --isolation chroot --network host --format docker --pull-never \
-		--target "$1" -t "localhost/$2" .
+		--build-arg BASE="$base" --target "$1" -t "localhost/$2" .
 }
 build broker otad-broker
 [ "${1:-}" = broker ] && exit 0
