@@ -48,7 +48,8 @@ WORKDIR /var/lib/otad
 # Devices on plain HTTP (what they install is signed), operators on HTTPS and on the socket in the data directory.
 ENV OTAD_DATA=/var/lib/otad \
     OTAD_LISTEN="http://0.0.0.0:8484=devices,clients https://0.0.0.0:8485=operators" \
-    OTAD_PLAIN_HTTP=yes
+    OTAD_PLAIN_HTTP=yes \
+    OTACTL_ROOT_DIR=/otad-root
 VOLUME /var/lib/otad
 EXPOSE 8484 8485
 STOPSIGNAL SIGTERM

@@ -192,13 +192,14 @@ def can_connect(port):
 class Otad(Process):
     """otad on a data directory of its own."""
 
-    def __init__(self, folder, broker=None, args=(), env=None, data=None, name="otad"):
+    def __init__(self, folder, broker=None, args=(), env=None, data=None, name="otad", public_url=None):
         folder = pathlib.Path(folder)
         self.data = pathlib.Path(data or folder / "data")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.broker = broker
-        argv = [BIN / "otad", "--data", self.data, "--listen", f"http://127.0.0.1:{self.port}", "--public-url", self.url]
+        argv = [BIN / "otad", "--data", self.data, "--listen", f"http://127.0.0.1:{self.port}", 
+                "--public-url", public_url or self.url]
         more = dict(env or {})
         if broker:
             argv += ["--mqtt", broker.url]
@@ -307,18 +308,19 @@ class Agent(Process):
 class Fleet:
     """Broker (or none), otad with a root, one board, N agents."""
 
-    def __init__(self, folder, broker=True, otad_args=(), otad_env=None):
+    def __init__(self, folder, broker=True, otad_args=(), otad_env=None, public_url=None):
         self.folder = pathlib.Path(folder)
         self.broker = Broker(self.folder).start() if broker else None
-        self.otad = Otad(self.folder, self.broker, otad_args, otad_env).start()
+        self.otad = Otad(self.folder, self.broker, otad_args, otad_env, public_url=public_url).start()
         self.ctl = Otactl(self.otad)
         self.agents = []
+        self.links = []
 
     def init(self):
         """Root 1, as scripts make it."""
         root = self.folder / "root-key"
-        root.mkdir(exist_ok=True)
-        return self.ctl("init", "--root-key", root / "root.pem", "-y")
+        root.mkdir(exist_ok=True, mode=0o700)
+        return self.ctl("init", "--key", root / "root.pem")
 
     def board(self, name="lamp", chip="esp32c3", *more):
         return self.ctl("board", "add", name, "--chip", chip, *more)
@@ -360,8 +362,8 @@ class Fleet:
 
         def seen():
             rows = self.devices()
-            return all(name in rows and rows[name].get("version") == version
-                       and rows[name].get("run_state", "confirmed") == "confirmed" for name in names)
+            return all(name in rows and is_running(rows[name], version) for name in names)
+
         try:
             wait_for(f"{sorted(names)} to run {version}", seen, deadline_s, every_s=0.2, alive=[self.otad])
         except AssertionError as error:
@@ -382,7 +384,15 @@ class Fleet:
                 continue
             if code not in (0, -signal.SIGTERM) and process is not self.broker:
                 problems.append(f"{process.name} ended with {code}\n{process.tail()}")
+        for link in self.links:
+            link.close()
         return problems
+
+
+def is_running(row, version):
+    """Whether a device of a JSON list was seen running `version`, confirmed."""
+    running = row.get("running") or {}
+    return running.get("version") == version and running.get("confirmed", False) is True
 
 
 def programs_missing(*names):
