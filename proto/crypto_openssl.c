@@ -221,6 +221,19 @@ const struct ota_crypto *crypto_openssl(void)
 	return &table;
 }
 
+void crypto_uuid5(const uint8_t space[16], const void *name, size_t len, uint8_t uuid[16])
+{
+	uint8_t bytes[16 + 512], sha1[SHA_DIGEST_LENGTH];
+
+	memcpy(bytes, space, 16);
+	len = len <= sizeof(bytes) - 16 ? len : sizeof(bytes) - 16;
+	memcpy(bytes + 16, name, len);
+	SHA1(bytes, 16 + len, sha1);
+	memcpy(uuid, sha1, 16);
+	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x50);
+	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
+}
+
 enum ota_err crypto_random(void *out, size_t len)
 {
 	uint8_t *p = out;
