@@ -2,7 +2,8 @@
  *
  * Reads through callbacks, so that a file, a mapping or an upload being inspected costs no copy and bare
  * metal can use it. Nothing here allocates; a whole-image pass reads 4 KiB at a time. Sources of the
- * formats stand at each recogniser (image_esp.c, image_mcuboot.c, image_uf2.c, image_misc.c). */
+ * formats stand at each recogniser (image_esp32.c, image_esp8266.c, image_mcuboot.c, image_uf2.c,
+ * image_misc.c). */
 #ifndef PROTO_IMAGE_H
 #define PROTO_IMAGE_H
 
@@ -83,26 +84,38 @@ struct image_source {
 	/* Read exactly `len` bytes at `offset` (always inside size). OTA_IO ends the recognition with it. */
 	enum ota_err (*read)(void *ctx, uint64_t offset, void *buf, size_t len);
 	void *ctx;
-	const struct ota_crypto *crypto;
-	const struct image_md5_ops *md5;
+	const struct ota_crypto *crypto;     /* its SHA-256 */
+	const struct image_md5_ops *md5;     /* never NULL */
 };
 
 /* Recognise and validate. OTA_OK: `*out` says what it is and everything the format can check held
- * (IMAGE_GZIP: inflate, then ask again with the inflated bytes). OTA_CHECKSUM, OTA_DIGEST, OTA_TRUNCATED,
- * OTA_SIZE: recognised but damaged. OTA_UNSUPPORTED: recognised, but not to be installed (factory image, ELF,
- * Intel HEX). OTA_IO: read failed. `*out` is always written: format, hint and what was read so far. */
+ * (IMAGE_GZIP: inflate, then ask again with the inflated bytes). Recognised but damaged: OTA_CHECKSUM,
+ * OTA_DIGEST, OTA_TRUNCATED (ends too early), OTA_SIZE (bytes behind its end, or lengths that contradict each
+ * other), OTA_INVALID (a field no such image can have). OTA_UNSUPPORTED: recognised, but not to be installed
+ * (factory image, bootloader, ELF, Intel HEX). OTA_IO: read failed. `*out` is always written: format, hint and
+ * what was read so far.
+ *
+ * IMAGE_RAW is the answer only where nothing points at a known format; a file whose magic alone is damaged is
+ * still taken for what the rest of it says. Work is linear in the file's size, stack below 6 KiB. */
 OTA_MUST_USE enum ota_err image_recognise(const struct image_source *src, struct image_info *out);
 
 /* "esp32", "esp8266-arduino", ...: stable names for JSON and tables. */
 const char *image_format_name(enum image_format format);
 
+/* The format of that name. False: no such name, `*out` unchanged. */
+bool image_format_parse(const char *name, enum image_format *out);
+
+/* One line for people: "ESP32 application, chip esp32c3, MicroPython 1.22.1, checksum and SHA-256 hold".
+ * Cut to `cap` (> 0) with its NUL; returns the length written. The hint is not part of it. */
+size_t image_describe(const struct image_info *info, char *buf, size_t cap);
+
 /* Digests that foreign clients name a running build by, computed at upload in one pass over the image:
  * md5_variant[k] is the MD5 of the image without its trailer with byte 2 (flash mode) set to k
  * (ESP8266's updater rewrites that byte). MD5 and SHA-1 here identify; they never protect. */
 struct image_digests {
-	uint8_t sha256[32];
-	uint8_t sha1[20];
-	uint8_t md5[16];
+	uint8_t sha256[32]; /* of the whole file */
+	uint8_t sha1[20];   /* of the whole file */
+	uint8_t md5[16];    /* of the whole file */
 	uint8_t md5_variant[4][16];
 	bool has_md5_variants; /* ESP formats only */
 };
