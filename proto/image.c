@@ -60,9 +60,9 @@ enum ota_err image_read(struct image_work *w, uint64_t offset, void *buf, size_t
 uint32_t image_crc_zlib(uint32_t crc, const uint8_t *p, size_t len)
 {
 	/* The remainders of 0..15 for the reflected polynomial 0xEDB88320. */
-	static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-		0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4,
-		0xa00ae278, 0xbdbdf21c};
+	static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190,
+		0x6b6b51f4, 0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
 
 	for (size_t i = 0; i < len; i++) {
 		crc ^= p[i];
@@ -75,9 +75,9 @@ uint32_t image_crc_zlib(uint32_t crc, const uint8_t *p, size_t len)
 uint32_t image_crc_eboot(uint32_t crc, const uint8_t *p, size_t len)
 {
 	/* The remainders of 0..15 for the polynomial 0x04C11DB7, most significant bit first. */
-	static const uint32_t table[16] = {0x00000000, 0x04c11db7, 0x09823b6e, 0x0d4326d9, 0x130476dc, 0x17c56b6b,
-		0x1a864db2, 0x1e475005, 0x2608edb8, 0x22c9f00f, 0x2f8ad6d6, 0x2b4bcb61, 0x350c9b64, 0x31cd86d3,
-		0x3c8ea00a, 0x384fbdbd};
+	static const uint32_t table[16] = {0x00000000, 0x04c11db7, 0x09823b6e, 0x0d4326d9, 0x130476dc,
+		0x17c56b6b, 0x1a864db2, 0x1e475005, 0x2608edb8, 0x22c9f00f, 0x2f8ad6d6, 0x2b4bcb61,
+		0x350c9b64, 0x31cd86d3, 0x3c8ea00a, 0x384fbdbd};
 
 	for (size_t i = 0; i < len; i++) {
 		crc ^= (uint32_t)p[i] << 24;
@@ -222,9 +222,7 @@ static void describe_checks(uint32_t checks, char *buf, size_t cap)
 		image_append(buf, cap, names[i].words);
 		said++;
 	}
-	if (count == 0)
-		image_append(buf, cap, ", carries no check");
-	else
+	if (count > 0)
 		image_append(buf, cap, count == 1 && checks != IMAGE_CHECK_BLOCKS ? " holds" : " hold");
 }
 
@@ -240,7 +238,8 @@ size_t image_describe(const struct image_info *info, char *buf, size_t cap)
 
 	buf[0] = '\0';
 	image_append(buf, cap,
-		(size_t)info->format < sizeof formats / sizeof formats[0] ? formats[info->format].words : "unknown");
+		(size_t)info->format < sizeof formats / sizeof formats[0] ? formats[info->format].words
+									  : "unknown");
 	if (info->variant)
 		image_append(buf, cap, info->variant == 1 ? " user1" : " user2");
 	if (info->chip[0]) {
@@ -256,6 +255,10 @@ size_t image_describe(const struct image_info *info, char *buf, size_t cap)
 		image_append(buf, cap, info->version);
 	}
 	describe_checks(info->checks, buf, cap);
+	if (info->format == IMAGE_RAW || info->format == IMAGE_ROMFS)
+		image_append(buf, cap, ", carries no check");
+	else if (info->format == IMAGE_MCUBOOT && info->checks == 0)
+		image_append(buf, cap, ", hash not checked");
 	image_append(buf, cap, trailers[info->trailer]);
 	while (buf[len])
 		len++;

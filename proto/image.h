@@ -84,16 +84,16 @@ struct image_source {
 	/* Read exactly `len` bytes at `offset` (always inside size). OTA_IO ends the recognition with it. */
 	enum ota_err (*read)(void *ctx, uint64_t offset, void *buf, size_t len);
 	void *ctx;
-	const struct ota_crypto *crypto;     /* its SHA-256 */
-	const struct image_md5_ops *md5;     /* never NULL */
+	const struct ota_crypto *crypto; /* its SHA-256 */
+	const struct image_md5_ops *md5; /* never NULL */
 };
 
 /* Recognise and validate. OTA_OK: `*out` says what it is and everything the format can check held
  * (IMAGE_GZIP: inflate, then ask again with the inflated bytes). Recognised but damaged: OTA_CHECKSUM,
  * OTA_DIGEST, OTA_TRUNCATED (ends too early), OTA_SIZE (bytes behind its end, or lengths that contradict each
  * other), OTA_INVALID (a field no such image can have). OTA_UNSUPPORTED: recognised, but not to be installed
- * (factory image, bootloader, ELF, Intel HEX). OTA_IO: read failed. `*out` is always written: format, hint and
- * what was read so far.
+ * (factory image, bootloader, ELF, Intel HEX). OTA_IO: read failed. `*out` is always written: format, hint
+ * and what was read so far.
  *
  * IMAGE_RAW is the answer only where nothing points at a known format; a file whose magic alone is damaged is
  * still taken for what the rest of it says. Work is linear in the file's size, stack below 6 KiB. */

@@ -39,7 +39,8 @@ enum ota_err esp_walk(
 		pos += out->seg[i].len;
 	}
 	out->data_end = pos;
-	/* The checksum is the last byte of a block, so a full block is added where data ends on a boundary. */
+	/* The checksum is the last byte of a block, so a full block is added where data ends on a boundary.
+	 */
 	out->end = (pos | (ESP_CHECKSUM_ALIGN - 1)) + 1;
 	if (out->end > limit)
 		return image_refuse(w, OTA_TRUNCATED, "the image ends before its checksum");
@@ -50,8 +51,8 @@ enum ota_err esp_xor(struct image_work *w, const struct esp_image *img, unsigned
 {
 	w->xor = ESP_CHECKSUM_SEED;
 	for (unsigned i = 0; i < img->count; i++) {
-		enum ota_err err = image_stream(w, img->seg[i].data, img->seg[i].data + img->seg[i].len,
-			feed | IMAGE_FEED_XOR);
+		enum ota_err err = image_stream(
+			w, img->seg[i].data, img->seg[i].data + img->seg[i].len, feed | IMAGE_FEED_XOR);
 
 		if (err)
 			return err;

@@ -106,8 +106,9 @@ static enum ota_err find_partition_table(struct image_work *w, bool *found)
 
 		if (err)
 			return err;
-		if (e[0] == 0xAA && e[1] == 0x50 && e[2] <= TYPE_DATA && image_le32(e + 4) % SECTOR_LEN == 0 &&
-			image_le32(e + 4) != 0 && image_le32(e + 8) != 0) {
+		if (e[0] == 0xAA && e[1] == 0x50 && e[2] <= TYPE_DATA &&
+			image_le32(e + 4) % SECTOR_LEN == 0 && image_le32(e + 4) != 0 &&
+			image_le32(e + 8) != 0) {
 			*found = true;
 			return OTA_OK;
 		}

@@ -60,7 +60,8 @@ static bool is_executable(uint32_t addr)
  * that a damaged image is not taken for raw bytes. */
 static bool looks_esp8266(const uint8_t *h, bool whole)
 {
-	bool magic = h[0] == ESP_MAGIC && h[1] >= 1 && h[1] <= ESP_SEGMENTS_MAX && h[HEADER_MODE] <= SPI_MODE_MAX;
+	bool magic = h[0] == ESP_MAGIC && h[1] >= 1 && h[1] <= ESP_SEGMENTS_MAX &&
+		     h[HEADER_MODE] <= SPI_MODE_MAX;
 	bool entry = is_executable(image_le32(h + 4));
 	bool load = is_loadable(image_le32(h + 8), 0);
 
@@ -155,8 +156,8 @@ static enum ota_err eboot_crc(struct image_work *w, uint64_t end, uint32_t *crc)
 	return OTA_OK;
 }
 
-/* The length or the CRC alone says that this core wrote them; then both must hold, so that one damaged byte in
- * either cannot pass for an old core's image. In images of old cores no check covers the header bytes, the
+/* The length or the CRC alone says that this core wrote them; then both must hold, so that one damaged byte
+ * in either cannot pass for an old core's image. In images of old cores no check covers the header bytes, the
  * filling between eboot and 0x1000, and the low bits of entry points and load addresses. */
 static enum ota_err check_arduino(struct image_work *w)
 {
@@ -178,7 +179,7 @@ static enum ota_err check_arduino(struct image_work *w)
 	if (err)
 		return err;
 	end = img.end;
-	stored_xor = w->xor;
+	stored_xor = w->xor ;
 	err = eboot_crc(w, end, &crc);
 	if (err)
 		return err;
@@ -221,8 +222,8 @@ static enum ota_err mpy_md5(struct image_work *w, uint64_t end, bool *holds)
 	return OTA_OK;
 }
 
-/* The MD5 leaves out the first 4 bytes (flashing tools rewrite mode, size and frequency); of them, the magic and
- * the segment count are held by the layout, mode, size and frequency by nothing. */
+/* The MD5 leaves out the first 4 bytes (flashing tools rewrite mode, size and frequency); of them, the magic
+ * and the segment count are held by the layout, mode, size and frequency by nothing. */
 static enum ota_err check_mpy(struct image_work *w, bool md5_holds)
 {
 	struct esp_image img;
@@ -273,10 +274,10 @@ static bool try_mpy(struct image_work *w, enum ota_err *verdict)
 
 /* ---- NonOS SDK ---- */
 
-/* user1 and user2 are linked for where they lie in flash. Literals that point into the image's own mapped code
- * tell which: the SDK's eagle.app.v6.new.*.app1.ld start irom at 0x40201010, app2.ld at 0x40241010 (512 KB
- * flash) or 0x40281010 (1024 and more). The maps 1024+1024 (size nibble 5, 6, 8, 9) map either half to the same
- * addresses: one image serves both slots. */
+/* user1 and user2 are linked for where they lie in flash. Literals that point into the image's own mapped
+ * code tell which: the SDK's eagle.app.v6.new.*.app1.ld start irom at 0x40201010, app2.ld at 0x40241010 (512
+ * KB flash) or 0x40281010 (1024 and more). The maps 1024+1024 (size nibble 5, 6, 8, 9) map either half to the
+ * same addresses: one image serves both slots. */
 static enum ota_err tell_variant(struct image_work *w, uint32_t irom_len)
 {
 	static const uint32_t base[] = {0x40201010, 0x40241010, 0x40281010};
@@ -305,7 +306,8 @@ static enum ota_err tell_variant(struct image_work *w, uint32_t irom_len)
 	return OTA_OK;
 }
 
-/* gen_appbin.py appends |signed CRC-32| +- 1: the complement where the top bit is set, CRC + 1 where it is not. */
+/* gen_appbin.py appends |signed CRC-32| +- 1: the complement where the top bit is set, CRC + 1 where it is
+ * not. */
 static enum ota_err sdk_crc_holds(struct image_work *w, uint64_t end, bool *holds)
 {
 	uint8_t word[CRC_LEN];

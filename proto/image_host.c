@@ -14,7 +14,8 @@
 
 enum { CHUNK_LEN = 64 * 1024 };
 
-/* The low-level calls are deprecated in OpenSSL 3, but they alone work in the caller's storage, as image_md5 must. */
+/* The low-level calls are deprecated in OpenSSL 3, but they alone work in the caller's storage, as image_md5
+ * must. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 _Static_assert(sizeof(MD5_CTX) <= sizeof(struct image_md5), "image_md5 holds OpenSSL's state");
@@ -261,20 +262,22 @@ static enum ota_err drain(struct inflating *f)
 
 static enum ota_err inflate_loop(struct inflating *f)
 {
+	bool is_full = false; /* the output filled up, so there may be more without new input */
 	int rc = Z_OK;
 
 	f->z.next_out = f->out;
 	f->z.avail_out = CHUNK_LEN;
 	while (rc != Z_STREAM_END) {
-		enum ota_err err = refill(f);
+		enum ota_err err = is_full ? OTA_OK : refill(f);
 
 		if (err)
 			return err;
 		rc = inflate(&f->z, Z_NO_FLUSH);
 		if (rc == Z_MEM_ERROR)
 			return OTA_NO_MEMORY;
-		if (rc != Z_OK && rc != Z_STREAM_END)
+		if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
 			return OTA_CHECKSUM;
+		is_full = f->z.avail_out == 0;
 		err = drain(f);
 		if (err)
 			return err;
@@ -287,7 +290,8 @@ enum ota_err image_inflate(const struct image_source *src, const struct image_in
 {
 	enum { GZIP_ONLY = 16 }; /* zlib.h: added to windowBits */
 	uint64_t end = info->image_size < src->size ? info->image_size : src->size;
-	uint64_t ratio_max = end > UINT64_MAX / IMAGE_INFLATE_RATIO_MAX ? UINT64_MAX : end * IMAGE_INFLATE_RATIO_MAX;
+	uint64_t ratio_max = end > UINT64_MAX / IMAGE_INFLATE_RATIO_MAX ? UINT64_MAX
+									: end * IMAGE_INFLATE_RATIO_MAX;
 	struct inflating *f = calloc(1, sizeof *f);
 	enum ota_err err = OTA_NO_MEMORY;
 

@@ -11,7 +11,8 @@
 const struct image_md5_ops *image_md5_openssl(void);
 
 struct image_file {
-	struct image_source source; /* valid between open and close; its ctx points into this struct: do not move it */
+	struct image_source
+		source; /* valid between open and close; its ctx points into this struct: do not move it */
 	int fd;
 	bool owns_fd;
 	const uint8_t *data; /* memory only, borrowed */
@@ -26,7 +27,8 @@ void image_file_from_memory(const void *data, size_t len, struct image_file *out
 /* A zeroed or closed one is a no-op. */
 void image_file_close(struct image_file *f);
 
-/* One pass over the file. `info` is what image_recognise said of it: MD5 variants need its format and image_size.
+/* One pass over the file. `info` is what image_recognise said of it: MD5 variants need its format and
+ * image_size.
  * `*out` is written only on OTA_OK; OTA_IO, OTA_NO_MEMORY. */
 OTA_MUST_USE enum ota_err image_digest(
 	const struct image_source *src, const struct image_info *info, struct image_digests *out);
@@ -34,9 +36,10 @@ OTA_MUST_USE enum ota_err image_digest(
 enum { IMAGE_INFLATE_RATIO_MAX = 100 };
 
 /* Inflate a whole IMAGE_GZIP source into `fd` from its current position; `size` bytes of output are written.
- * A trailing signature that `info` names is left out. OTA_TOO_LARGE: more than `size_max` bytes or more than 100
- * times the input; OTA_TRUNCATED; OTA_CHECKSUM: damaged (gzip's CRC-32 and length are checked); OTA_SIZE: bytes
- * behind the end; OTA_NO_SPACE, OTA_IO, OTA_NO_MEMORY. On an error what was written so far is the caller's to discard. */
+ * A trailing signature that `info` names is left out. OTA_TOO_LARGE: more than `size_max` bytes or more than
+ * 100 times the input; OTA_TRUNCATED; OTA_CHECKSUM: damaged (gzip's CRC-32 and length are checked); OTA_SIZE:
+ * bytes behind the end; OTA_NO_SPACE, OTA_IO, OTA_NO_MEMORY. On an error what was written so far is the
+ * caller's to discard. */
 OTA_MUST_USE enum ota_err image_inflate(const struct image_source *src, const struct image_info *info,
 	uint64_t size_max, int fd, uint64_t *size);
 

@@ -11,12 +11,12 @@ enum { IMAGE_HEAD_LEN = 64, IMAGE_BUF_LEN = 4096, IMAGE_TEXT_LEN = 64 };
 
 /* Looks for version texts in bytes as they stream by. */
 struct image_text {
-	uint8_t at[3];               /* progress in each needle */
-	uint8_t taking;              /* 1 + the needle whose tail is being collected, or 0 */
-	uint8_t len;                 /* of tail */
-	bool has_version;            /* project, version (and built) are final */
+	uint8_t at[3];    /* progress in each needle */
+	uint8_t taking;   /* 1 + the needle whose tail is being collected, or 0 */
+	uint8_t len;      /* of tail */
+	bool has_version; /* project, version (and built) are final */
 	char tail[IMAGE_TEXT_LEN];
-	const char *project;         /* constant, or NULL */
+	const char *project; /* constant, or NULL */
 	char version[IMAGE_TEXT_LEN];
 	char built[16];
 };
@@ -29,7 +29,7 @@ struct image_work {
 	struct ota_sha256 sha;
 	struct image_md5 md5;
 	uint32_t crc;
-	uint8_t xor;
+	uint8_t xor ;
 	struct image_text text;
 };
 
@@ -70,8 +70,8 @@ void image_append(char *out, size_t cap, const char *s);
 void image_append_u32(char *out, size_t cap, uint32_t value);
 
 /* Is every byte of [from, to) `value`? OTA_OK writes `*same`. */
-OTA_MUST_USE enum ota_err image_is_filled(struct image_work *w, uint64_t from, uint64_t to, uint8_t value,
-	bool *same);
+OTA_MUST_USE enum ota_err image_is_filled(
+	struct image_work *w, uint64_t from, uint64_t to, uint8_t value, bool *same);
 
 static inline uint16_t image_le16(const uint8_t *p)
 {
@@ -108,9 +108,10 @@ struct esp_image {
 	uint64_t end;      /* behind the checksum byte */
 };
 
-/* Walk the segment headers of the image at `at`, all of it below `limit`. OTA_TRUNCATED, OTA_INVALID, OTA_IO. */
-OTA_MUST_USE enum ota_err esp_walk(struct image_work *w, uint64_t at, size_t header_len, uint64_t limit,
-	struct esp_image *out);
+/* Walk the segment headers of the image at `at`, all of it below `limit`. OTA_TRUNCATED, OTA_INVALID, OTA_IO.
+ */
+OTA_MUST_USE enum ota_err esp_walk(
+	struct image_work *w, uint64_t at, size_t header_len, uint64_t limit, struct esp_image *out);
 
 /* XOR of all segment data, seeded; w->xor. Also feeds `feed`. */
 OTA_MUST_USE enum ota_err esp_xor(struct image_work *w, const struct esp_image *img, unsigned feed);

@@ -32,8 +32,8 @@ enum {
 static const uint32_t magic = 0x96F3B83D;
 
 struct mcuboot {
-	uint64_t body_end;  /* header and image */
-	uint64_t hash_end;  /* and protected TLVs: what the hash covers */
+	uint64_t body_end; /* header and image */
+	uint64_t hash_end; /* and protected TLVs: what the hash covers */
 	uint64_t tlv_end;
 	bool has_hash, has_other_hash, has_encryption, has_vid, has_cid;
 	uint8_t hash[OTA_SHA256_LEN];
@@ -72,7 +72,8 @@ static enum ota_err take_tlv(
 		m->has_hash = true;
 		return image_read(w, at, m->hash, sizeof m->hash);
 	}
-	if (!is_protected && ((type == TLV_SHA384 && len == 48) || (type == TLV_SHA512 && len == 64) || type == TLV_SIG_PURE))
+	if (!is_protected && ((type == TLV_SHA384 && len == 48) || (type == TLV_SHA512 && len == 64) ||
+				     type == TLV_SIG_PURE))
 		m->has_other_hash = true;
 	if (!is_protected && type >= TLV_ENC_FIRST && type <= TLV_ENC_LAST)
 		m->has_encryption = true;
@@ -95,7 +96,8 @@ static enum ota_err take_tlv(
 }
 
 /* One TLV area, info header included; `*end` is behind it. At most 64 KiB, so at most 16,383 entries. */
-static enum ota_err walk_area(struct image_work *w, struct mcuboot *m, uint64_t at, bool is_protected, uint64_t *end)
+static enum ota_err walk_area(
+	struct image_work *w, struct mcuboot *m, uint64_t at, bool is_protected, uint64_t *end)
 {
 	uint8_t head[INFO_LEN];
 	uint64_t pos = at + INFO_LEN;
@@ -130,8 +132,8 @@ static enum ota_err walk_area(struct image_work *w, struct mcuboot *m, uint64_t 
 	return OTA_OK;
 }
 
-/* The hash covers header, image and protected TLVs (image_validate.c). An encrypted image's hash is that of its
- * plaintext, and SHA-384, SHA-512 and pure signatures need more than this library has: there, and in the
+/* The hash covers header, image and protected TLVs (image_validate.c). An encrypted image's hash is that of
+ * its plaintext, and SHA-384, SHA-512 and pure signatures need more than this library has: there, and in the
  * unprotected TLVs of any image, no check of the format holds the bytes for us. */
 static enum ota_err check_hash(struct image_work *w, const struct mcuboot *m)
 {
@@ -158,12 +160,13 @@ static enum ota_err check_hash(struct image_work *w, const struct mcuboot *m)
 	return OTA_OK;
 }
 
-/* Behind the TLVs: nothing, erased flash, or erased flash with the slot trailer at its end (imgtool --pad). */
+/* Behind the TLVs: nothing, erased flash, or erased flash with the slot trailer at its end (imgtool --pad).
+ */
 static enum ota_err check_slot_padding(struct image_work *w, const struct mcuboot *m)
 {
 	/* boot_img_magic for an alignment of 8; for others the first 2 bytes are the alignment. */
-	static const uint8_t aligned8[TRAILER_MAGIC_LEN] = {0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52,
-		0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80};
+	static const uint8_t aligned8[TRAILER_MAGIC_LEN] = {0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f,
+		0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80};
 	static const uint8_t any[TRAILER_MAGIC_LEN - 2] = {
 		0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a};
 	uint64_t rest = w->src->size - m->tlv_end;
@@ -208,7 +211,8 @@ static enum ota_err check_mcuboot(struct image_work *w, uint64_t body_end)
 		if (err)
 			return err;
 		if (m.hash_end - body_end != protected_len)
-			return image_refuse(w, OTA_INVALID, "header and protected TLVs disagree on their length");
+			return image_refuse(
+				w, OTA_INVALID, "header and protected TLVs disagree on their length");
 	}
 	err = walk_area(w, &m, m.hash_end, false, &m.tlv_end);
 	if (err == OTA_OK)
@@ -229,7 +233,8 @@ bool image_try_mcuboot(struct image_work *w, enum ota_err *verdict)
 		return false;
 	if (image_le32(h) != magic) {
 		/* A damaged magic: the header must lead to a TLV area, its padding be zero. */
-		if (image_le16(h + 8) < HEADER_LEN || image_le32(h + 28) != 0 || body_end + INFO_LEN > w->src->size)
+		if (image_le16(h + 8) < HEADER_LEN || image_le32(h + 28) != 0 ||
+			body_end + INFO_LEN > w->src->size)
 			return false;
 		*verdict = image_read(w, body_end, info, sizeof info);
 		if (*verdict)

@@ -6,7 +6,13 @@
 
 bool image_try_gzip(struct image_work *w, enum ota_err *verdict)
 {
-	enum { HEADER_LEN = 10, FOOTER_LEN = 8, METHOD_DEFLATE = 8, FLAGS_RESERVED = 0xE0, RSA2048_LEN = 256 };
+	enum {
+		HEADER_LEN = 10,
+		FOOTER_LEN = 8,
+		METHOD_DEFLATE = 8,
+		FLAGS_RESERVED = 0xE0,
+		RSA2048_LEN = 256
+	};
 	uint64_t trailer = RSA2048_LEN + 4;
 	uint8_t word[4];
 
@@ -15,12 +21,13 @@ bool image_try_gzip(struct image_work *w, enum ota_err *verdict)
 	w->info->format = IMAGE_GZIP;
 	*verdict = OTA_OK;
 	if (w->head[2] != METHOD_DEFLATE || w->head[3] & FLAGS_RESERVED) {
-		*verdict = image_refuse(w, OTA_UNSUPPORTED, "gzip with an unknown compression method or flags");
+		*verdict = image_refuse(
+			w, OTA_UNSUPPORTED, "gzip with an unknown compression method or flags");
 	} else if (w->src->size < HEADER_LEN + FOOTER_LEN) {
 		*verdict = image_refuse(w, OTA_TRUNCATED, "the gzip file is cut off");
 	} else if (w->src->size > HEADER_LEN + FOOTER_LEN + trailer) {
-		/* The Arduino core signs the compressed file. Without a signature the last word is the inflated
-		 * length, and no image is 256 bytes long. */
+		/* The Arduino core signs the compressed file. Without a signature the last word is the
+		 * inflated length, and no image is 256 bytes long. */
 		*verdict = image_read(w, w->src->size - sizeof word, word, sizeof word);
 		if (*verdict == OTA_OK && image_le32(word) == RSA2048_LEN) {
 			w->info->trailer = IMAGE_TRAILER_ESP8266_SIGNED;
@@ -74,7 +81,8 @@ bool image_try_ihex(struct image_work *w, enum ota_err *verdict)
 	bytes += (unsigned)(hex_digit(w->buf[1]) << 4 | hex_digit(w->buf[2]));
 	for (unsigned i = 0; i < bytes; i++) {
 		size_t at = 1 + 2 * (size_t)i;
-		int hi = at + 1 < len ? hex_digit(w->buf[at]) : -1, lo = at + 1 < len ? hex_digit(w->buf[at + 1]) : -1;
+		int hi = at + 1 < len ? hex_digit(w->buf[at]) : -1,
+		    lo = at + 1 < len ? hex_digit(w->buf[at + 1]) : -1;
 
 		if (hi < 0 || lo < 0) {
 			*verdict = image_refuse(w, OTA_TRUNCATED, "the first Intel HEX record is cut off");
@@ -82,9 +90,12 @@ bool image_try_ihex(struct image_work *w, enum ota_err *verdict)
 		}
 		sum = (uint8_t)(sum + (hi << 4 | lo));
 	}
-	*verdict = sum != 0 ? image_refuse(w, OTA_CHECKSUM, "the first Intel HEX record's checksum does not match")
-			    : image_refuse(w, OTA_UNSUPPORTED,
-				      "this is an Intel HEX file; use the binary image (.bin) of the same build");
+	*verdict =
+		sum != 0
+			? image_refuse(
+				  w, OTA_CHECKSUM, "the first Intel HEX record's checksum does not match")
+			: image_refuse(w, OTA_UNSUPPORTED,
+				  "this is an Intel HEX file; use the binary image (.bin) of the same build");
 	return true;
 }
 
@@ -99,8 +110,8 @@ enum {
 	ROMFS_FILE = 5,
 
 	ROMFS_MAGIC_LEN = 3,
-	ROMFS_DEPTH_MAX = 32,        /* directories within each other; ours, files are found by paths of 255 */
-	ROMFS_UINT_LEN_MAX = 40,     /* writers pad numbers with 0x80 to align data */
+	ROMFS_DEPTH_MAX = 32,    /* directories within each other; ours, files are found by paths of 255 */
+	ROMFS_UINT_LEN_MAX = 40, /* writers pad numbers with 0x80 to align data */
 	ROMFS_RECORDS_MAX = 1 << 20, /* ours: bounds the walk over a hostile file */
 };
 

@@ -2,11 +2,11 @@
 
 #include "proto/image_internal.h"
 
-/* Versions that firmware carries only as text. MicroPython: MICROPY_BANNER_NAME_AND_VERSION, "MicroPython v1.22.1
- * on 2024-01-05" (py/mpconfig.h); CircuitPython: "Adafruit CircuitPython 9.0.0 on 2024-03-19" (the same place of
- * its tree); Tasmota: the user agent's format string, which has no version in it (the version is a number that
- * only the running firmware prints). Each first letter occurs once in its needle, so a mismatch can only restart
- * at the byte at hand. */
+/* Versions that firmware carries only as text. MicroPython: MICROPY_BANNER_NAME_AND_VERSION, "MicroPython
+ * v1.22.1 on 2024-01-05" (py/mpconfig.h); CircuitPython: "Adafruit CircuitPython 9.0.0 on 2024-03-19" (the
+ * same place of its tree); Tasmota: the user agent's format string, which has no version in it (the version
+ * is a number that only the running firmware prints). Each first letter occurs once in its needle, so a
+ * mismatch can only restart at the byte at hand. */
 enum { TEXT_MICROPYTHON, TEXT_CIRCUITPYTHON, TEXT_TASMOTA, TEXT_COUNT };
 static const struct {
 	const char *text, *project;
@@ -24,8 +24,8 @@ static bool is_digit(char c)
 
 static bool is_version_char(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '+' ||
-	       c == '_';
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
+	       c == '+' || c == '_';
 }
 
 /* "1.22.1 on 2024-01-05; ..." behind the needle: a version, " on ", a date. Anything else is other text. */
@@ -88,7 +88,8 @@ void image_text_feed(struct image_text *t, const uint8_t *p, size_t len)
 
 void image_text_apply(struct image_text *t, struct image_info *info)
 {
-	static const char micropython[] = "micropython"; /* what its ESP32 port calls itself in the description */
+	static const char micropython[] =
+		"micropython"; /* what its ESP32 port calls itself in the description */
 	bool is_same = memcmp(info->project, micropython, sizeof micropython) == 0;
 
 	if (t->taking && !t->has_version)
@@ -99,8 +100,8 @@ void image_text_apply(struct image_text *t, struct image_info *info)
 		image_copy_text(info->project, sizeof info->project, (const uint8_t *)t->project,
 			sizeof info->project - 1);
 	if (t->has_version && (is_same || !info->version[0]))
-		image_copy_text(info->version, sizeof info->version, (const uint8_t *)t->version,
-			sizeof t->version);
+		image_copy_text(
+			info->version, sizeof info->version, (const uint8_t *)t->version, sizeof t->version);
 	if (t->has_version && !info->built[0])
 		image_copy_text(info->built, sizeof info->built, (const uint8_t *)t->built, sizeof t->built);
 }

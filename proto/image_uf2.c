@@ -2,7 +2,8 @@
 
 #include "proto/image_internal.h"
 
-/* UF2 as the format's own specification has it: 512-byte blocks, each with two magics in front and one behind. */
+/* UF2 as the format's own specification has it: 512-byte blocks, each with two magics in front and one
+ * behind. */
 enum {
 	BLOCK_LEN = 512,
 	BLOCK_FLAGS = 8,
@@ -60,7 +61,7 @@ struct uf2 {
 	uint32_t next, total; /* within the running numbering */
 	const char *chip;     /* of the first family that is known */
 	bool has_other_chip;
-	bool has_md5;         /* every block so far carried a digest of itself */
+	bool has_md5; /* every block so far carried a digest of itself */
 };
 
 static const char *chip_of(uint32_t family)
@@ -185,7 +186,7 @@ static enum ota_err check_uf2(struct image_work *w)
 bool image_try_uf2(struct image_work *w, enum ota_err *verdict)
 {
 	uint8_t end[4] = {0};
-	unsigned fits = (image_le32(w->head) == magic_start0) + (image_le32(w->head + 4) == magic_start1);
+	int fits = (image_le32(w->head) == magic_start0) + (image_le32(w->head + 4) == magic_start1);
 
 	if (w->src->size < 8 || fits == 0)
 		return false;
