@@ -1,0 +1,41 @@
+/* What every command of otactl works with: global options, where the server is, how to print. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/json.h"
+#include "cli/out.h"
+#include "proto/errmsg.h"
+
+struct cli {
+	struct client *client; /* NULL for commands that need no server */
+	bool json;             /* --json: programs read stdout */
+	bool yes;              /* -y: do not ask */
+	bool is_tty;           /* stdin and stderr are terminals: questions and bars are possible */
+};
+
+/* Print one line that says what is wrong on stderr; returns EXIT_FAILED. */
+int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* As cli_fail, for what a caller got wrong in argv; returns EXIT_USAGE. */
+int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* One request with an optional JSON body. True with the answer's JSON (NULL for an empty body) in `*out`,
+ * which the caller owns; false after the reason was printed. `out` may be NULL. */
+bool cli_call(struct cli *cli, const char *method, const char *path, json_t *take_body, json_t **out);
+
+/* GET a whole list, page after page, as one array. */
+bool cli_list(struct cli *cli, const char *path, json_t **out);
+
+/* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
+bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A passphrase from `file`, else OTACTL_PASSPHRASE, else the terminal (asked twice when `is_new`). The text
+ * is written to `buf`; wipe it. False after the reason was printed. */
+bool cli_passphrase(
+	const struct cli *cli, const char *file, const char *what, bool is_new, char *buf, size_t cap);
+
+#endif

@@ -1,0 +1,553 @@
+#include "cli/cmd.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "proto/crypto.h"
+
+const struct opt global_opts[] = {
+	{"json", NULL, 0, "print JSON for programs"},
+	{"url", "URL", 0, "server, instead of the stored login (OTACTL_URL)"},
+	{"token-file", "FILE", 0, "file with the token for --url (OTACTL_TOKEN)"},
+	{"data", "DIR", 0, "data directory of a local otad: talk through DIR/otad.sock"},
+	{"yes", NULL, 'y', "do not ask"},
+	{"help", NULL, 'h', "print help"},
+	{NULL, NULL, 0, NULL},
+};
+
+const char *args_nth(const struct args *a, const char *name, int k)
+{
+	for (int i = 0; i < a->n_opts; i++) {
+		if (strcmp(a->opt[i].opt->name, name) == 0 && k-- == 0)
+			return a->opt[i].value;
+	}
+	return NULL;
+}
+
+const char *args_get(const struct args *a, const char *name)
+{
+	const char *value = NULL, *next;
+
+	for (int k = 0; (next = args_nth(a, name, k)); k++)
+		value = next;
+	return value;
+}
+
+bool args_has(const struct args *a, const char *name)
+{
+	return args_nth(a, name, 0) != NULL;
+}
+
+bool args_duration(const char *text, long long *seconds)
+{
+	char *end;
+	long long unit = 1;
+
+	errno = 0;
+	long long n = strtoll(text, &end, 10);
+
+	if (errno || end == text || n < 0)
+		return false;
+	switch (*end) {
+	case 'd':
+		unit = 86400;
+		break;
+	case 'h':
+		unit = 3600;
+		break;
+	case 'm':
+		unit = 60;
+		break;
+	case 's':
+	case '\0':
+		break;
+	default:
+		return false;
+	}
+	if (*end && end[1])
+		return false;
+	if (__builtin_mul_overflow(n, unit, &n))
+		return false;
+	*seconds = n;
+	return true;
+}
+
+__attribute__((format(printf, 1, 0))) static void complain(const char *fmt, va_list ap)
+{
+	fputs("otactl: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
+int cli_fail(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)cli;
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	return EXIT_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)cli;
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	return EXIT_USAGE;
+}
+
+bool cli_confirm(const struct cli *cli, const char *fmt, ...)
+{
+	char line[16];
+	va_list ap;
+
+	if (cli->yes || !cli->is_tty)
+		return true;
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs(" [y/N] ", stderr);
+	return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static bool ask_hidden(const char *prompt, char *buf, size_t cap)
+{
+	struct termios old, quiet;
+	FILE *tty = fopen("/dev/tty", "r+e");
+
+	if (!tty)
+		return false;
+	bool has_echo = tcgetattr(fileno(tty), &old) == 0;
+
+	fprintf(tty, "%s: ", prompt);
+	(void)fflush(tty);
+	if (has_echo) {
+		quiet = old;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		(void)tcsetattr(fileno(tty), TCSAFLUSH, &quiet);
+	}
+	bool ok = fgets(buf, (int)cap, tty) != NULL;
+
+	if (has_echo) {
+		(void)tcsetattr(fileno(tty), TCSAFLUSH, &old);
+		fputc('\n', tty);
+	}
+	(void)fclose(tty);
+	buf[strcspn(buf, "\r\n")] = '\0';
+	return ok;
+}
+
+bool cli_passphrase(
+	const struct cli *cli, const char *file, const char *what, bool is_new, char *buf, size_t cap)
+{
+	const char *env = getenv("OTACTL_PASSPHRASE");
+	char again[256], prompt[160];
+
+	if (file) {
+		FILE *f = fopen(file, "re");
+
+		if (!f || !fgets(buf, (int)cap, f)) {
+			(void)cli_fail(cli, "cannot read a passphrase from '%s'", file);
+			if (f)
+				(void)fclose(f);
+			return false;
+		}
+		(void)fclose(f);
+		buf[strcspn(buf, "\r\n")] = '\0';
+	} else if (env) {
+		(void)snprintf(buf, cap, "%s", env);
+	} else {
+		(void)snprintf(prompt, sizeof prompt, "passphrase for %s", what);
+		if (!ask_hidden(prompt, buf, cap)) {
+			(void)cli_fail(cli, "no terminal to ask for a passphrase: use --passphrase-file FILE "
+					    "or OTACTL_PASSPHRASE");
+			return false;
+		}
+		if (is_new) {
+			bool same = ask_hidden("once more", again, sizeof again) && strcmp(buf, again) == 0;
+
+			ota_wipe(again, sizeof again);
+			if (!same) {
+				ota_wipe(buf, cap);
+				(void)cli_fail(cli, "the two passphrases differ; nothing was done");
+				return false;
+			}
+		}
+	}
+	if (is_new && strlen(buf) < 8) {
+		ota_wipe(buf, cap);
+		(void)cli_fail(cli, "a passphrase needs at least 8 characters; nothing was done");
+		return false;
+	}
+	return true;
+}
+
+/* The reason of a refusal, in the server's own words where it gave any. */
+static void print_problem(
+	const struct client *c, const char *method, const char *path, const struct client_answer *a)
+{
+	json_t *problem = json_loadb(a->body, a->len, 0, NULL);
+	const char *detail = js_text(problem, "detail", NULL), *hint = js_text(problem, "hint", NULL);
+
+	if (detail)
+		fprintf(stderr, "otactl: %s\n", out_safe(detail));
+	else if (a->status == 401)
+		fprintf(stderr, "otactl: %s does not take this token; log in again: otactl login\n",
+			client_name(c));
+	else
+		fprintf(stderr, "otactl: %s %s answered %ld\n", method, path, a->status);
+	if (hint && hint[0])
+		fprintf(stderr, "        %s\n", out_safe(hint));
+	json_decref(problem);
+}
+
+bool cli_call(struct cli *cli, const char *method, const char *path, json_t *take_body, json_t **out)
+{
+	struct client_answer a = {.upload_offset = -1};
+	struct errmsg e;
+	char *body = take_body ? json_dumps(take_body, JSON_COMPACT) : NULL;
+	bool ok = false;
+
+	enum ota_err err = client_call(
+		cli->client, method, path, "application/json", body, body ? strlen(body) : 0, 0, &a, &e);
+
+	json_decref(take_body);
+	free(body);
+	if (err != OTA_OK) {
+		(void)cli_fail(cli, "%s", e.text);
+	} else if (a.status < 200 || a.status > 299) {
+		print_problem(cli->client, method, path, &a);
+	} else {
+		json_t *answer = a.len ? json_loadb(a.body, a.len, 0, NULL) : NULL;
+
+		ok = a.len == 0 || answer;
+		if (!ok)
+			(void)cli_fail(
+				cli, "%s answered something that is no JSON", client_name(cli->client));
+		if (out && ok)
+			*out = answer;
+		else
+			json_decref(answer);
+	}
+	client_answer_clear(&a);
+	return ok;
+}
+
+bool cli_list(struct cli *cli, const char *path, json_t **out)
+{
+	json_t *all = json_array();
+	char *next = NULL;
+	bool ok = true;
+
+	do {
+		char page[1024];
+		json_t *answer = NULL;
+
+		(void)snprintf(page, sizeof page, "%s%climit=500%s%s", path, strchr(path, '?') ? '&' : '?',
+			next ? "&after=" : "", next ? next : "");
+		free(next);
+		next = NULL;
+		ok = cli_call(cli, "GET", page, NULL, &answer);
+		if (ok) {
+			const char *cursor = js_text(answer, "next", NULL);
+
+			if (js_array(answer, "items"))
+				(void)json_array_extend(all, js_array(answer, "items"));
+			next = cursor ? strdup(cursor) : NULL;
+		}
+		json_decref(answer);
+	} while (ok && next);
+	free(next);
+	if (ok)
+		*out = all;
+	else
+		json_decref(all);
+	return ok;
+}
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	client_interrupted = 1;
+}
+
+static void print_opts(const struct opt *o)
+{
+	for (; o && o->name; o++) {
+		char left[48];
+
+		(void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
+			o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name, o->arg ? " " : "",
+			o->arg ? o->arg : "");
+		printf("  %-28s %s\n", left, o->help);
+	}
+}
+
+static void print_help(const struct cmd *only, const char *noun)
+{
+	if (only) {
+		printf("usage: otactl %s%s%s%s%s%s\n\n%s\n", only->noun, only->verb ? " " : "",
+			only->verb ? only->verb : "", only->args[0] ? " " : "", only->args,
+			only->opts ? " [OPTION...]" : "", only->help);
+		if (only->opts) {
+			puts("\noptions:");
+			print_opts(only->opts);
+		}
+	} else {
+		printf("usage: otactl [OPTION...] COMMAND [ARGUMENT...]\n\n%scommands:\n",
+			noun ? "" : "firmware updates for a fleet you own\n\n");
+		for (size_t i = 0; i < n_cmds; i++) {
+			const struct cmd *c = &cmds[i];
+			char left[64];
+
+			if (noun && strcmp(c->noun, noun) != 0)
+				continue;
+			(void)snprintf(left, sizeof left, "%s%s%s", c->noun, c->verb ? " " : "",
+				c->verb ? c->verb : "");
+			printf("  %-18s %s\n", left, c->help);
+		}
+	}
+	puts("\noptions of every command:");
+	print_opts(global_opts);
+}
+
+/* Completion words, one a line, for the shell: what may follow the words so far. */
+static int print_completion(int argc, char **argv)
+{
+	const struct cmd *hit = NULL;
+
+	for (size_t i = 0; i < n_cmds; i++) {
+		const struct cmd *c = &cmds[i];
+
+		if (argc == 0) {
+			if (i == 0 || strcmp(cmds[i - 1].noun, c->noun) != 0)
+				puts(c->noun);
+		} else if (strcmp(argv[0], c->noun) == 0) {
+			if (!c->verb)
+				hit = c;
+			else if (argc == 1)
+				puts(c->verb);
+			else if (strcmp(argv[1], c->verb) == 0)
+				hit = c;
+		}
+	}
+	for (const struct opt *o = hit ? hit->opts : NULL; o && o->name; o++)
+		printf("--%s\n", o->name);
+	for (const struct opt *o = global_opts; o->name; o++)
+		printf("--%s\n", o->name);
+	return out_finish() ? EXIT_DONE : EXIT_FAILED;
+}
+
+static const struct opt *find_opt(const struct opt *o, const char *name, size_t len, char letter)
+{
+	for (; o && o->name; o++) {
+		if (letter ? o->letter == letter : strlen(o->name) == len && strncmp(o->name, name, len) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+/* Take one option at argv[*i]; false after the reason was printed. */
+static bool take_opt(struct args *a, int argc, char **argv, int *i)
+{
+	const char *text = argv[*i], *value = NULL;
+	bool is_long = text[1] == '-';
+	const char *name = text + (is_long ? 2 : 1), *equals = is_long ? strchr(name, '=') : NULL;
+	size_t len = equals ? (size_t)(equals - name) : strlen(name);
+	const struct opt *o = find_opt(a->cmd ? a->cmd->opts : NULL, name, len, is_long ? 0 : name[0]);
+
+	if (!o)
+		o = find_opt(global_opts, name, len, is_long ? 0 : name[0]);
+	if (!o || (!is_long && name[1])) {
+		(void)cli_usage(NULL, "unknown option '%s'; see: otactl %s%s--help", text,
+			a->cmd ? a->cmd->noun : "", a->cmd ? " " : "");
+		return false;
+	}
+	if (o->arg) {
+		value = equals ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+		if (!value) {
+			(void)cli_usage(NULL, "--%s needs a value: %s", o->name, o->arg);
+			return false;
+		}
+	} else if (equals) {
+		(void)cli_usage(NULL, "--%s takes no value", o->name);
+		return false;
+	}
+	if (a->n_opts == (int)(sizeof a->opt / sizeof a->opt[0])) {
+		(void)cli_usage(NULL, "too many options");
+		return false;
+	}
+	a->opt[a->n_opts].opt = o;
+	a->opt[a->n_opts++].value = value ? value : "";
+	return true;
+}
+
+/* Smallest number of single-letter changes between two short words, for "did you mean". */
+static int distance(const char *a, const char *b)
+{
+	int row[64], la = (int)strlen(a), lb = (int)strlen(b);
+
+	if (la > 60 || lb > 60)
+		return 99;
+	for (int j = 0; j <= lb; j++)
+		row[j] = j;
+	for (int i = 1; i <= la; i++) {
+		int diagonal = row[0];
+
+		row[0] = i;
+		for (int j = 1; j <= lb; j++) {
+			int up = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+			diagonal = up;
+		}
+	}
+	return row[lb];
+}
+
+static int unknown_command(const char *noun, const char *verb)
+{
+	const char *best = NULL;
+	int best_distance = 3;
+
+	for (size_t i = 0; i < n_cmds; i++) {
+		const char *word = verb ? strcmp(cmds[i].noun, noun) == 0 ? cmds[i].verb : NULL
+					: cmds[i].noun;
+		int d = word ? distance(verb ? verb : noun, word) : 99;
+
+		if (d < best_distance) {
+			best_distance = d;
+			best = word;
+		}
+	}
+	return cli_usage(NULL, "unknown command '%s%s%s'%s%s%s", noun, verb ? " " : "", verb ? verb : "",
+		best ? "; did you mean '" : "; see: otactl --help", best ? best : "", best ? "'?" : "");
+}
+
+/* The row for these words. `*words` is how many it used; NULL after the reason was printed. */
+static const struct cmd *find_cmd(int argc, char **argv, int *words, int *code)
+{
+	bool has_noun = false;
+
+	for (size_t i = 0; i < n_cmds; i++) {
+		const struct cmd *c = &cmds[i];
+
+		if (strcmp(c->noun, argv[0]) != 0)
+			continue;
+		has_noun = true;
+		if (!c->verb || (argc > 1 && strcmp(c->verb, argv[1]) == 0)) {
+			*words = c->verb ? 2 : 1;
+			return c;
+		}
+	}
+	if (has_noun && (argc < 2 || argv[1][0] == '-')) {
+		bool is_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+
+		print_help(NULL, argv[0]);
+		*code = is_help ? EXIT_DONE : EXIT_USAGE;
+	} else {
+		*code = unknown_command(argv[0], has_noun ? argv[1] : NULL);
+	}
+	return NULL;
+}
+
+static int run(struct args *args)
+{
+	struct cli cli = {
+		.json = args_has(args, "json"),
+		.yes = args_has(args, "yes"),
+		.is_tty = isatty(STDIN_FILENO) && isatty(STDERR_FILENO),
+	};
+	struct sigaction sa = {.sa_handler = on_interrupt};
+	struct errmsg e;
+
+	(void)sigaction(SIGINT, &sa, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (args->cmd->need & NEED_SERVER) {
+		struct client_target target;
+		enum ota_err err = client_resolve(args_get(args, "url"), args_get(args, "token-file"),
+			args_get(args, "data"), &target, &e);
+
+		if (err == OTA_OK)
+			err = client_new(&target, &cli.client, &e);
+		ota_wipe(&target, sizeof target);
+		if (err != OTA_OK)
+			return cli_fail(&cli, "%s", e.text);
+	}
+	int code = args->cmd->fn(&cli, args);
+
+	client_free(cli.client);
+	if (!out_finish() && code == EXIT_DONE)
+		code = cli_fail(&cli, "cannot write to standard output");
+	return code;
+}
+
+int cmd_main(int argc, char **argv)
+{
+	struct args args = {0};
+	int i = 1, words = 0, code = EXIT_USAGE;
+	bool is_plain = false;
+	char **pos = calloc((size_t)argc + 1, sizeof *pos);
+
+	if (!pos)
+		return EXIT_FAILED;
+	args.pos = pos;
+	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+		if (strcmp(argv[i], "--version") == 0) {
+			puts("otactl " OTAD_VERSION);
+			free(pos);
+			return out_finish() ? EXIT_DONE : EXIT_FAILED;
+		}
+		if (strcmp(argv[i], "--complete") == 0) {
+			code = print_completion(argc - i - 1, argv + i + 1);
+			free(pos);
+			return code;
+		}
+		if (!take_opt(&args, argc, argv, &i))
+			goto out;
+	}
+	if (i >= argc || args_has(&args, "help")) {
+		print_help(NULL, NULL);
+		code = args_has(&args, "help") ? EXIT_DONE : EXIT_USAGE;
+		goto out;
+	}
+	args.cmd = find_cmd(argc - i, argv + i, &words, &code);
+	if (!args.cmd)
+		goto out;
+	for (i += words; i < argc; i++) {
+		if (!is_plain && strcmp(argv[i], "--") == 0)
+			is_plain = true;
+		else if (is_plain || argv[i][0] != '-' || !argv[i][1])
+			args.pos[args.n++] = argv[i];
+		else if (!take_opt(&args, argc, argv, &i))
+			goto out;
+	}
+	if (args_has(&args, "help")) {
+		print_help(args.cmd, NULL);
+		code = EXIT_DONE;
+	} else if (args.n < args.cmd->min || (args.cmd->max >= 0 && args.n > args.cmd->max)) {
+		code = cli_usage(NULL, "usage: otactl %s%s%s %s", args.cmd->noun, args.cmd->verb ? " " : "",
+			args.cmd->verb ? args.cmd->verb : "", args.cmd->args);
+	} else {
+		code = run(&args);
+	}
+out:
+	free(pos);
+	return code;
+}

@@ -1,0 +1,204 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cmds.h"
+#include "cli/file.h"
+#include "cli/show.h"
+
+static bool device_path(const struct cli *cli, char path[400], const char *ref, const char *tail)
+{
+	if (path_join(path, 400, "/v1/devices/", ref, tail))
+		return true;
+	(void)cli_usage(cli, "'%s' is no device: use its name, an id prefix or a MAC address", out_safe(ref));
+	return false;
+}
+
+int cmd_device_list(struct cli *cli, const struct args *args)
+{
+	static const struct {
+		const char *option, *parameter;
+	} filters[] = {{"state", "state"}, {"board", "board"}, {"to", "selector"}};
+	char path[1500] = "/v1/devices";
+	json_t *list = NULL;
+
+	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+		const char *value = args_get(args, filters[i].option);
+		char head[40];
+
+		if (!value)
+			continue;
+		(void)snprintf(
+			head, sizeof head, "%c%s=", strchr(path, '?') ? '&' : '?', filters[i].parameter);
+		if (!path_join(path + strlen(path), sizeof path - strlen(path), head, value, ""))
+			return cli_usage(cli, "--%s is empty or too long", filters[i].option);
+	}
+	if (!cli_list(cli, path, &list))
+		return EXIT_FAILED;
+	if (cli->json)
+		out_json(list);
+	else
+		show_devices(list, "no devices; provision one: otactl provision --board BOARD --name NAME");
+	json_decref(list);
+	return EXIT_DONE;
+}
+
+int cmd_device_show(struct cli *cli, const struct args *args)
+{
+	char path[400];
+	json_t *d = NULL;
+
+	if (!device_path(cli, path, args->pos[0], ""))
+		return EXIT_USAGE;
+	if (!cli_call(cli, "GET", path, NULL, &d))
+		return EXIT_FAILED;
+	if (cli->json)
+		out_json(d);
+	else
+		show_device(d);
+	json_decref(d);
+	return EXIT_DONE;
+}
+
+/* The same call for each device named; goes on after a failure, so that one typo does not hold up the rest.
+ */
+static int each_device(struct cli *cli, const struct args *args, const char *method, const char *tail,
+	const char *(*body)(void), const char *done)
+{
+	int code = EXIT_DONE;
+
+	for (int i = 0; i < args->n; i++) {
+		char path[400];
+		json_t *answer = NULL;
+
+		if (!device_path(cli, path, args->pos[i], tail)) {
+			code = EXIT_USAGE;
+			continue;
+		}
+		if (!cli_call(cli, method, path, body ? json_loads(body(), 0, NULL) : NULL, &answer)) {
+			code = code == EXIT_DONE ? EXIT_FAILED : code;
+			continue;
+		}
+		if (cli->json && answer)
+			out_json(answer);
+		else if (!cli->json)
+			printf("%s %s\n", done, out_safe(js_text(answer, "name", args->pos[i])));
+		json_decref(answer);
+	}
+	return code;
+}
+
+int cmd_device_approve(struct cli *cli, const struct args *args)
+{
+	return each_device(cli, args, "POST", "/approve", NULL, "approved");
+}
+
+static const char *hold_on(void)
+{
+	return "{\"hold\":true}";
+}
+
+static const char *hold_off(void)
+{
+	return "{\"hold\":false}";
+}
+
+int cmd_device_hold(struct cli *cli, const struct args *args)
+{
+	return each_device(cli, args, "PATCH", "", hold_on, "on hold:");
+}
+
+int cmd_device_unhold(struct cli *cli, const struct args *args)
+{
+	return each_device(cli, args, "PATCH", "", hold_off, "no longer on hold:");
+}
+
+int cmd_device_remove(struct cli *cli, const struct args *args)
+{
+	if (!cli_confirm(cli, "Revoke and remove %d device%s?", args->n, args->n == 1 ? "" : "s"))
+		return cli_fail(cli, "nothing was done");
+	return each_device(cli, args, "DELETE", "", NULL, "removed");
+}
+
+static int patch_device(struct cli *cli, const char *ref, json_t *take_body)
+{
+	char path[400];
+	json_t *d = NULL;
+
+	if (!device_path(cli, path, ref, "")) {
+		json_decref(take_body);
+		return EXIT_USAGE;
+	}
+	if (!cli_call(cli, "PATCH", path, take_body, &d))
+		return EXIT_FAILED;
+	if (cli->json)
+		out_json(d);
+	else
+		show_device(d);
+	json_decref(d);
+	return EXIT_DONE;
+}
+
+int cmd_device_rename(struct cli *cli, const struct args *args)
+{
+	return patch_device(cli, args->pos[0], json_pack("{s:s}", "name", args->pos[1]));
+}
+
+int cmd_device_tag(struct cli *cli, const struct args *args)
+{
+	json_t *add = json_array(), *drop = json_array();
+
+	for (int i = 1; i < args->n; i++) {
+		bool is_drop = args->pos[i][0] == '-';
+
+		(void)json_array_append_new(is_drop ? drop : add, json_string(args->pos[i] + is_drop));
+	}
+	return patch_device(cli, args->pos[0], json_pack("{s:o, s:o}", "tags_add", add, "tags_remove", drop));
+}
+
+int cmd_device_replace(struct cli *cli, const struct args *args)
+{
+	char path[400];
+	json_t *d = NULL;
+
+	if (!device_path(cli, path, args->pos[0], "/replace"))
+		return EXIT_USAGE;
+	if (!cli_confirm(cli, "Give name, tags and history of %s to %s, and revoke the old one?",
+		    args->pos[0], args->pos[1]))
+		return cli_fail(cli, "nothing was done");
+	if (!cli_call(cli, "POST", path, json_pack("{s:s}", "new", args->pos[1]), &d))
+		return EXIT_FAILED;
+	if (cli->json)
+		out_json(d);
+	else
+		show_device(d);
+	json_decref(d);
+	return EXIT_DONE;
+}
+
+int cmd_log(struct cli *cli, const struct args *args)
+{
+	static const char *const head[] = {"WHEN", "WHAT", "RELEASE", "TEXT", NULL};
+	char path[400];
+	struct out_table t;
+	json_t *list = NULL, *row;
+	size_t i;
+
+	if (!device_path(cli, path, args->pos[0], "/log"))
+		return EXIT_USAGE;
+	if (!cli_list(cli, path, &list))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(list);
+	} else {
+		out_table_init(&t, head);
+		json_array_foreach(list, i, row)
+		{
+			out_table_row(&t, (const char *const[]){out_time(js_int(row, "at", 0)),
+						  js_text(row, "kind", ""), js_text(row, "version", ""),
+						  js_text(row, "text", "")});
+		}
+		out_table_end(&t, "nothing happened yet");
+	}
+	json_decref(list);
+	return EXIT_DONE;
+}

@@ -1,0 +1,92 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cmds.h"
+#include "cli/file.h"
+
+int cmd_enroll_create(struct cli *cli, const struct args *args)
+{
+	const char *board = args_get(args, "board"), *uses = args_get(args, "uses");
+	const char *expires = args_get(args, "expires");
+	json_t *answer = NULL, *body = json_object();
+	long long seconds = 0;
+	char *end = NULL;
+
+	if (!board) {
+		json_decref(body);
+		return cli_usage(cli, "--board BOARD is needed: an enrollment secret is for one board");
+	}
+	long long n = uses ? strtoll(uses, &end, 10) : 1;
+
+	if (n < 1 || n > 1000000 || (end && *end) || (expires && !args_duration(expires, &seconds))) {
+		json_decref(body);
+		return cli_usage(
+			cli, "--uses takes a number from 1 to 1000000, --expires a time such as 12h or 30d");
+	}
+	(void)json_object_set_new(body, "board", json_string(board));
+	(void)json_object_set_new(body, "uses", json_integer(n));
+	(void)json_object_set_new(body, "approve", json_boolean(args_has(args, "approve")));
+	if (expires)
+		(void)json_object_set_new(body, "expires_s", json_integer(seconds));
+	if (!cli_call(cli, "POST", "/v1/enroll-secrets", body, &answer))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(answer);
+	} else {
+		out_field("id", "%s", js_text(answer, "id", "?"));
+		out_field("secret", "%s", js_text(answer, "secret", "?"));
+		out_field("board", "%s", js_text(answer, "board", "?"));
+		out_field("uses", "%lld", (long long)js_int(answer, "uses", 0));
+		fprintf(stderr, "the secret is shown this once; devices made with it %s\n",
+			js_bool(answer, "approve", false) ? "are approved at once"
+							  : "wait for: otactl device approve");
+	}
+	json_decref(answer);
+	return EXIT_DONE;
+}
+
+int cmd_enroll_list(struct cli *cli, const struct args *args)
+{
+	static const char *const head[] = {
+		"ID", "BOARD", "FOR", "USES LEFT", "APPROVES", "EXPIRES", "STATE", NULL};
+	struct out_table t;
+	json_t *list = NULL, *s;
+	size_t i;
+
+	(void)args;
+	if (!cli_list(cli, "/v1/enroll-secrets", &list))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(list);
+	} else {
+		out_table_init(&t, head);
+		json_array_foreach(list, i, s)
+		{
+			char left[48];
+
+			(void)snprintf(left, sizeof left, "%lld of %lld",
+				(long long)js_int(s, "uses_left", 0), (long long)js_int(s, "uses", 0));
+			out_table_row(&t,
+				(const char *const[]){js_text(s, "id", "?"), js_text(s, "board", "?"),
+					js_text(s, "name", ""), left,
+					js_bool(s, "approve", false) ? "yes" : "no",
+					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
+					js_bool(s, "revoked", false) ? "revoked" : "valid"});
+		}
+		out_table_end(&t, "no enrollment secrets");
+	}
+	json_decref(list);
+	return EXIT_DONE;
+}
+
+int cmd_enroll_revoke(struct cli *cli, const struct args *args)
+{
+	char path[300];
+
+	if (!path_join(path, sizeof path, "/v1/enroll-secrets/", args->pos[0], ""))
+		return cli_usage(cli, "'%s' is no secret's id", out_safe(args->pos[0]));
+	if (!cli_call(cli, "DELETE", path, NULL, NULL))
+		return EXIT_FAILED;
+	printf("revoked %s: no further device can enroll with it\n", args->pos[0]);
+	return EXIT_DONE;
+}

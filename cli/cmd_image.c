@@ -1,0 +1,117 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cmds.h"
+#include "cli/file.h"
+#include "cli/inspect.h"
+#include "cli/show.h"
+
+int cmd_image_list(struct cli *cli, const struct args *args)
+{
+	static const char *const head[] = {"IMAGE", "SIZE", "IS", "UPLOADED", NULL};
+	struct out_table t;
+	json_t *list = NULL, *image;
+	size_t i;
+
+	(void)args;
+	if (!cli_list(cli, "/v1/images", &list))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(list);
+	} else {
+		out_table_init(&t, head);
+		json_array_foreach(list, i, image)
+		{
+			char id[13];
+
+			(void)snprintf(id, sizeof id, "%.12s", js_text(image, "sha256", "?"));
+			out_table_row(&t, (const char *const[]){id, out_size(js_int(image, "size", 0)),
+						  js_text(image, "describe", ""),
+						  out_time(js_int(image, "created", 0))});
+		}
+		out_table_end(&t, "no images");
+	}
+	json_decref(list);
+	return EXIT_DONE;
+}
+
+/* The full digest for a prefix that people copy from `image list`. */
+static bool find_image(struct cli *cli, const char *text, json_t **out)
+{
+	json_t *list = NULL, *image, *hit = NULL;
+	size_t i, n = 0;
+
+	if (!cli_list(cli, "/v1/images", &list))
+		return false;
+	json_array_foreach(list, i, image)
+	{
+		if (text[0] && strncmp(js_text(image, "sha256", ""), text, strlen(text)) == 0) {
+			hit = image;
+			n++;
+		}
+	}
+	if (n == 1)
+		*out = json_incref(hit);
+	else
+		(void)cli_fail(
+			cli, n ? "'%s' is the start of several images" : "no image '%s'", out_safe(text));
+	json_decref(list);
+	return n == 1;
+}
+
+int cmd_image_show(struct cli *cli, const struct args *args)
+{
+	json_t *image = NULL;
+
+	if (!find_image(cli, args->pos[0], &image))
+		return EXIT_FAILED;
+	if (cli->json)
+		out_json(image);
+	else
+		show_image(image);
+	json_decref(image);
+	return EXIT_DONE;
+}
+
+int cmd_image_remove(struct cli *cli, const struct args *args)
+{
+	char path[200];
+	json_t *image = NULL;
+
+	if (!find_image(cli, args->pos[0], &image))
+		return EXIT_FAILED;
+	bool ok = path_join(path, sizeof path, "/v1/images/", js_text(image, "sha256", ""), "") &&
+		  cli_call(cli, "DELETE", path, NULL, NULL);
+
+	if (ok)
+		printf("removed image %.12s\n", js_text(image, "sha256", ""));
+	json_decref(image);
+	return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_image_inspect(struct cli *cli, const struct args *args)
+{
+	struct inspected in;
+	struct errmsg e;
+	enum ota_err err = inspect_file(args->pos[0], &in, &e);
+
+	if (err != OTA_OK && !in.file)
+		return cli_fail(cli, "%s", e.text);
+	json_t *facts = inspect_json(&in);
+
+	if (cli->json) {
+		(void)json_object_set_new(facts, "valid", json_boolean(err == OTA_OK));
+		if (err != OTA_OK)
+			(void)json_object_set_new(facts, "error", json_string(e.text));
+		out_json(facts);
+	} else {
+		show_image(facts);
+		if (err == OTA_OK && in.info.hint[0])
+			out_field("note", "%s", in.info.hint);
+	}
+	if (err != OTA_OK)
+		(void)cli_fail(cli, "%s", e.text);
+	json_decref(facts);
+	inspect_release(&in);
+	return err == OTA_OK ? EXIT_DONE : EXIT_FAILED;
+}

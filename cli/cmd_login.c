@@ -1,0 +1,85 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cmds.h"
+#include "proto/crypto.h"
+
+/* The server's key is shown once and remembered, as ssh does. */
+static bool accept_pin(const struct cli *cli, const struct args *args, struct client_target *t)
+{
+	const char *expected = args_get(args, "fingerprint");
+	bool is_trusted = false;
+	struct errmsg e;
+	char pin[80] = "";
+
+	if (strncmp(t->url, "https://", 8) != 0)
+		return true;
+	if (client_fetch_pin(t->url, pin, &is_trusted, &e) != OTA_OK) {
+		(void)cli_fail(cli, "%s", e.text);
+		return false;
+	}
+	if (expected) {
+		if (strcmp(expected, pin) != 0) {
+			(void)cli_fail(cli, "%s shows %s, not %s; nothing was stored", t->url, pin, expected);
+			return false;
+		}
+	} else if (is_trusted) {
+		return true;
+	} else if (!cli->is_tty) {
+		(void)cli_fail(cli, "%s shows the key %s; if that is it, run again with --fingerprint %s",
+			t->url, pin, pin);
+		return false;
+	} else {
+		fprintf(stderr,
+			"%s shows the key\n  %s\nCompare it with the line 'operators' key' in otad's log.\n",
+			t->url, pin);
+		if (!cli_confirm(cli, "Is it the same?"))
+			return false;
+	}
+	(void)snprintf(t->pin, sizeof t->pin, "%s", pin);
+	return true;
+}
+
+int cmd_login(struct cli *cli, const struct args *args)
+{
+	struct client_target t;
+	struct errmsg e;
+	json_t *who = NULL;
+
+	if (client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e) != OTA_OK)
+		return cli_usage(cli, "%s", e.text);
+	t.pin[0] = '\0';
+	if (!accept_pin(cli, args, &t))
+		return EXIT_FAILED;
+	if (!args_has(args, "token-file") && !getenv("OTACTL_TOKEN") &&
+		!cli_passphrase(
+			cli, NULL, "the token of this server (paste it)", false, t.token, sizeof t.token))
+		return EXIT_FAILED;
+	if (client_new(&t, &cli->client, &e) != OTA_OK)
+		return cli_fail(cli, "%s", e.text);
+	int code = EXIT_FAILED;
+
+	if (cli_call(cli, "GET", "/v1/whoami", NULL, &who)) {
+		if (client_login_store(&t, &e) == OTA_OK) {
+			printf("logged in to %s as %s (%s)\n", t.url, out_safe(js_text(who, "name", "?")),
+				out_safe(js_text(who, "role", "?")));
+			code = EXIT_DONE;
+		} else {
+			(void)cli_fail(cli, "%s", e.text);
+		}
+	}
+	ota_wipe(&t, sizeof t);
+	json_decref(who);
+	return code;
+}
+
+int cmd_logout(struct cli *cli, const struct args *args)
+{
+	struct errmsg e;
+
+	(void)args;
+	if (client_login_forget(&e) != OTA_OK)
+		return cli_fail(cli, "%s", e.text);
+	puts("logged out");
+	return EXIT_DONE;
+}

@@ -1,0 +1,259 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cmds.h"
+#include "cli/file.h"
+#include "cli/push.h"
+#include "cli/show.h"
+#include "proto/crypto_openssl.h"
+#include "proto/hex.h"
+
+struct push {
+	int n;
+	struct push_file file[PUSH_FILES_MAX];
+	json_t *boards;
+	char version[65];
+	const char *selector; /* NULL: nothing is assigned */
+};
+
+static int open_files(struct cli *cli, const struct args *args, struct push *p)
+{
+	struct errmsg e;
+	bool has_stdin = false;
+
+	if (args->n > PUSH_FILES_MAX)
+		return cli_usage(cli, "at most %d files in one push", PUSH_FILES_MAX);
+	for (; p->n < args->n; p->n++) {
+		struct push_file *f = &p->file[p->n];
+
+		if (!push_parse(args->pos[p->n], f))
+			return cli_usage(
+				cli, "'%s': expected [BOARD:][COMPONENT[.VARIANT]=]FILE", args->pos[p->n]);
+		if (strcmp(f->path, "-") == 0 && has_stdin)
+			return cli_usage(cli, "standard input can be only one of the files");
+		has_stdin = has_stdin || strcmp(f->path, "-") == 0;
+		enum ota_err err = inspect_file(f->path, &f->in, &e);
+
+		if (err != OTA_OK) {
+			inspect_release(&f->in);
+			return cli_fail(cli, "%s", e.text);
+		}
+		fprintf(stderr, "%s: %s, %s\n", strcmp(f->path, "-") == 0 ? "standard input" : f->path,
+			f->in.describe, out_size((int64_t)f->in.size));
+		int code = push_resolve(cli, f, p->boards);
+
+		if (code != EXIT_DONE) {
+			inspect_release(&f->in);
+			return code;
+		}
+	}
+	return EXIT_DONE;
+}
+
+static int choose_version(struct cli *cli, const struct args *args, struct push *p)
+{
+	const char *given = args_get(args, "version");
+	const char *said = given;
+
+	for (int i = 0; !given && i < p->n; i++) {
+		const char *v = p->file[i].in.info.version;
+
+		if (!v[0])
+			continue;
+		if (said && strcmp(said, v) != 0)
+			return cli_usage(cli,
+				"the files say different versions (%s, %s): choose with --version", said, v);
+		said = v;
+	}
+	if (said && (!said[0] || strlen(said) >= sizeof p->version))
+		return cli_usage(cli, "--version takes 1 to 64 bytes");
+	if (said) {
+		(void)snprintf(p->version, sizeof p->version, "%s", said);
+	} else {
+		time_t now = time(NULL);
+		struct tm tm;
+
+		(void)strftime(p->version, sizeof p->version, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+	}
+	fprintf(stderr, "version: %s%s\n", out_safe(p->version),
+		given  ? ""
+		: said ? " (the image says so)"
+		       : " (the time: the image says none)");
+	return EXIT_DONE;
+}
+
+/* The first file of each board stands for it. */
+static bool is_first_of_board(const struct push *p, int i)
+{
+	for (int k = 0; k < i; k++) {
+		if (strcmp(p->file[k].board, p->file[i].board) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* How many devices each board's part would reach; an empty one stops the push before anything is sent. */
+static int check_selection(struct cli *cli, const struct push *p)
+{
+	for (int i = 0; i < p->n; i++) {
+		char path[1200], head[1100];
+		json_t *s = NULL;
+
+		if (!is_first_of_board(p, i))
+			continue;
+		if (!path_join(head, sizeof head, "/v1/selection?board=", p->file[i].board, "&selector=") ||
+			!path_join(path, sizeof path, head, p->selector, ""))
+			return cli_usage(cli, "the selector is empty or too long");
+		if (!cli_call(cli, "GET", path, NULL, &s))
+			return EXIT_FAILED;
+		long long n = (long long)js_int(s, "count", 0), held = (long long)js_int(s, "held", 0);
+
+		json_decref(s);
+		if (n == 0)
+			return cli_fail(cli,
+				"no approved device of board %s is selected: nothing was uploaded; see: "
+				"otactl device list",
+				p->file[i].board);
+		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", p->file[i].board,
+			held ? " (some on hold wait)" : "");
+		if (strcmp(p->selector, "*") == 0 &&
+			!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n,
+				n == 1 ? "" : "s", p->file[i].board))
+			return cli_fail(cli, "nothing was done");
+	}
+	return EXIT_DONE;
+}
+
+static json_t *make_release(struct cli *cli, const struct args *args, const struct push *p, const char *board)
+{
+	json_t *images = json_array(), *answer = NULL;
+	json_t *body = json_pack("{s:s, s:s, s:o}", "board", board, "version", p->version, "images", images);
+
+	for (int i = 0; i < p->n; i++) {
+		const struct push_file *f = &p->file[i];
+
+		if (strcmp(f->board, board) == 0)
+			(void)json_array_append_new(
+				images, json_pack("{s:s, s:s, s:s}", "component", f->component, "variant",
+						f->variant, "sha256", f->in.sha256_hex));
+	}
+	if (args_has(args, "notes"))
+		(void)json_object_set_new(body, "notes", json_string(args_get(args, "notes")));
+	return cli_call(cli, "POST", "/v1/releases", body, &answer) ? answer : NULL;
+}
+
+static json_t *make_rollout(
+	struct cli *cli, const struct args *args, const struct push *p, const json_t *release)
+{
+	uint8_t random[16];
+	char path[80] = "/v1/rollouts/";
+	json_t *answer = NULL;
+
+	if (crypto_random(random, sizeof random) != OTA_OK) {
+		(void)cli_fail(cli, "no random numbers");
+		return NULL;
+	}
+	hex_encode(random, sizeof random, path + strlen(path));
+	json_t *body = json_pack("{s:s, s:s, s:b}", "release", js_text(release, "id", ""), "selector",
+		p->selector, "hold", args_has(args, "hold"));
+
+	return cli_call(cli, "PUT", path, body, &answer) ? answer : NULL;
+}
+
+/* Upload, release, assign. `*rollouts` gets the push objects. */
+static int carry_out(
+	struct cli *cli, const struct args *args, struct push *p, json_t *releases, json_t *rollouts)
+{
+	for (int i = 0; i < p->n; i++) {
+		if (!push_upload(cli, &p->file[i]))
+			return EXIT_FAILED;
+	}
+	/* All releases before the first assignment: a refused second board must not leave half a push. */
+	for (int i = 0; i < p->n; i++) {
+		json_t *r = is_first_of_board(p, i) ? make_release(cli, args, p, p->file[i].board) : NULL;
+
+		if (r) {
+			fprintf(stderr, "release: %s %s, sequence %lld, %s\n", js_text(r, "board", "?"),
+				out_safe(js_text(r, "version", "?")), (long long)js_int(r, "sequence", 0),
+				js_text(r, "state", "?"));
+			(void)json_array_append_new(releases, r);
+		} else if (is_first_of_board(p, i)) {
+			return EXIT_FAILED;
+		}
+	}
+	for (size_t i = 0; p->selector && i < json_array_size(releases); i++) {
+		json_t *r = make_rollout(cli, args, p, json_array_get(releases, i));
+
+		if (!r)
+			return EXIT_FAILED;
+		fprintf(stderr, "push: %.8s to %lld device%s\n", js_text(r, "id", "?"),
+			(long long)js_int(r, "targets", 0), js_int(r, "targets", 0) == 1 ? "" : "s");
+		(void)json_array_append_new(rollouts, r);
+	}
+	return EXIT_DONE;
+}
+
+static int run_push(struct cli *cli, const struct args *args, struct push *p, long long timeout_s)
+{
+	json_t *releases, *rollouts;
+	int code = open_files(cli, args, p);
+
+	if (code == EXIT_DONE)
+		code = choose_version(cli, args, p);
+	if (code == EXIT_DONE && p->selector)
+		code = check_selection(cli, p);
+	if (code != EXIT_DONE)
+		return code;
+	if (args_has(args, "dry-run")) {
+		puts("dry run: nothing was uploaded or changed");
+		return EXIT_DONE;
+	}
+	releases = json_array();
+	rollouts = json_array();
+	code = carry_out(cli, args, p, releases, rollouts);
+	if (code == EXIT_DONE && !p->selector)
+		fprintf(stderr, "nothing was assigned: add --all or --to SELECTOR to send it to devices\n");
+	if (code == EXIT_DONE && args_has(args, "wait") && p->selector)
+		code = push_wait(cli, rollouts, timeout_s, args_has(args, "accept-served"));
+	else if (code == EXIT_DONE && cli->json)
+		out_json(p->selector ? rollouts : releases);
+	else if (code == EXIT_DONE && p->selector)
+		printf("follow it: otactl status %.8s\n", js_text(json_array_get(rollouts, 0), "id", "?"));
+	json_decref(releases);
+	json_decref(rollouts);
+	return code;
+}
+
+int cmd_push(struct cli *cli, const struct args *args)
+{
+	const char *to = args_get(args, "to"), *timeout = args_get(args, "timeout");
+	struct push *p = NULL;
+	long long timeout_s = 0;
+	json_t *boards = NULL;
+
+	if (to && args_has(args, "all"))
+		return cli_usage(cli, "--to and --all exclude each other");
+	if (to && !to[0])
+		return cli_usage(cli, "--to needs a selector, for example tag=kitchen");
+	if (args_has(args, "wait") && !to && !args_has(args, "all"))
+		return cli_usage(cli, "--wait needs --all or --to: nothing would be assigned");
+	if (timeout && (!args_duration(timeout, &timeout_s) || timeout_s == 0))
+		return cli_usage(cli, "--timeout takes a time such as 90s or 15m");
+	if (!cli_list(cli, "/v1/boards", &boards))
+		return EXIT_FAILED;
+	p = calloc(1, sizeof *p);
+	if (!p) {
+		json_decref(boards);
+		return cli_fail(cli, "out of memory");
+	}
+	p->boards = boards;
+	p->selector = args_has(args, "all") ? "*" : to;
+	int code = run_push(cli, args, p, timeout_s);
+
+	for (int i = 0; i < p->n; i++)
+		inspect_release(&p->file[i].in);
+	free(p);
+	json_decref(boards);
+	return code;
+}

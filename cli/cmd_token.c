@@ -1,0 +1,71 @@
+#include <stdlib.h>
+
+#include "cli/cmds.h"
+#include "cli/file.h"
+
+int cmd_token_create(struct cli *cli, const struct args *args)
+{
+	const char *role = args_get(args, "role"), *expires = args_get(args, "expires");
+	json_t *answer = NULL,
+	       *body = json_pack("{s:s, s:s}", "name", args->pos[0], "role", role ? role : "viewer");
+	long long seconds;
+
+	if (expires) {
+		if (!args_duration(expires, &seconds)) {
+			json_decref(body);
+			return cli_usage(cli, "--expires takes a time such as 12h or 30d");
+		}
+		(void)json_object_set_new(body, "expires_s", json_integer(seconds));
+	}
+	if (!cli_call(cli, "POST", "/v1/tokens", body, &answer))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(answer);
+	} else {
+		printf("%s\n", out_safe(js_text(answer, "token", "?")));
+		fprintf(stderr, "token %s, role %s: shown this once, keep it\n", js_text(answer, "id", "?"),
+			js_text(answer, "role", "?"));
+	}
+	json_decref(answer);
+	return EXIT_DONE;
+}
+
+int cmd_token_list(struct cli *cli, const struct args *args)
+{
+	static const char *const head[] = {"ID", "NAME", "ROLE", "EXPIRES", "LAST USED", NULL};
+	struct out_table t;
+	json_t *list = NULL, *k;
+	size_t i;
+
+	(void)args;
+	if (!cli_list(cli, "/v1/tokens", &list))
+		return EXIT_FAILED;
+	if (cli->json) {
+		out_json(list);
+	} else {
+		out_table_init(&t, head);
+		json_array_foreach(list, i, k)
+		{
+			out_table_row(&t,
+				(const char *const[]){js_text(k, "id", "?"), js_text(k, "name", ""),
+					js_text(k, "role", ""),
+					js_get(k, "expires") ? out_time(js_int(k, "expires", 0)) : "never",
+					out_ago(js_int(k, "last_used", 0))});
+		}
+		out_table_end(&t, "no tokens");
+	}
+	json_decref(list);
+	return EXIT_DONE;
+}
+
+int cmd_token_revoke(struct cli *cli, const struct args *args)
+{
+	char path[300];
+
+	if (!path_join(path, sizeof path, "/v1/tokens/", args->pos[0], ""))
+		return cli_usage(cli, "'%s' is no token's id", out_safe(args->pos[0]));
+	if (!cli_call(cli, "DELETE", path, NULL, NULL))
+		return EXIT_FAILED;
+	printf("revoked token %s\n", args->pos[0]);
+	return EXIT_DONE;
+}

@@ -1,0 +1,24 @@
+/* JSON for otactl: the one place that includes jansson. Readers that never fail: a missing or wrong-typed
+ * member is the default, because what a newer server adds or leaves out must not stop an older client from
+ * printing the rest. */
+#ifndef CLI_JSON_H
+#define CLI_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+const char *js_text(const json_t *object, const char *key, const char *otherwise);
+int64_t js_int(const json_t *object, const char *key, int64_t otherwise);
+bool js_bool(const json_t *object, const char *key, bool otherwise);
+/* Borrowed; NULL when absent or null. */
+json_t *js_get(const json_t *object, const char *key);
+/* Borrowed; an array, or NULL. */
+json_t *js_array(const json_t *object, const char *key);
+
+static inline void auto_json(json_t **j)
+{
+	json_decref(*j);
+}
+
+#endif

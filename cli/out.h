@@ -1,0 +1,57 @@
+/* What otactl prints: tables, key-value blocks, times and sizes for people, progress on a terminal.
+ *
+ * Text that came from a server, a file or a device is made printable: control bytes never reach a terminal.
+ */
+#ifndef CLI_OUT_H
+#define CLI_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/json.h"
+
+enum { OUT_COLUMNS_MAX = 12 };
+
+struct out_table {
+	int n_columns;
+	const char *head[OUT_COLUMNS_MAX];
+	char **cell; /* n_rows * n_columns, owned */
+	int n_rows, cap;
+};
+
+/* `head` ends with NULL. */
+void out_table_init(struct out_table *t, const char *const *head);
+/* One row; each cell is copied and made printable; NULL and "" print as "-". */
+void out_table_row(struct out_table *t, const char *const *cells);
+/* Print with columns aligned, the head first; nothing for no rows but `none`. Releases the table. */
+void out_table_end(struct out_table *t, const char *none);
+
+/* "name:   value" of a block; nothing for a NULL value. */
+void out_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Local time, "2026-01-31 18:04:05"; "never" for 0 or less. Static storage of four turns. */
+const char *out_time(int64_t unix_s);
+/* "3 min ago", "in 5 min", "never". Static storage of four turns. */
+const char *out_ago(int64_t unix_s);
+/* "1.4 MiB". Static storage of four turns. */
+const char *out_size(int64_t bytes);
+/* `text` without control bytes, in static storage of eight turns, at most 300 bytes. */
+const char *out_safe(const char *text);
+
+/* The answer as JSON on stdout, indented, with a newline. */
+void out_json(const json_t *value);
+
+/* Progress of one thing on stderr: a bar that rewrites its line on a terminal, else one line at the end. */
+struct out_bar {
+	const char *what;
+	bool is_tty;
+	int last_permille;
+};
+void out_bar_set(struct out_bar *bar, uint64_t done, uint64_t total);
+void out_bar_end(struct out_bar *bar, uint64_t total);
+
+/* Flush stdout: false when what was printed did not arrive (a full disk, a closed pipe). */
+bool out_finish(void);
+
+#endif

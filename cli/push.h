@@ -1,0 +1,34 @@
+/* The parts of a push: what is sent, to which board, and how it is going. cmd_push.c puts them together. */
+#ifndef CLI_PUSH_H
+#define CLI_PUSH_H
+
+#include "cli/cli.h"
+#include "cli/inspect.h"
+
+enum { PUSH_FILES_MAX = 16 };
+
+/* One operand "[BOARD:][COMPONENT[.VARIANT]=]FILE". */
+struct push_file {
+	char board[64]; /* "" until known */
+	char component[16];
+	char variant[16];
+	const char *path;
+	struct inspected in;
+};
+
+/* Split an operand. A name that exists as a file as it stands is a file: nothing is split off. False when a
+ * part is empty or too long. */
+bool push_parse(const char *text, struct push_file *out);
+
+/* Fill in what was not said from the file and the boards that the server knows. EXIT_*; the reason was
+ * printed. */
+int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards);
+
+/* Send the bytes unless the server has them; resumes where a cut upload ended. */
+bool push_upload(struct cli *cli, struct push_file *f);
+
+/* Follow pushes (their objects, refreshed in place) until every target has ended, `timeout_s` is over (0 =
+ * never) or Ctrl-C. Prints progress and the closing table. EXIT_DONE when all targets run it. */
+int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served);
+
+#endif

@@ -1,0 +1,212 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/file.h"
+#include "cli/push.h"
+#include "cli/show.h"
+#include "proto/state.h"
+
+static int64_t now_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+/* Refresh every push object. False after the reason was printed. */
+static bool refresh(struct cli *cli, json_t *rollouts)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(rollouts, i, r)
+	{
+		json_t *fresh = NULL;
+		char path[120];
+
+		if (!path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "") ||
+			!cli_call(cli, "GET", path, NULL, &fresh))
+			return false;
+		(void)json_array_set_new(rollouts, i, fresh);
+	}
+	return true;
+}
+
+static int64_t count_in(const json_t *rollouts, bool want_open, enum assign_state only)
+{
+	int64_t n = 0;
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
+	{
+		for (int s = 0; s < ASSIGN_STATES; s++) {
+			bool is_counted = want_open ? assign_state_is_open((enum assign_state)s)
+						    : s == (int)only;
+
+			if (is_counted)
+				n += js_int(js_get(r, "counts"), assign_state_name((enum assign_state)s), 0);
+		}
+	}
+	return n;
+}
+
+static int64_t targets_of(const json_t *rollouts)
+{
+	int64_t n = 0;
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r) n += js_int(r, "targets", 0);
+	return n;
+}
+
+static void show_progress(const struct cli *cli, const json_t *rollouts, char last[200])
+{
+	char line[200] = "";
+	json_t *r;
+	size_t i, used = 0;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
+	{
+		if (used < sizeof line)
+			used += (size_t)snprintf(
+				line + used, sizeof line - used, "%s%s", used ? "; " : "", show_counts(r));
+	}
+	if (strcmp(line, last) == 0)
+		return;
+	memcpy(last, line, sizeof line);
+	if (cli->is_tty)
+		fprintf(stderr, "\r\033[K%s", line);
+	else
+		fprintf(stderr, "%s\n", line);
+	(void)fflush(stderr);
+}
+
+/* Sleep on the server until something changes; `*seq` follows. Falls back to one look a second by error. */
+static bool await_change(struct cli *cli, int64_t *seq, int64_t left_s, bool *is_lost)
+{
+	struct client_answer a = {.upload_offset = -1};
+	struct errmsg e;
+	char path[100];
+	int64_t wait = left_s > 25 || left_s <= 0 ? 25 : left_s;
+
+	(void)snprintf(path, sizeof path, "/v1/changes?after=%" PRId64 "&wait=%" PRId64, *seq, wait);
+	enum ota_err err = client_call(cli->client, "GET", path, NULL, NULL, 0, (long)wait + 20, &a, &e);
+
+	if (err == OTA_OK && a.status == 200) {
+		json_t *o = json_loadb(a.body, a.len, 0, NULL);
+
+		*seq = js_int(o, "seq", *seq);
+		json_decref(o);
+		*is_lost = false;
+	} else if (err != OTA_WITHDRAWN) {
+		struct timespec one = {1, 0};
+
+		if (!*is_lost)
+			fprintf(stderr, "%s; waiting for it\n",
+				err == OTA_OK ? "the server is busy" : e.text);
+		*is_lost = true;
+		(void)nanosleep(&one, NULL);
+	}
+	client_answer_clear(&a);
+	return !client_interrupted;
+}
+
+static void closing_table(struct cli *cli, json_t *rollouts)
+{
+	json_t *r, *all = json_array();
+	size_t i;
+
+	json_array_foreach(rollouts, i, r)
+	{
+		json_t *rows = NULL;
+		char path[140];
+
+		if (path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") &&
+			cli_list(cli, path, &rows)) {
+			if (cli->json)
+				(void)json_object_set(r, "assignments", rows);
+			(void)json_array_extend(all, rows);
+		}
+		json_decref(rows);
+	}
+	if (cli->json)
+		out_json(rollouts);
+	else
+		show_assignments(all);
+	json_decref(all);
+}
+
+static void print_follow(const json_t *rollouts)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r) fprintf(stderr,
+		"the push goes on; follow it: otactl status %.8s   withdraw it: otactl cancel %.8s\n",
+		js_text(r, "id", ""), js_text(r, "id", ""));
+}
+
+int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
+{
+	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
+	bool is_lost = false, is_late = false;
+	char last[200] = "";
+
+	for (;;) {
+		if (!is_lost && !refresh(cli, rollouts)) {
+			if (client_interrupted)
+				break;
+			is_lost = true;
+		}
+		if (!is_lost) {
+			show_progress(cli, rollouts, last);
+			if (count_in(rollouts, true, ASSIGN_WAITING) == 0)
+				break;
+		}
+		is_late = end && now_s() >= end;
+		if (is_late || !await_change(cli, &seq, end ? end - now_s() : 0, &is_lost))
+			break;
+	}
+	if (cli->is_tty)
+		fputc('\n', stderr);
+	if (client_interrupted) {
+		print_follow(rollouts);
+		return EXIT_FAILED;
+	}
+	closing_table(cli, rollouts);
+	int64_t running = count_in(rollouts, false, ASSIGN_RUNNING),
+		served = count_in(rollouts, false, ASSIGN_SERVED);
+	int64_t targets = targets_of(rollouts);
+	json_t *r;
+	size_t i;
+
+	if (is_late) {
+		fprintf(stderr, "otactl: not done in time: %" PRId64 " of %" PRId64 " seen running it\n",
+			running, targets);
+		print_follow(rollouts);
+		return EXIT_FAILED;
+	}
+	json_array_foreach(rollouts, i, r)
+	{
+		if (js_get(r, "superseded_by"))
+			fprintf(stderr, "otactl: push %.8s was superseded by %s\n", js_text(r, "id", ""),
+				out_safe(js_text(r, "superseded_by", "?")));
+	}
+	if (running + (accept_served ? served : 0) == targets && targets > 0) {
+		if (!cli->json)
+			printf("%" PRId64 " of %" PRId64 " seen running it%s\n", running, targets,
+				served ? ", the rest served" : "");
+		return EXIT_DONE;
+	}
+	fprintf(stderr, "otactl: %" PRId64 " of %" PRId64 " seen running it", running, targets);
+	if (served)
+		fprintf(stderr, ", %" PRId64 " served (they can tell no more; --accept-served takes that)",
+			served);
+	fputc('\n', stderr);
+	return EXIT_FAILED;
+}

@@ -1,0 +1,202 @@
+#include "cli/show.h"
+
+#include <string.h>
+
+static const char *const states[] = {"running", "served", "trial", "staged", "fetching", "offered", "waiting",
+	"failed", "reverted", "timed-out", "superseded", "cancelled", NULL};
+
+static const char *running_text(const json_t *d, char *buf, size_t cap)
+{
+	const json_t *r = js_get(d, "running");
+
+	if (!r)
+		return "unknown";
+	(void)snprintf(buf, cap, "%s%s%s", js_text(r, "version", "unknown release"),
+		js_bool(r, "confirmed", true) ? "" : " (trial)",
+		js_bool(d, "drifted", false) ? " (drifted)" : "");
+	return buf;
+}
+
+static const char *assignment_text(const json_t *a, char *buf, size_t cap)
+{
+	int64_t size = js_int(a, "size", 0), done = js_int(a, "bytes", 0);
+	const char *state = js_text(a, "state", "-"), *why = js_text(a, "text", NULL);
+
+	if (strcmp(state, "fetching") == 0 && size > 0)
+		(void)snprintf(buf, cap, "%s %lld %%", state, (long long)(done * 100 / size));
+	else
+		(void)snprintf(buf, cap, "%s%s%s", state, why && why[0] ? ": " : "", why ? why : "");
+	return buf;
+}
+
+void show_devices(const json_t *devices, const char *none)
+{
+	static const char *const head[] = {"DEVICE", "BOARD", "RUNNING", "UPDATE", "STATE", "SEEN", NULL};
+	struct out_table t;
+	json_t *d;
+	size_t i;
+
+	out_table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
+	{
+		const json_t *a = js_get(d, "assignment");
+		char running[120], update[200], state[64];
+
+		(void)snprintf(state, sizeof state, "%s%s", js_text(d, "state", "?"),
+			js_bool(d, "hold", false) ? ", on hold" : "");
+		if (a)
+			(void)assignment_text(a, running, sizeof running);
+		(void)snprintf(update, sizeof update, "%s%s%s", a ? js_text(a, "version", "") : "",
+			a ? " " : "", a ? running : "");
+		out_table_row(&t, (const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
+					  js_text(d, "board", ""), running_text(d, running, sizeof running),
+					  update, state, out_ago(js_int(d, "last_seen", 0))});
+	}
+	out_table_end(&t, none);
+}
+
+void show_device(const json_t *d)
+{
+	const json_t *a = js_get(d, "assignment"), *r = js_get(d, "running");
+	char text[300];
+	json_t *item;
+	size_t i;
+
+	out_field("name", "%s", js_text(d, "name", "-"));
+	out_field("id", "%s", js_text(d, "id", "?"));
+	out_field("board", "%s", js_text(d, "board", "?"));
+	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
+	json_array_foreach(js_array(d, "tags"), i, item)
+		out_field(i ? "" : "tags", "%s", json_string_value(item));
+	json_array_foreach(js_array(d, "identities"), i, item)
+		out_field("identity", "%s %s", js_text(item, "kind", "?"), js_text(item, "value", "?"));
+	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),
+		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
+	out_field("running", "%s", running_text(d, text, sizeof text));
+	if (r)
+		out_field("digest", "%s, sequence %lld", js_text(r, "digest", "?"),
+			(long long)js_int(r, "sequence", 0));
+	if (a) {
+		out_field("update", "%s %s (attempt %lld, push %.8s)", js_text(a, "version", "?"),
+			assignment_text(a, text, sizeof text), (long long)js_int(a, "attempt", 1),
+			js_text(a, "rollout", "?"));
+		out_field("since", "%s", out_time(js_int(a, "since", 0)));
+	}
+	out_field("root", "version %lld", (long long)js_int(d, "root_version", 0));
+}
+
+void show_assignments(const json_t *rows)
+{
+	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL BY", NULL};
+	struct out_table t;
+	json_t *row;
+	size_t i;
+
+	out_table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
+	{
+		const json_t *d = js_get(row, "device");
+		char update[300];
+
+		out_table_row(&t,
+			(const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
+				assignment_text(row, update, sizeof update),
+				js_text(row, "running_version", "unknown"),
+				out_ago(js_int(row, "last_seen", 0)),
+				js_get(row, "next_poll_by") ? out_ago(js_int(row, "next_poll_by", 0)) : "-"});
+	}
+	out_table_end(&t, "no devices");
+}
+
+const char *show_counts(const json_t *rollout)
+{
+	static char text[200];
+	const json_t *counts = js_get(rollout, "counts");
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int i = 0; states[i]; i++) {
+		long long n = (long long)js_int(counts, states[i], 0);
+
+		if (n > 0 && used < sizeof text)
+			used += (size_t)snprintf(
+				text + used, sizeof text - used, "%s%lld %s", used ? ", " : "", n, states[i]);
+	}
+	return text[0] ? text : "no devices";
+}
+
+void show_rollout(const json_t *r)
+{
+	out_field("push", "%s", js_text(r, "id", "?"));
+	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
+	out_field("to", "%s",
+		strcmp(js_text(r, "selector", "*"), "*") == 0 ? "all" : js_text(r, "selector", "*"));
+	out_field("state", "%s%s", js_text(r, "state", "?"), js_bool(r, "hold", false) ? ", on hold" : "");
+	out_field("devices", "%lld: %s", (long long)js_int(r, "targets", 0), show_counts(r));
+	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
+	if (js_get(r, "superseded_by"))
+		out_field("superseded by", "%s", js_text(r, "superseded_by", "?"));
+}
+
+void show_rollouts(const json_t *list, const char *none)
+{
+	static const char *const head[] = {
+		"PUSH", "BOARD", "VERSION", "TO", "STATE", "DEVICES", "MADE", NULL};
+	struct out_table t;
+	json_t *r;
+	size_t i;
+
+	out_table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, r)
+	{
+		char id[9];
+
+		(void)snprintf(id, sizeof id, "%.8s", js_text(r, "id", "?"));
+		out_table_row(&t,
+			(const char *const[]){id, js_text(r, "board", ""), js_text(r, "version", ""),
+				strcmp(js_text(r, "selector", "*"), "*") == 0 ? "all"
+									      : js_text(r, "selector", ""),
+				js_text(r, "state", ""), show_counts(r), out_ago(js_int(r, "created", 0))});
+	}
+	out_table_end(&t, none);
+}
+
+void show_image(const json_t *i)
+{
+	out_field("sha256", "%s", js_text(i, "sha256", "?"));
+	out_field("size", "%s (%lld bytes)", out_size(js_int(i, "size", 0)), (long long)js_int(i, "size", 0));
+	out_field("is", "%s", js_text(i, "describe", js_text(i, "format", "?")));
+	if (js_text(i, "version", "")[0])
+		out_field("version", "%s", js_text(i, "version", ""));
+	if (js_text(i, "project", "")[0])
+		out_field("project", "%s", js_text(i, "project", ""));
+	if (js_text(i, "built", "")[0])
+		out_field("built", "%s", js_text(i, "built", ""));
+	if (js_get(i, "created"))
+		out_field("uploaded", "%s", out_time(js_int(i, "created", 0)));
+	if (js_bool(i, "damaged", false))
+		out_field("damaged", "a read of the stored bytes failed: it is not offered; upload it again");
+}
+
+void show_release(const json_t *r)
+{
+	json_t *image;
+	size_t i;
+
+	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
+	out_field("state", "%s, %d signature%s", js_text(r, "state", "?"),
+		(int)json_array_size(js_array(r, "signatures")),
+		json_array_size(js_array(r, "signatures")) == 1 ? "" : "s");
+	out_field("sequence", "%lld", (long long)js_int(r, "sequence", 0));
+	out_field("digest", "%s", js_text(r, "digest", "?"));
+	json_array_foreach(js_array(r, "images"), i, image)
+	{
+		const char *variant = js_text(image, "variant", "");
+
+		out_field("image", "%s%s%s %s %s", js_text(image, "component", "?"), variant[0] ? "." : "",
+			variant, out_size(js_int(image, "size", 0)), js_text(image, "sha256", "?"));
+	}
+	if (js_text(r, "notes", "")[0])
+		out_field("notes", "%s", js_text(r, "notes", ""));
+	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
+}

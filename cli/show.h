@@ -1,0 +1,22 @@
+/* How devices, pushes and images look, shared by the commands that show them. */
+#ifndef CLI_SHOW_H
+#define CLI_SHOW_H
+
+#include "cli/out.h"
+
+/* Table of device objects; `none` when there is none. */
+void show_devices(const json_t *devices, const char *none);
+/* One device, all of it. */
+void show_device(const json_t *d);
+/* Table of assignment rows of a push. */
+void show_assignments(const json_t *rows);
+/* One push: what, to whom, how far. */
+void show_rollout(const json_t *r);
+void show_rollouts(const json_t *list, const char *none);
+/* One line of counts: "3 running, 1 failed". Static storage. */
+const char *show_counts(const json_t *rollout);
+/* One stored image. */
+void show_image(const json_t *i);
+void show_release(const json_t *r);
+
+#endif
