@@ -198,7 +198,7 @@ class Otad(Process):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.broker = broker
-        argv = [BIN / "otad", "--data", self.data, "--listen", f"http://127.0.0.1:{self.port}", 
+        argv = [BIN / "otad", "--data", self.data, "--listen", f"http://127.0.0.1:{self.port}",
                 "--public-url", public_url or self.url]
         more = dict(env or {})
         if broker:
