@@ -12,8 +12,8 @@ const struct ota_crypto *crypto_openssl(void);
 /* Fill with `len` random bytes of the operating system. OTA_IO when there are none. */
 OTA_MUST_USE enum ota_err crypto_random(void *out, size_t len);
 
-/* UUID version 5 (RFC 9562 5.5) of a name in a namespace: vendor-ids, class-ids and device-ids. SHA-1 names here
- * and never protects. At most 512 bytes of name. */
+/* UUID version 5 (RFC 9562 5.5) of a name in a namespace: vendor-ids, class-ids and device-ids. SHA-1 names
+ * here and never protects. At most 512 bytes of name. */
 void crypto_uuid5(const uint8_t space[16], const void *name, size_t len, uint8_t uuid[16]);
 
 /* Make a key pair for `alg` in memory. `*out` is written only on OTA_OK; end it with crypto_signer_release.

@@ -19,7 +19,7 @@ ARROWS = {
 }
 
 # proto files for hosted programs: library ota_host, and the host's crypto. All others are freestanding.
-HOSTED_PROTO = {"errmsg", "hex", "arena", "crypto_openssl", "cleanup"}
+HOSTED_PROTO = {"errmsg", "hex", "arena", "crypto_openssl", "cleanup", "image_host"}
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdalign.h", "stdarg.h", "limits.h", "float.h", "iso646.h",
                 "stdnoreturn.h", "string.h"}
 
@@ -32,6 +32,7 @@ LIBRARIES = {
 # Pairs beyond the first that may include a library of their layer, with the reason.
 ALSO = {
     ("db", "sqlite"): {"sqlite", "stmt"},  # the driver and its statements
+    ("proto", "openssl"): {"crypto_openssl", "image_host"},  # the contract's crypto; MD5 and SHA-1 of image formats
 }
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
