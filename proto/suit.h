@@ -32,6 +32,8 @@ struct suit_component {
 struct suit_manifest {
 	uint32_t sequence; /* > 0 */
 	uint8_t vendor_id[16], class_id[16];
+	bool has_device_id; /* a release for one device alone */
+	uint8_t device_id[16];
 	size_t n_components; /* 1..4, in the board's order */
 	struct suit_component component[SUIT_COMPONENTS_MAX];
 	bool has_text_digest; /* of the text that otad and otactl keep beside the envelope */
@@ -51,12 +53,18 @@ struct suit_envelope {
 OTA_MUST_USE enum ota_err suit_manifest_encode(
 	const struct suit_manifest *m, void *buf, size_t cap, size_t *len);
 
+/* The only URI an image has: "i/" and its digest in lower-case hex, without NUL. */
+void suit_uri(const uint8_t sha256[32], char uri[SUIT_URI_LEN]);
+
+bool suit_component_id_equal(const struct suit_component *a, const struct suit_component *b);
+
 /* Digest of a manifest's content, over its bstr wrapping. */
 void suit_manifest_digest(const struct ota_crypto *c, struct ota_slice manifest, uint8_t digest[32]);
 
 /* Decode strictly in the profile, checking everything that needs no knowledge of the device: OTA_CBOR,
- * OTA_MANIFEST_VERSION, OTA_COMMAND, OTA_COMPONENT, OTA_PARAM, OTA_SEVER, OTA_CONDITION. Call it on authentic
- * bytes. */
+ * OTA_MANIFEST_VERSION, OTA_ROLLBACK (sequence 0), OTA_COMMAND, OTA_COMPONENT, OTA_PARAM, OTA_SEVER, OTA_ALG,
+ * and OTA_VENDOR, OTA_CLASS, OTA_DEVICE (an id that is missing, malformed or not the same for every
+ * component). Call it on authentic bytes. */
 OTA_MUST_USE enum ota_err suit_manifest_decode(struct ota_slice manifest, struct suit_manifest *out);
 
 /* Framing of an envelope: OTA_TOO_LARGE, OTA_CBOR, OTA_SEVER, OTA_COSE, OTA_ALG; OTA_SIG when there is no
@@ -73,13 +81,13 @@ OTA_MUST_USE enum ota_err suit_sign(const struct ota_crypto *c, const struct ota
 	const uint8_t digest[32], void *buf, size_t cap, size_t *len);
 
 /* Envelope around a manifest with these blocks (complete COSE_Sign1 items, 0..4; none is a draft that no
- * device accepts). */
+ * device accepts). OTA_TOO_LARGE: above SUIT_ENVELOPE_MAX. OTA_NO_SPACE. */
 OTA_MUST_USE enum ota_err suit_envelope_encode(const struct ota_crypto *c, struct ota_slice manifest,
 	const struct ota_slice *blocks, size_t n_blocks, void *buf, size_t cap, size_t *len);
 
 /* What the device is, for suit_run. */
 struct suit_target {
-	uint8_t vendor_id[16], class_id[16];
+	uint8_t vendor_id[16], class_id[16], device_id[16];
 	uint32_t floor; /* lowest sequence that may be installed */
 	bool has_running;
 	uint32_t running_sequence;
@@ -95,7 +103,7 @@ struct suit_target {
 
 /* Run the decoded manifest against the device: may it be installed, and which image goes into which
  * component? `images[i]` is set for each component. Order of checks: OTA_ROLLBACK, OTA_ALREADY,
- * OTA_SEQ_REUSE, OTA_VENDOR, OTA_CLASS, OTA_COMPONENT, OTA_PARAM (size 0 or above the slot). */
+ * OTA_SEQ_REUSE, OTA_VENDOR, OTA_CLASS, OTA_DEVICE, OTA_COMPONENT, OTA_PARAM (size 0 or above the slot). */
 OTA_MUST_USE enum ota_err suit_run(const struct suit_manifest *m, const uint8_t digest[32],
 	const struct suit_target *t, const struct suit_image *images[SUIT_COMPONENTS_MAX]);
 
