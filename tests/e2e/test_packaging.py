@@ -174,10 +174,11 @@ def test_every_package_has_a_role_that_is_known():
 def test_completion(words, cur, expected):
     if not (BIN / "otactl").exists():
         pytest.skip("skipped: no otactl")
-    line = " ".join(shlex.quote(word) for word in [str(BIN / "otactl"), *words, cur])
+    line = " ".join(shlex.quote(word) for word in ["otactl", *words, cur])
     done = subprocess.run(["bash", "-c", f"source {ROOT}/packaging/completion/otactl; COMP_WORDS=({line}); "
                            f"COMP_CWORD={len(words) + 1}; _otactl; printf '%s\\n' \"${{COMPREPLY[@]}}\""],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
+                          env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"})
     found = set(done.stdout.split())
     assert expected <= found and (len(found) < 12), found
     if cur:
