@@ -87,6 +87,22 @@ uint32_t image_crc_eboot(uint32_t crc, const uint8_t *p, size_t len)
 	return crc;
 }
 
+static uint8_t xor_of(const uint8_t *p, size_t len)
+{
+	uint64_t wide = 0, word;
+	uint8_t x = 0;
+
+	for (; len >= sizeof word; p += sizeof word, len -= sizeof word) {
+		memcpy(&word, p, sizeof word);
+		wide ^= word;
+	}
+	for (; wide; wide >>= 8)
+		x ^= (uint8_t)wide;
+	while (len-- > 0)
+		x ^= *p++;
+	return x;
+}
+
 enum ota_err image_stream(struct image_work *w, uint64_t from, uint64_t to, unsigned feed)
 {
 	while (from < to) {
@@ -95,10 +111,8 @@ enum ota_err image_stream(struct image_work *w, uint64_t from, uint64_t to, unsi
 
 		if (err)
 			return err;
-		if (feed & IMAGE_FEED_XOR) {
-			for (size_t i = 0; i < len; i++)
-				w->xor ^= w->buf[i];
-		}
+		if (feed & IMAGE_FEED_XOR)
+			w->xor ^= xor_of(w->buf, len);
 		if (feed & IMAGE_FEED_SHA256)
 			w->src->crypto->sha256_update(&w->sha, w->buf, len);
 		if (feed & IMAGE_FEED_MD5)

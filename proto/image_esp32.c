@@ -73,7 +73,8 @@ static bool has_desc(const struct image_work *w)
 }
 
 /* One damaged byte must not turn a broken application into raw bytes, and random bytes must not become a
- * broken application: take it for one when the description is there, or most of the header fits. */
+ * broken application: take it for one when the description is there, or all but one of the header's seven
+ * parts fit. */
 static bool looks_esp32(const struct image_work *w)
 {
 	const uint8_t *h = w->head;
@@ -81,15 +82,16 @@ static bool looks_esp32(const struct image_work *w)
 
 	if (has_desc(w))
 		return true;
-	if (h[0] != ESP_MAGIC || w->src->size < ESP32_HEADER_LEN)
+	if (w->src->size < ESP32_HEADER_LEN)
 		return false;
+	fits += h[0] == ESP_MAGIC;
 	fits += h[1] >= 1 && h[1] <= ESP_SEGMENTS_MAX;
 	fits += h[HEADER_MODE] <= SPI_MODE_MAX;
 	fits += h[HEADER_WP_PIN] == WP_PIN_DISABLED && h[9] == 0 && h[10] == 0 && h[11] == 0;
 	fits += chip_find(image_le16(h + HEADER_CHIP)) != NULL;
 	fits += image_le32(h + HEADER_RESERVED) == 0;
 	fits += h[HEADER_HASHED] <= 1;
-	return fits >= 5;
+	return fits >= 6;
 }
 
 /* The partition table's entries start AA 50, type, subtype, u32 offset, u32 size (esp_partition_info_t,
@@ -276,6 +278,9 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 		/* The bootloader refuses such lengths too (esp_image_format.c, process_segment). */
 		if (img->seg[i].len % 4 != 0)
 			return image_refuse(w, OTA_INVALID, "a segment's length is no multiple of 4");
+		/* No chip has memory there: padding read as a segment, so the count is damaged. */
+		if (img->seg[i].addr == 0)
+			return image_refuse(w, OTA_INVALID, "a segment loads at address 0");
 		flash = flash || is_in_flash(chip, &img->seg[i]);
 	}
 	if (!flash)
@@ -286,7 +291,8 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 
 /* Without an appended hash (Arduino builds of Tasmota and others) only the XOR over segment data remains: no
  * check covers header bytes 2, 3, 8..11 and 14..18, nor the low bits of entry point and load addresses; the
- * rest of the header and the segment lengths are held by the layout they describe. */
+ * rest of the header and the segment lengths are held by the layout they describe, but for the last length
+ * where the change takes in or leaves out nothing but zero padding. */
 static enum ota_err check_esp32(struct image_work *w)
 {
 	const struct chip *chip = chip_find(image_le16(w->head + HEADER_CHIP));

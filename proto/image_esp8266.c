@@ -60,14 +60,12 @@ static bool is_executable(uint32_t addr)
  * that a damaged image is not taken for raw bytes. */
 static bool looks_esp8266(const uint8_t *h, bool whole)
 {
-	bool magic = h[0] == ESP_MAGIC && h[1] >= 1 && h[1] <= ESP_SEGMENTS_MAX &&
-		     h[HEADER_MODE] <= SPI_MODE_MAX;
+	bool magic = h[0] == ESP_MAGIC;
+	bool small = h[1] >= 1 && h[1] <= ESP_SEGMENTS_MAX && h[HEADER_MODE] <= SPI_MODE_MAX;
 	bool entry = is_executable(image_le32(h + 4));
 	bool load = is_loadable(image_le32(h + 8), 0);
 
-	if (whole)
-		return magic && entry && load;
-	return (magic && (entry || load)) || (h[0] == ESP_MAGIC && entry && load);
+	return magic + small + entry + load >= (whole ? 4 : 3);
 }
 
 static enum ota_err check_header(struct image_work *w, const uint8_t *h)
@@ -158,7 +156,8 @@ static enum ota_err eboot_crc(struct image_work *w, uint64_t end, uint32_t *crc)
 
 /* The length or the CRC alone says that this core wrote them; then both must hold, so that one damaged byte
  * in either cannot pass for an old core's image. In images of old cores no check covers the header bytes, the
- * filling between eboot and 0x1000, and the low bits of entry points and load addresses. */
+ * filling between eboot and 0x1000, the low bits of entry points and load addresses, and a last length that
+ * takes in or leaves out nothing but zero padding. */
 static enum ota_err check_arduino(struct image_work *w)
 {
 	uint8_t words[ARDUINO_WORDS_END - ARDUINO_LENGTH];
@@ -394,7 +393,8 @@ static bool try_sdk(struct image_work *w, enum ota_err *verdict)
 /* ---- any other ---- */
 
 /* The XOR is all such an image has, unless the tool that made it appended the SDK's CRC. No check covers the
- * header's mode, size and frequency and the low bits of entry point and load addresses. */
+ * header's mode, size and frequency, the low bits of entry point and load addresses, and a last length that
+ * takes in or leaves out nothing but zero padding. */
 static enum ota_err check_plain(struct image_work *w)
 {
 	struct esp_image img;

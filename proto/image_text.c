@@ -82,8 +82,13 @@ static void step(struct image_text *t, uint8_t c)
 
 void image_text_feed(struct image_text *t, const uint8_t *p, size_t len)
 {
-	for (size_t i = 0; i < len && !t->has_version; i++)
+	for (size_t i = 0; i < len && !t->has_version; i++) {
+		bool idle = !t->taking && !t->at[0] && !t->at[1] && !t->at[2];
+
+		if (idle && p[i] != 'M' && p[i] != 'C' && p[i] != 'T')
+			continue; /* no needle starts here: nearly every byte */
 		step(t, p[i]);
+	}
 }
 
 void image_text_apply(struct image_text *t, struct image_info *info)

@@ -61,7 +61,7 @@ struct uf2 {
 	uint32_t next, total; /* within the running numbering */
 	const char *chip;     /* of the first family that is known */
 	bool has_other_chip;
-	bool has_md5; /* every block so far carried a digest of itself */
+	uint64_t flash_blocks, digested; /* the latter carry an MD5 of their own data */
 };
 
 static const char *chip_of(uint32_t family)
@@ -128,7 +128,7 @@ static enum ota_err check_number(struct image_work *w, struct uf2 *u, const uint
 	return OTA_OK;
 }
 
-/* No check covers the data of a block without an MD5, nor addresses and flags. */
+/* No check covers data, addresses and flags of blocks without an MD5, nor the room behind the data of any. */
 static enum ota_err check_block(struct image_work *w, struct uf2 *u, const uint8_t *b, uint64_t blocks_left)
 {
 	uint32_t flags = image_le32(b + BLOCK_FLAGS), payload = image_le32(b + BLOCK_PAYLOAD);
@@ -154,13 +154,14 @@ static enum ota_err check_block(struct image_work *w, struct uf2 *u, const uint8
 	note_chip(u, b);
 	image_text_feed(&w->text, b + BLOCK_DATA, payload);
 	err = check_md5(w, b, payload, &checked);
-	u->has_md5 = u->has_md5 && checked;
+	u->flash_blocks++;
+	u->digested += checked;
 	return err;
 }
 
 static enum ota_err check_uf2(struct image_work *w)
 {
-	struct uf2 u = {.has_md5 = true};
+	struct uf2 u = {0};
 	uint64_t size = w->src->size;
 
 	if (size % BLOCK_LEN != 0)
@@ -177,9 +178,11 @@ static enum ota_err check_uf2(struct image_work *w)
 	}
 	if (u.next != u.total || u.total == 0)
 		return image_refuse(w, OTA_TRUNCATED, "blocks are missing at the end");
+	if (u.digested > 0 && u.digested < u.flash_blocks)
+		return image_refuse(w, OTA_INVALID, "some blocks lack the MD5 of their data");
 	if (u.chip && !u.has_other_chip)
 		image_copy_text(w->info->chip, sizeof w->info->chip, (const uint8_t *)u.chip, 12);
-	w->info->checks |= IMAGE_CHECK_BLOCKS | (u.has_md5 ? IMAGE_CHECK_MD5 : 0u);
+	w->info->checks |= IMAGE_CHECK_BLOCKS | (u.digested ? IMAGE_CHECK_MD5 : 0u);
 	return OTA_OK;
 }
 

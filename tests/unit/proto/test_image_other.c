@@ -1,0 +1,475 @@
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "image_build.h"
+
+static struct build b;
+static struct image_info info;
+
+static enum ota_err recognise(void)
+{
+	return build_recognise(b.p, b.len, &info);
+}
+
+/* ---- MCUboot ---- */
+
+static void test_mcuboot_facts(void **state)
+{
+	struct mcuboot_recipe r = {.is_protected = true, .build_number = 9, .security_counter = 0x0102};
+	char line[200];
+
+	(void)state;
+	build_clear(&b);
+	build_mcuboot(&b, &r);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_int_equal(info.format, IMAGE_MCUBOOT);
+	assert_string_equal(info.version, "1.2.345+9");
+	assert_int_equal(info.checks, IMAGE_CHECK_SHA256);
+	assert_true(info.has_security_counter);
+	assert_int_equal(info.security_counter, 0x0102);
+	assert_true(info.has_ids);
+	assert_int_equal(info.vendor_id[15], 0x11);
+	assert_int_equal(info.class_id[0], 0x22);
+	image_describe(&info, line, sizeof line);
+	assert_string_equal(line, "MCUboot image, version 1.2.345+9, SHA-256 holds");
+
+	r = (struct mcuboot_recipe){.pad_to = 8192};
+	build_clear(&b);
+	build_mcuboot(&b, &r);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_string_equal(info.version, "1.2.345");
+	assert_false(info.has_ids);
+	assert_false(info.has_security_counter);
+	assert_int_equal(info.size, 8192);
+	assert_true(info.image_size < 2000);
+	b.p[8191] ^= 1; /* no trailer, and not erased */
+	assert_int_equal(recognise(), OTA_SIZE);
+}
+
+static size_t unprotected_from, unprotected_to;
+
+/* The bytes behind the hash TLV: a signature, which no check of ours covers. */
+static bool mcuboot_uncovered(size_t at)
+{
+	return at >= unprotected_from && at < unprotected_to;
+}
+
+static void test_mcuboot_flips(void **state)
+{
+	(void)state;
+	for (int is_protected = 0; is_protected <= 1; is_protected++) {
+		struct mcuboot_recipe r = {.is_protected = is_protected};
+
+		build_clear(&b);
+		build_mcuboot(&b, &r);
+		unprotected_from = b.len - 12;
+		unprotected_to = b.len;
+		for (unsigned i = 0; i < 5; i++)
+			assert_int_equal(build_flip(b.p, b.len, 0, b.len, 1, mcuboot_uncovered), 0);
+		for (size_t len = 40; len < b.len; len++)
+			assert_int_not_equal(build_recognise(b.p, len, &info), OTA_OK);
+	}
+}
+
+static void test_mcuboot_hashes(void **state)
+{
+	static const struct {
+		struct mcuboot_recipe recipe;
+		enum ota_err err;
+		uint32_t checks;
+	} rows[] = {
+		{{.no_hash = true}, OTA_DIGEST, 0},
+		{{.no_hash = true, .sha512 = true}, OTA_OK, 0},
+		{{.encrypted = true, .enc_tlv = true}, OTA_OK, 0},
+		{{.encrypted = true}, OTA_INVALID, 0},
+		{{.enc_tlv = true}, OTA_INVALID, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		build_clear(&b);
+		build_mcuboot(&b, &rows[i].recipe);
+		assert_int_equal(recognise(), rows[i].err);
+		assert_int_equal(info.format, IMAGE_MCUBOOT);
+		assert_int_equal(info.checks, rows[i].checks);
+	}
+}
+
+/* ---- UF2 ---- */
+
+static void test_uf2(void **state)
+{
+	static const struct {
+		uint32_t family;
+		const char *chip;
+	} rows[] = {{0xE48BFF56, "rp2040"}, {0xE48BFF59, "rp2350"}, {0xC47E5767, "esp32s3"},
+		{0xADA52840, "nrf52840"}, {0x57755A57, "stm32f4"}, {0x12345678, ""}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		for (int md5 = 0; md5 <= 1; md5++) {
+			build_clear(&b);
+			build_uf2(&b, rows[i].family, 20, md5, "MicroPython v1.22.1 on 2024-01-05; Pico");
+			assert_int_equal(recognise(), OTA_OK);
+			assert_int_equal(info.format, IMAGE_UF2);
+			assert_string_equal(info.chip, rows[i].chip);
+			assert_string_equal(info.version, "1.22.1");
+			assert_int_equal(info.checks, IMAGE_CHECK_BLOCKS | (md5 ? IMAGE_CHECK_MD5 : 0));
+		}
+	}
+}
+
+static bool uf2_md5_uncovered(size_t at)
+{
+	size_t in = at % 512;
+
+	/* flags, family, the room behind the data */
+	return (in >= 8 && in < 12) || (in >= 28 && in < 32) || (in >= 288 && in < 508 - 24);
+}
+
+static bool uf2_uncovered(size_t at)
+{
+	size_t in = at % 512;
+
+	return (in >= 8 && in < 20) || (in >= 28 && in < 508);
+}
+
+static void test_uf2_flips(void **state)
+{
+	(void)state;
+	build_clear(&b);
+	build_uf2(&b, 0xE48BFF56, 3, true, "");
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(build_flip(b.p, b.len, 0, b.len, 1, uf2_md5_uncovered), 0);
+	build_clear(&b);
+	build_uf2(&b, 0xE48BFF56, 3, false, "");
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(build_flip(b.p, b.len, 0, b.len, 1, uf2_uncovered), 0);
+	for (size_t len = 8; len < b.len; len++)
+		assert_int_equal(build_recognise(b.p, len, &info), OTA_TRUNCATED);
+}
+
+static void test_uf2_runs(void **state)
+{
+	uint8_t page[256] = {0};
+
+	(void)state;
+	/* the RP2350 erratum's block in front, then two families one behind the other */
+	build_clear(&b);
+	build_uf2_block(&b, 0xA000, 0x10FFFF00, page, 256, 0, 2, 0xE48BFF57);
+	build_uf2(&b, 0xE48BFF59, 3, false, "");
+	assert_int_equal(recognise(), OTA_OK);
+	assert_string_equal(info.chip, "rp2350");
+	build_uf2(&b, 0xE48BFF56, 2, false, "");
+	assert_int_equal(recognise(), OTA_OK);
+	assert_string_equal(info.chip, "");
+	b.len -= 512;
+	assert_int_equal(recognise(), OTA_TRUNCATED);
+
+	build_clear(&b);
+	build_uf2_block(&b, 0x2000, 0, page, 256, 0, UINT32_MAX, 0xE48BFF56);
+	assert_int_equal(recognise(), OTA_TRUNCATED);
+	build_clear(&b);
+	build_uf2_block(&b, 0x2000, 0, page, 256, 0, 0, 0xE48BFF56);
+	assert_int_equal(recognise(), OTA_INVALID);
+	build_clear(&b);
+	build_uf2_block(&b, 0x2000, 0, page, 256, 1, 1, 0xE48BFF56);
+	assert_int_equal(recognise(), OTA_INVALID);
+	build_clear(&b);
+	build_uf2_block(&b, 0x2000, 0, page, 256, 0, 1, 0xE48BFF56);
+	build_set_u32(&b, 16, 477);
+	assert_int_equal(recognise(), OTA_INVALID);
+}
+
+/* ---- romfs ---- */
+
+static void test_romfs(void **state)
+{
+	size_t len;
+
+	(void)state;
+	build_clear(&b);
+	build_romfs(&b);
+	len = b.len;
+	assert_int_equal(recognise(), OTA_OK);
+	assert_int_equal(info.format, IMAGE_ROMFS);
+	assert_int_equal(info.checks, 0);
+	for (size_t cut = 4; cut < len; cut++)
+		assert_int_equal(build_recognise(b.p, cut, &info), OTA_TRUNCATED);
+	build_fill(&b, 0xFF, 4096);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_int_equal(info.image_size, len);
+	b.p[4000] = 1;
+	assert_int_equal(recognise(), OTA_SIZE);
+	b.len = len;
+	b.p[len - 1] = 0x7F; /* the pointer's offset */
+	assert_int_equal(recognise(), OTA_INVALID);
+	b.p[len - 1] = 0x13;
+	b.p[6] = 0x7F; /* the directory's length */
+	assert_int_equal(recognise(), OTA_TRUNCATED);
+	/* a number without end */
+	build_clear(&b);
+	build_bytes(&b, "\xD2\xCD\x31", 3);
+	build_fill(&b, 0x80, 1000);
+	assert_int_equal(recognise(), OTA_INVALID);
+}
+
+/* Directories within directories, deeper than any path: refused, without recursion. */
+static void test_romfs_depth(void **state)
+{
+	enum { DEPTH = 3000 };
+
+	(void)state;
+	build_clear(&b);
+	build_bytes(&b, "\xD2\xCD\x31", 3);
+	build_bytes(&b, "\x80\x80\x80", 3);
+	for (unsigned i = DEPTH; i > 0; i--) {
+		uint32_t inner = 6 * (i - 1);
+		uint32_t len = inner + 1;
+
+		if (i == DEPTH) {
+			uint32_t all = 6 * DEPTH;
+
+			b.len = 3;
+			build_u8(&b, (uint8_t)(0x80 | all >> 14));
+			build_u8(&b, (uint8_t)(0x80 | (all >> 7 & 0x7F)));
+			build_u8(&b, (uint8_t)(all & 0x7F));
+		}
+		build_u8(&b, 4);
+		build_u8(&b, 0x80);
+		build_u8(&b, (uint8_t)(0x80 | (len >> 14 & 0x7F)));
+		build_u8(&b, (uint8_t)(0x80 | (len >> 7 & 0x7F)));
+		build_u8(&b, (uint8_t)(len & 0x7F));
+		build_u8(&b, 0);
+	}
+	assert_int_equal(recognise(), OTA_TOO_LARGE);
+}
+
+/* ---- ELF, Intel HEX, gzip, raw ---- */
+
+static void test_refused_by_name(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		enum image_format format;
+		enum ota_err err;
+		const char *hint;
+	} rows[] = {
+		{"\x7f"
+		 "ELF\x01\x01\x01",
+			7, IMAGE_ELF, OTA_UNSUPPORTED, ".bin"},
+		{":10010000214601360121470136007EFE09D2190140\r\n", 45, IMAGE_IHEX, OTA_UNSUPPORTED, ".bin"},
+		{":020000040800F2\n", 16, IMAGE_IHEX, OTA_UNSUPPORTED, ".bin"},
+		{":020000040800F3\n", 16, IMAGE_IHEX, OTA_CHECKSUM, "checksum"},
+		{":020000040800", 13, IMAGE_IHEX, OTA_TRUNCATED, "cut off"},
+		{":100100002146013601", 19, IMAGE_IHEX, OTA_TRUNCATED, "cut off"},
+		{"\x1f\x8b\x08\x00\x00", 5, IMAGE_GZIP, OTA_TRUNCATED, "cut off"},
+		{"\x1f\x8b\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20,
+			IMAGE_GZIP, OTA_UNSUPPORTED, "gzip"},
+		{"\x1f\x8b\x08\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20,
+			IMAGE_GZIP, OTA_UNSUPPORTED, "gzip"},
+		{"", 0, IMAGE_RAW, OTA_TRUNCATED, "empty"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(build_recognise(rows[i].bytes, rows[i].len, &info), rows[i].err);
+		assert_int_equal(info.format, rows[i].format);
+		assert_non_null(strstr(info.hint, rows[i].hint));
+	}
+}
+
+static void test_raw(void **state)
+{
+	char line[100];
+
+	(void)state;
+	for (size_t len = 1; len < 3000; len += 7) {
+		build_clear(&b);
+		build_noise(&b, len);
+		assert_int_equal(recognise(), OTA_OK);
+		assert_int_equal(info.format, IMAGE_RAW);
+		assert_int_equal(info.size, len);
+		assert_string_equal(info.hint, "");
+	}
+	assert_int_equal(build_recognise(":) not hex", 10, &info), OTA_OK);
+	assert_int_equal(info.format, IMAGE_RAW);
+	image_describe(&info, line, sizeof line);
+	assert_string_equal(line, "raw bytes of no known format, carries no check");
+}
+
+static void test_gzip_trailer(void **state)
+{
+	(void)state;
+	build_clear(&b);
+	build_bytes(&b, "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", 10);
+	build_noise(&b, 900);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_int_equal(info.format, IMAGE_GZIP);
+	assert_int_equal(info.trailer, IMAGE_TRAILER_NONE);
+	build_noise(&b, 256);
+	build_u32(&b, 256);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_int_equal(info.trailer, IMAGE_TRAILER_ESP8266_SIGNED);
+	assert_int_equal(info.image_size, 910);
+}
+
+static void test_format_names(void **state)
+{
+	enum image_format found;
+
+	(void)state;
+	for (int f = IMAGE_RAW; f <= IMAGE_FACTORY; f++) {
+		found = IMAGE_RAW;
+		assert_true(image_format_parse(image_format_name((enum image_format)f), &found));
+		assert_int_equal(found, f);
+	}
+	found = IMAGE_UF2;
+	assert_false(image_format_parse("esp3", &found));
+	assert_false(image_format_parse("esp32x", &found));
+	assert_false(image_format_parse("", &found));
+	assert_int_equal(found, IMAGE_UF2);
+	assert_string_equal(image_format_name((enum image_format)99), "unknown");
+}
+
+/* ---- hostile sources ---- */
+
+/* A file that is never in memory: `head` repeated every `period` bytes over `size`. */
+struct virtual
+{
+	const uint8_t *head;
+	size_t period;
+	unsigned reads, fail_at;
+};
+
+static enum ota_err virtual_read(void *ctx, uint64_t offset, void *buf, size_t len)
+{
+	struct virtual *v = ctx;
+	uint8_t *p = buf;
+
+	if (++v->reads == v->fail_at)
+		return OTA_IO;
+	for (size_t i = 0; i < len; i++)
+		p[i] = v->head[(offset + i) % v->period];
+	return OTA_OK;
+}
+
+static enum ota_err recognise_virtual(struct virtual *v, uint64_t size)
+{
+	struct image_file f;
+	struct image_source src;
+
+	image_file_from_memory("", 0, &f);
+	src = f.source;
+	src.size = size;
+	src.read = virtual_read;
+	src.ctx = v;
+	return image_recognise(&src, &info);
+}
+
+static void test_hostile_sizes(void **state)
+{
+	static uint8_t zero_segments[4096] = {0xE9, 16, 2, 0x20, 8, 0, 0x38, 0x40, 0xEE, 0, 0, 0, 5};
+	static uint8_t big_segment[4096] = {0xE9, 1, 2, 0x20, 8, 0, 0x38, 0x40, 0xEE, 0, 0, 0, 5, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x3C, 0xFF, 0xFF, 0xFF, 0xFF};
+	static uint8_t uf2[512], romfs[4096], tlvs[1 << 17];
+	static const uint64_t sizes[] = {64 << 20, UINT64_C(1) << 40, UINT64_MAX};
+	clock_t start = clock();
+
+	(void)state;
+	build_clear(&b);
+	build_uf2_block(&b, 0x2000, 0, "x", 1, 0, UINT32_MAX, 0);
+	memcpy(uf2, b.p, sizeof uf2);
+	/* a romfs that says it is 200 MB of 2-byte records */
+	memcpy(romfs, "\xD2\xCD\x31\xE0\x80\x80\x00", 7);
+	/* 64 KiB of empty TLVs */
+	memcpy(tlvs, "\x3d\xb8\xf3\x96\0\0\0\0\x20\0\0\0\x10\0\0\0", 16);
+	memcpy(tlvs + 48, "\x07\x69\xfc\xff", 4);
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct virtual v = {.head = zero_segments, .period = sizeof zero_segments};
+
+		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
+		assert_true(v.reads < 200);
+		v = (struct virtual){.head = big_segment, .period = sizeof big_segment};
+		assert_int_not_equal(recognise_virtual(&v, i == 2 ? 1 << 20 : 64 << 20), OTA_OK);
+		assert_true(v.reads < 20000);
+		v = (struct virtual){.head = uf2, .period = sizeof uf2};
+		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
+		assert_true(v.reads < 20);
+		v = (struct virtual){.head = romfs, .period = sizeof romfs};
+		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
+		assert_true(v.reads < 2000);
+		v = (struct virtual){.head = tlvs, .period = sizeof tlvs};
+		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
+		assert_true(v.reads < 40000);
+	}
+	assert_true(clock() - start < 8 * CLOCKS_PER_SEC);
+}
+
+/* Every read fails once: the answer is OTA_IO each time, never another verdict. */
+static void test_read_errors(void **state)
+{
+	struct esp32_recipe esp32 = {.chip = 5};
+	struct mcuboot_recipe mcuboot = {.is_protected = true, .pad_to = 8192};
+
+	(void)state;
+	for (int kind = 0; kind < 7; kind++) {
+		struct virtual v = {.head = b.p};
+		unsigned all;
+
+		build_clear(&b);
+		if (kind == 0)
+			build_esp32(&b, &esp32);
+		else if (kind == 1)
+			build_esp8266_arduino(&b, true);
+		else if (kind == 2)
+			build_esp8266_mpy(&b, "x");
+		else if (kind == 3)
+			build_esp8266_sdk(&b, 0x40201010, 2);
+		else if (kind == 4)
+			build_mcuboot(&b, &mcuboot);
+		else if (kind == 5)
+			build_uf2(&b, 0xE48BFF56, 20, true, "x");
+		else
+			build_romfs(&b);
+		v.period = b.len;
+		assert_int_equal(recognise_virtual(&v, b.len), OTA_OK);
+		all = v.reads;
+		for (unsigned n = 1; n <= all; n++) {
+			v.reads = 0;
+			v.fail_at = n;
+			assert_int_equal(recognise_virtual(&v, b.len), OTA_IO);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mcuboot_facts),
+		cmocka_unit_test(test_mcuboot_flips),
+		cmocka_unit_test(test_mcuboot_hashes),
+		cmocka_unit_test(test_uf2),
+		cmocka_unit_test(test_uf2_flips),
+		cmocka_unit_test(test_uf2_runs),
+		cmocka_unit_test(test_romfs),
+		cmocka_unit_test(test_romfs_depth),
+		cmocka_unit_test(test_refused_by_name),
+		cmocka_unit_test(test_raw),
+		cmocka_unit_test(test_gzip_trailer),
+		cmocka_unit_test(test_format_names),
+		cmocka_unit_test(test_hostile_sizes),
+		cmocka_unit_test(test_read_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
