@@ -1,7 +1,8 @@
 /* Timer wheel: thousands of deadlines, armed and cancelled in constant time.
  *
- * Two levels of 256 slots, 64 ms and 16.4 s wide; longer delays go round. A timer fires at its due time or up
- * to one tick (64 ms) later, never before. The memory of a timer is its owner's. Loop thread only. */
+ * Two levels of 256 slots (64 ms and 16.4 s wide); longer delays go round again. A timer fires at its due
+ * time or up to one tick (64 ms) later, never before. The memory of a timer is its owner's. Loop thread only.
+ */
 #ifndef SERVER_TIMER_H
 #define SERVER_TIMER_H
 

@@ -1,0 +1,624 @@
+#include "server/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define AT(field) offsetof(struct config, field)
+#define KIB INT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+
+/* clang-format off */
+const struct config_option config_options[] = {
+	{"server", "data", CONFIG_TEXT, 0, 0, "/var/lib/otad", NULL,
+		"directory of the database, the images and the keys", AT(data), NULL, 0},
+	{"server", "listen", CONFIG_LIST, 0, 0, "http://127.0.0.1:8484", NULL,
+		"door as scheme://address:port[=operators,devices,clients]; repeats; scheme http or https", AT(listen), NULL, 0},
+	{"server", "plain-http", CONFIG_BOOL, 0, 1, "no", NULL,
+		"allow http:// doors beyond loopback, for devices and foreign clients only", AT(plain_http), NULL, 0},
+	{"server", "public-url", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"base URL that devices are given, with its final '/'", AT(public_url), NULL, 0},
+	{"server", "host-names", CONFIG_LIST, 0, 0, NULL, NULL,
+		"more names and addresses for the self-signed certificate", AT(host_names), NULL, 0},
+	{"server", "tls-cert", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"certificate chain (PEM); without it one is made in DIR/tls", AT(tls_cert), NULL, CONFIG_RELOAD},
+	{"server", "tls-key", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"private key of tls-cert (PEM)", AT(tls_key), NULL, CONFIG_RELOAD},
+	{"server", "log-level", CONFIG_WORD, 0, 0, "info", NULL,
+		"least important lines that are logged", AT(log_level), "error warn info debug", CONFIG_RELOAD},
+	{"server", "log-format", CONFIG_WORD, 0, 0, "auto", NULL,
+		"form of the log lines; auto: journal under systemd, else text", AT(log_format), "auto text json journal", CONFIG_RELOAD},
+
+	{"limits", "connections", CONFIG_NUMBER, 16, 1000000, "4000", NULL,
+		"connections served at once; more are answered 503", AT(connections), NULL, CONFIG_RELOAD},
+	{"limits", "connections-per-address", CONFIG_NUMBER, 0, 1000000, "0", NULL,
+		"connections of one address at once; 0: no limit; leave it at 0 behind a proxy", AT(connections_per_address), NULL, 0},
+	{"limits", "max-image", CONFIG_SIZE, KIB, INT64_C(1) << 40, "1G", "bytes",
+		"largest image that is taken", AT(max_image), NULL, CONFIG_RELOAD},
+	{"limits", "disk-reserve", CONFIG_SIZE, 0, INT64_C(1) << 50, "0", "bytes",
+		"free space that uploads leave alone; 0: the larger of 64 MiB and 5 %", AT(disk_reserve), NULL, CONFIG_RELOAD},
+	{"limits", "max-devices", CONFIG_NUMBER, 1, 10000000, "1000000", NULL,
+		"devices that may enroll", AT(max_devices), NULL, CONFIG_RELOAD},
+	{"limits", "auth-failures", CONFIG_NUMBER, 1, 1000000, "30", NULL,
+		"wrong tokens of one address in a minute before it is answered 429", AT(auth_failures), NULL, CONFIG_RELOAD},
+
+	{"devices", "poll", CONFIG_TIME, 10, 7 * 86400, "300s", "seconds",
+		"time between two check-ins of a device", AT(poll), NULL, CONFIG_RELOAD},
+	{"devices", "poll-spread", CONFIG_NUMBER, 0, 50, "10", "per cent",
+		"random share added to or taken from it", AT(poll_spread), NULL, CONFIG_RELOAD},
+	{"devices", "notice-spread", CONFIG_TIME, 0, 3600, "10s", "seconds",
+		"time over which the devices of a board look after a notice", AT(notice_spread), NULL, CONFIG_RELOAD},
+	{"devices", "public-images", CONFIG_BOOL, 0, 1, "no", NULL,
+		"serve images to everybody, cacheable by proxies", AT(public_images), NULL, CONFIG_RELOAD},
+	{"devices", "task-timeout", CONFIG_TIME, 0, 366 * 86400, "0", "seconds",
+		"age at which an open assignment is timed-out; 0: never", AT(task_timeout), NULL, CONFIG_RELOAD},
+	{"devices", "partial-life", CONFIG_TIME, 60, 366 * 86400, "24h", "seconds",
+		"how long an unfinished upload is kept", AT(partial_life), NULL, CONFIG_RELOAD},
+
+	{"mqtt", "mqtt", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"broker as mqtt://host[:port] or mqtts://host[:port]; without it devices poll", AT(mqtt_url), NULL, 0},
+	{"mqtt", "mqtt-user", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"otad's account at the broker", AT(mqtt_user), NULL, 0},
+	{"mqtt", "mqtt-password", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"its password; not on the command line", AT(mqtt_password), NULL, CONFIG_SECRET},
+	{"mqtt", "mqtt-password-file", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"file with the password in its first line", AT(mqtt_password_file), NULL, 0},
+	{"mqtt", "mqtt-ca", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"certificates that may vouch for the broker (PEM); without it the system's", AT(mqtt_ca), NULL, 0},
+	{"mqtt", "topic-prefix", CONFIG_TEXT, 0, 0, "otad/1", NULL,
+		"first part of every topic", AT(topic_prefix), NULL, 0},
+	{"mqtt", "device-mqtt", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"broker that devices are given; without it the same as mqtt", AT(device_mqtt_url), NULL, 0},
+	{"mqtt", "device-mqtt-user", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"account that devices share", AT(device_mqtt_user), NULL, 0},
+	{"mqtt", "device-mqtt-password", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"its password; not on the command line", AT(device_mqtt_password), NULL, CONFIG_SECRET},
+	{"mqtt", "device-mqtt-password-file", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"file with that password in its first line", AT(device_mqtt_password_file), NULL, 0},
+
+	{"", "config", CONFIG_TEXT, 0, 0, NULL, NULL,
+		"file to read settings from", AT(config_file), NULL, CONFIG_ARGV_ONLY},
+	{"", "check-config", CONFIG_BOOL, 0, 1, "no", NULL,
+		"check the settings and end", AT(check_config), NULL, CONFIG_ARGV_ONLY},
+};
+/* clang-format on */
+const size_t n_config_options = sizeof config_options / sizeof config_options[0];
+
+enum { TEXT_MAX = 4096, FILE_MAX = 256 * 1024, CONFIG_MEM_MAX = 2 * 1024 * 1024 };
+
+static const struct config_option *find_option(const char *name, size_t len)
+{
+	for (size_t i = 0; i < n_config_options; i++) {
+		if (strlen(config_options[i].name) == len && memcmp(config_options[i].name, name, len) == 0)
+			return &config_options[i];
+	}
+	return NULL;
+}
+
+static void *field_of(struct config *c, const struct config_option *opt)
+{
+	return (char *)c + opt->offset;
+}
+
+/* Whole number with an optional suffix out of `units`, whose factors stand in `factors`. */
+static bool parse_scaled(const char *text, const char *units, const int64_t *factors, int64_t *out)
+{
+	const char *unit;
+	char *end;
+	long long v;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	v = strtoll(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end == '\0') {
+		*out = v;
+		return true;
+	}
+	unit = strchr(units, *end);
+	if (!unit || end[1] != '\0')
+		return false;
+	return !__builtin_mul_overflow((int64_t)v, factors[unit - units], out);
+}
+
+static bool parse_bool(const char *text, bool *out)
+{
+	static const char *const yes[] = {"yes", "true", "1", "on"};
+	static const char *const no[] = {"no", "false", "0", "off"};
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
+			*out = strcmp(text, yes[i]) == 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool parse_word(const char *text, const char *words, int64_t *out)
+{
+	size_t len = strlen(text);
+
+	if (len == 0 || strchr(text, ' '))
+		return false;
+	for (int64_t i = 0; *words; i++) {
+		size_t word_len = strcspn(words, " ");
+
+		if (word_len == len && memcmp(words, text, len) == 0) {
+			*out = i;
+			return true;
+		}
+		words += word_len + (words[word_len] == ' ');
+	}
+	return false;
+}
+
+static enum ota_err parse_number(
+	const char *where, const struct config_option *opt, const char *value, int64_t *out, struct errmsg *e)
+{
+	static const int64_t size_factors[] = {KIB, MIB, GIB, KIB};
+	static const int64_t time_factors[] = {1, 60, 3600, 86400};
+	int64_t v;
+	bool is_good;
+
+	if (opt->kind == CONFIG_SIZE)
+		is_good = parse_scaled(value, "kMGK", size_factors, &v);
+	else if (opt->kind == CONFIG_TIME)
+		is_good = parse_scaled(value, "smhd", time_factors, &v);
+	else
+		is_good = parse_scaled(value, "", NULL, &v);
+	if (!is_good)
+		return errmsg_fail(e, OTA_INVALID, "%s: '%.40s' is not a %s", where, value,
+			opt->kind == CONFIG_SIZE   ? "size (as 64M)"
+			: opt->kind == CONFIG_TIME ? "time (as 300s, 5m, 24h)"
+						   : "number");
+	if (v < opt->min || v > opt->max)
+		return errmsg_fail(e, OTA_INVALID, "%s: %.40s is not within %lld to %lld%s%s", where, value,
+			(long long)opt->min, (long long)opt->max, opt->unit ? " " : "",
+			opt->unit ? opt->unit : "");
+	*out = v;
+	return OTA_OK;
+}
+
+/* Replace the list by the words of `value`, or add to what argv put there. */
+static enum ota_err set_list(struct config *c, const char *where, const struct config_option *opt,
+	const char *value, bool is_more, struct errmsg *e)
+{
+	struct config_list *list = field_of(c, opt);
+
+	if (!is_more)
+		list->n = 0;
+	while (*value) {
+		size_t len = strcspn(value, " \t");
+
+		if (len > 0) {
+			if (list->n == CONFIG_LISTEN_MAX)
+				return errmsg_fail(
+					e, OTA_INVALID, "%s: more than %d values", where, CONFIG_LISTEN_MAX);
+			list->value[list->n] = arena_strndup(&c->mem, value, len);
+			if (!list->value[list->n])
+				return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+			list->n++;
+		}
+		value += len;
+		value += strspn(value, " \t");
+	}
+	return OTA_OK;
+}
+
+static enum ota_err set_value(struct config *c, const char *where, const struct config_option *opt,
+	const char *value, bool is_more, struct errmsg *e)
+{
+	void *field = field_of(c, opt);
+	char *copy;
+
+	if (strlen(value) > TEXT_MAX)
+		return errmsg_fail(e, OTA_INVALID, "%s: value is longer than %d bytes", where, TEXT_MAX);
+	switch (opt->kind) {
+	case CONFIG_TEXT:
+		copy = arena_strdup(&c->mem, value);
+		if (!copy)
+			return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+		*(const char **)field = value[0] ? copy : NULL;
+		return OTA_OK;
+	case CONFIG_LIST:
+		return set_list(c, where, opt, value, is_more, e);
+	case CONFIG_BOOL:
+		if (!parse_bool(value, field))
+			return errmsg_fail(e, OTA_INVALID, "%s: '%.40s' is neither yes nor no", where, value);
+		return OTA_OK;
+	case CONFIG_SIZE:
+	case CONFIG_TIME:
+	case CONFIG_NUMBER:
+		return parse_number(where, opt, value, field, e);
+	case CONFIG_WORD:
+		if (!parse_word(value, opt->words, field))
+			return errmsg_fail(
+				e, OTA_INVALID, "%s: '%.40s' is none of: %s", where, value, opt->words);
+		return OTA_OK;
+	}
+	return OTA_INVALID;
+}
+
+enum ota_err config_set(struct config *c, const char *where, const struct config_option *opt,
+	const char *value, struct errmsg *e)
+{
+	return set_value(c, where, opt, value, false, e);
+}
+
+enum ota_err config_init(struct config *c, struct errmsg *e)
+{
+	memset(c, 0, sizeof *c);
+	arena_init(&c->mem, CONFIG_MEM_MAX);
+	for (size_t i = 0; i < n_config_options; i++) {
+		if (config_options[i].def) {
+			enum ota_err err = config_set(
+				c, config_options[i].name, &config_options[i], config_options[i].def, e);
+
+			if (err)
+				return err;
+		}
+	}
+	return OTA_OK;
+}
+
+void config_release(struct config *c)
+{
+	arena_release(&c->mem);
+	memset(c, 0, sizeof *c);
+}
+
+/* Copy of text[0..len) without blanks at either end. */
+static char *trimmed(struct arena *mem, const char *text, size_t len)
+{
+	while (len > 0 && isspace((unsigned char)text[0])) {
+		text++;
+		len--;
+	}
+	while (len > 0 && isspace((unsigned char)text[len - 1]))
+		len--;
+	return arena_strndup(mem, text, len);
+}
+
+static bool is_section(const char *name)
+{
+	for (size_t i = 0; i < n_config_options; i++) {
+		if (name[0] && strcmp(config_options[i].section, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct ini_state {
+	const char *file;
+	unsigned line;
+	const char *section;
+	bool is_seen[64];
+};
+
+_Static_assert(sizeof config_options / sizeof config_options[0] <= 64, "ini_state.is_seen is too small");
+
+static enum ota_err parse_line(
+	struct config *c, struct ini_state *st, const char *text, size_t len, struct errmsg *e)
+{
+	char *line = trimmed(&c->mem, text, len);
+	const struct config_option *opt;
+	char *eq, *name, *value;
+	char where[160];
+	bool is_again;
+
+	if (!line)
+		return errmsg_fail(e, OTA_NO_MEMORY, "%s:%u: out of memory", st->file, st->line);
+	if (line[0] == '\0' || line[0] == '#' || line[0] == ';')
+		return OTA_OK;
+	if (line[0] == '[') {
+		size_t end = strlen(line) - 1;
+
+		if (line[end] != ']')
+			return errmsg_fail(e, OTA_INVALID, "%s:%u: section without ']'", st->file, st->line);
+		line[end] = '\0';
+		st->section = line + 1;
+		if (!is_section(st->section))
+			return errmsg_fail(e, OTA_INVALID, "%s:%u: unknown section '%.40s'", st->file,
+				st->line, st->section);
+		return OTA_OK;
+	}
+	eq = strchr(line, '=');
+	if (!eq)
+		return errmsg_fail(
+			e, OTA_INVALID, "%s:%u: neither 'name = value' nor a section", st->file, st->line);
+	name = trimmed(&c->mem, line, (size_t)(eq - line));
+	value = trimmed(&c->mem, eq + 1, strlen(eq + 1));
+	if (!name || !value)
+		return errmsg_fail(e, OTA_NO_MEMORY, "%s:%u: out of memory", st->file, st->line);
+	opt = find_option(name, strlen(name));
+	if (!opt || (opt->flags & CONFIG_ARGV_ONLY))
+		return errmsg_fail(e, OTA_INVALID, "%s:%u: unknown option '%.40s'", st->file, st->line, name);
+	if (!st->section || strcmp(st->section, opt->section) != 0)
+		return errmsg_fail(e, OTA_INVALID, "%s:%u: option '%s' belongs into section [%s]", st->file,
+			st->line, opt->name, opt->section);
+	is_again = st->is_seen[opt - config_options];
+	if (is_again && opt->kind != CONFIG_LIST)
+		return errmsg_fail(
+			e, OTA_INVALID, "%s:%u: option '%s' stands twice", st->file, st->line, opt->name);
+	st->is_seen[opt - config_options] = true;
+	snprintf(where, sizeof where, "%.100s:%u: %s", st->file, st->line, opt->name);
+	return set_value(c, where, opt, value, is_again, e);
+}
+
+enum ota_err config_parse(struct config *c, const char *file, const char *text, size_t len, struct errmsg *e)
+{
+	struct ini_state st = {.file = file};
+	size_t pos = 0;
+
+	if (memchr(text, '\0', len))
+		return errmsg_fail(e, OTA_INVALID, "%s: contains a NUL byte", file);
+	while (pos < len) {
+		const char *eol = memchr(text + pos, '\n', len - pos);
+		size_t line_len = eol ? (size_t)(eol - text) - pos : len - pos;
+		enum ota_err err;
+
+		st.line++;
+		err = parse_line(c, &st, text + pos, line_len, e);
+		if (err)
+			return err;
+		pos += line_len + 1;
+	}
+	return OTA_OK;
+}
+
+/* The whole of a small file. `*out` is in `mem`, with a NUL behind. */
+static enum ota_err read_small_file(
+	struct arena *mem, const char *path, size_t max, char **out, size_t *out_len, struct errmsg *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	char *buf;
+
+	if (fd < 0)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", path);
+	buf = arena_alloc(mem, max + 1);
+	if (!buf) {
+		close(fd);
+		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+	}
+	for (;;) {
+		ssize_t n = read(fd, buf + len, max + 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int saved = errno;
+
+			close(fd);
+			return errmsg_fail_errno(e, saved, "cannot read '%s'", path);
+		}
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max) {
+			close(fd);
+			return errmsg_fail(e, OTA_TOO_LARGE, "'%s' is larger than %zu bytes", path, max);
+		}
+	}
+	close(fd);
+	buf[len] = '\0';
+	*out = buf;
+	*out_len = len;
+	return OTA_OK;
+}
+
+static enum ota_err load_file(struct config *c, const char *path, struct errmsg *e)
+{
+	char *text;
+	size_t len;
+	enum ota_err err = read_small_file(&c->mem, path, FILE_MAX, &text, &len, e);
+
+	if (err)
+		return err;
+	return config_parse(c, path, text, len, e);
+}
+
+void config_variable(const struct config_option *opt, char out[static 64])
+{
+	size_t used = (size_t)snprintf(out, 64, "OTAD_%s", opt->name);
+
+	for (size_t i = 5; i < used; i++)
+		out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+}
+
+/* The value of OTAD_<name> in `env`; NULL: not there. */
+static const char *find_variable(char *const *env, const struct config_option *opt)
+{
+	char name[64];
+	size_t len;
+
+	config_variable(opt, name);
+	len = strlen(name);
+	for (; env && *env; env++) {
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+			return *env + len + 1;
+	}
+	return NULL;
+}
+
+static enum ota_err load_variables(struct config *c, char *const *env, struct errmsg *e)
+{
+	for (size_t i = 0; i < n_config_options; i++) {
+		const struct config_option *opt = &config_options[i];
+		const char *value = find_variable(env, opt);
+		char name[64];
+		enum ota_err err;
+
+		if (!value || (opt->flags & CONFIG_ARGV_ONLY))
+			continue;
+		config_variable(opt, name);
+		err = config_set(c, name, opt, value, e);
+		if (err)
+			return err;
+	}
+	return OTA_OK;
+}
+
+/* One pass over argv. With `only_config` just --config is taken, because the file comes before the rest. */
+static enum ota_err load_argv(
+	struct config *c, int argc, char *const *argv, bool only_config, struct errmsg *e)
+{
+	bool is_seen[64] = {false};
+
+	for (int i = 1; i < argc; i++) {
+		const struct config_option *opt;
+		const char *name, *eq, *value;
+		char where[80];
+		enum ota_err err;
+
+		if (strncmp(argv[i], "--", 2) != 0)
+			return errmsg_fail(e, OTA_INVALID, "unexpected argument '%.60s'", argv[i]);
+		name = argv[i] + 2;
+		/* A door has a '=' of its own, so the name ends at the first one. */
+		eq = strchr(name, '=');
+		opt = find_option(name, eq ? (size_t)(eq - name) : strlen(name));
+		if (!opt)
+			return errmsg_fail(e, OTA_INVALID, "unknown option '%.60s'", argv[i]);
+		if (opt->flags & CONFIG_SECRET) {
+			char variable[64];
+
+			config_variable(opt, variable);
+			return errmsg_fail(e, OTA_INVALID,
+				"--%s: not on the command line, where everybody can read it; use %s or "
+				"--%s-file",
+				opt->name, variable, opt->name);
+		}
+		if (eq)
+			value = eq + 1;
+		else if (opt->kind == CONFIG_BOOL)
+			value = "yes";
+		else if (i + 1 < argc)
+			value = argv[++i];
+		else
+			return errmsg_fail(e, OTA_INVALID, "--%s needs a value", opt->name);
+		if (only_config != (opt->offset == AT(config_file)))
+			continue;
+		snprintf(where, sizeof where, "--%s", opt->name);
+		err = set_value(c, where, opt, value, is_seen[opt - config_options], e);
+		if (err)
+			return err;
+		is_seen[opt - config_options] = true;
+	}
+	return OTA_OK;
+}
+
+static enum ota_err load_password(struct config *c, const char *path, const char **out, struct errmsg *e)
+{
+	char *text;
+	size_t len;
+	enum ota_err err;
+
+	if (!path)
+		return OTA_OK;
+	err = read_small_file(&c->mem, path, TEXT_MAX, &text, &len, e);
+	if (err)
+		return err;
+	text[strcspn(text, "\r\n")] = '\0';
+	*out = text;
+	return OTA_OK;
+}
+
+static enum ota_err check_together(struct config *c, struct errmsg *e)
+{
+	if (!c->data)
+		return errmsg_fail(e, OTA_INVALID, "no data directory (--data)");
+	if (!c->tls_cert != !c->tls_key)
+		return errmsg_fail(e, OTA_INVALID, "tls-cert and tls-key go together");
+	if (!c->topic_prefix)
+		return errmsg_fail(e, OTA_INVALID, "topic-prefix is empty");
+	if (strlen(c->topic_prefix) > 64 || strpbrk(c->topic_prefix, "+#"))
+		return errmsg_fail(
+			e, OTA_INVALID, "topic-prefix: longer than 64 bytes or with a wildcard in it");
+	if (c->public_url) {
+		size_t len = strlen(c->public_url);
+
+		if (strncmp(c->public_url, "http://", 7) != 0 && strncmp(c->public_url, "https://", 8) != 0)
+			return errmsg_fail(e, OTA_INVALID,
+				"public-url: '%.60s' is not an http:// or https:// URL", c->public_url);
+		if (c->public_url[len - 1] != '/') {
+			c->public_url = arena_printf(&c->mem, "%s/", c->public_url);
+			if (!c->public_url)
+				return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+		}
+	}
+	return OTA_OK;
+}
+
+enum ota_err config_load(struct config *c, int argc, char *const *argv, char *const *env, struct errmsg *e)
+{
+	static const struct config_option config_opt = {.name = "config"};
+	const char *file;
+	enum ota_err err = config_init(c, e);
+
+	if (!err)
+		err = load_argv(c, argc, argv, true, e);
+	if (err)
+		return err;
+	file = c->config_file ? c->config_file : find_variable(env, &config_opt);
+	if (file && file[0])
+		err = load_file(c, file, e);
+	if (!err)
+		err = load_variables(c, env, e);
+	if (!err)
+		err = load_argv(c, argc, argv, false, e);
+	if (!err)
+		err = load_password(c, c->mqtt_password_file, &c->mqtt_password, e);
+	if (!err)
+		err = load_password(c, c->device_mqtt_password_file, &c->device_mqtt_password, e);
+	if (!err)
+		err = check_together(c, e);
+	return err;
+}
+
+static const char *kind_word(const struct config_option *opt)
+{
+	switch (opt->kind) {
+	case CONFIG_TEXT:
+		return "TEXT";
+	case CONFIG_LIST:
+		return "TEXT...";
+	case CONFIG_BOOL:
+		return "";
+	case CONFIG_SIZE:
+		return "SIZE";
+	case CONFIG_TIME:
+		return "TIME";
+	case CONFIG_NUMBER:
+		return "N";
+	case CONFIG_WORD:
+		return "WORD";
+	}
+	return "";
+}
+
+const char *config_help(struct arena *mem)
+{
+	const char *text = "";
+
+	for (size_t i = 0; text && i < n_config_options; i++) {
+		const struct config_option *opt = &config_options[i];
+		char left[64];
+
+		if (opt->flags & CONFIG_SECRET)
+			continue;
+		snprintf(left, sizeof left, "--%s %s", opt->name, kind_word(opt));
+		text = arena_printf(mem, "%s  %-34s %s%s%s%s\n", text, left, opt->help,
+			opt->def && opt->kind != CONFIG_BOOL ? " (" : "",
+			opt->def && opt->kind != CONFIG_BOOL ? opt->def : "",
+			opt->def && opt->kind != CONFIG_BOOL ? ")" : "");
+	}
+	return text;
+}
