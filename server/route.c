@@ -142,6 +142,7 @@ unsigned route_doors(enum role role)
 	case ROLE_CLIENT:
 		return DOOR_CLIENTS;
 	case ROLE_VIEWER:
+	case ROLE_UPLOADER:
 	case ROLE_OPERATOR:
 	case ROLE_ADMIN:
 		return DOOR_OPERATORS;

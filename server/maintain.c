@@ -1,0 +1,162 @@
+#include "server/maintain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/backup.h"
+#include "proto/crypto_openssl.h"
+#include "server/datadir.h"
+
+enum { ARGS_MAX = 64, PASSPHRASE_MAX = 1024 };
+
+struct arguments {
+	const char *file;
+	const char *passphrase_file;
+	bool with_keys;
+	char *rest[ARGS_MAX]; /* for config_load */
+	int n_rest;
+};
+
+bool maintain_is_command(const char *word)
+{
+	return strcmp(word, "backup") == 0 || strcmp(word, "restore") == 0 || strcmp(word, "check") == 0;
+}
+
+/* Options of the settings take their value as the next word, so only what follows no option can be FILE. */
+static enum ota_err read_arguments(int argc, char *const *argv, struct arguments *a, struct errmsg *e)
+{
+	a->rest[a->n_rest++] = argv[0];
+	for (int i = 1; i < argc; i++) {
+		if (a->n_rest + 2 >= ARGS_MAX)
+			return errmsg_fail(e, OTA_INVALID, "too many arguments");
+		if (strcmp(argv[i], "--with-keys") == 0) {
+			a->with_keys = true;
+		} else if (strcmp(argv[i], "--passphrase-file") == 0 && i + 1 < argc) {
+			a->passphrase_file = argv[++i];
+		} else if (strncmp(argv[i], "--", 2) == 0) {
+			a->rest[a->n_rest++] = argv[i];
+			if (!strchr(argv[i], '=') && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0)
+				a->rest[a->n_rest++] = argv[++i];
+		} else if (!a->file) {
+			a->file = argv[i];
+		} else {
+			return errmsg_fail(e, OTA_INVALID, "unexpected argument '%.60s'", argv[i]);
+		}
+	}
+	return OTA_OK;
+}
+
+static enum ota_err read_passphrase(const char *path, char out[static PASSPHRASE_MAX], struct errmsg *e)
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", path);
+	if (!fgets(out, PASSPHRASE_MAX, f))
+		out[0] = '\0';
+	fclose(f);
+	out[strcspn(out, "\r\n")] = '\0';
+	if (strlen(out) < 8)
+		return errmsg_fail(e, OTA_INVALID, "the passphrase in '%s' is shorter than 8 bytes", path);
+	return OTA_OK;
+}
+
+static enum ota_err run_backup(
+	const char *dir, const struct backup_options *options, const char *file, struct errmsg *e)
+{
+	struct backup_stats stats;
+	enum ota_err err;
+
+	if (strcmp(file, "-") == 0) {
+		if (isatty(STDOUT_FILENO))
+			return errmsg_fail(e, OTA_INVALID, "not writing an archive to a terminal");
+		err = backup_write(dir, options, STDOUT_FILENO, &stats, e);
+	} else {
+		err = backup_write_file(dir, options, file, &stats, e);
+	}
+	if (!err)
+		fprintf(stderr, "backup: %llu images, %llu keys, %llu bytes\n",
+			(unsigned long long)stats.n_blobs, (unsigned long long)stats.n_keys,
+			(unsigned long long)stats.bytes);
+	return err;
+}
+
+static enum ota_err run_restore(
+	const char *dir, const struct backup_options *options, const char *file, struct errmsg *e)
+{
+	int fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+	struct backup_stats stats;
+	enum ota_err err;
+
+	if (fd < 0)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", file);
+	err = backup_restore(dir, options, fd, &stats, e);
+	if (fd != STDIN_FILENO)
+		close(fd);
+	if (!err)
+		fprintf(stderr, "restored: %llu images, %llu keys\n", (unsigned long long)stats.n_blobs,
+			(unsigned long long)stats.n_keys);
+	return err;
+}
+
+static void say(void *ctx, const char *line)
+{
+	(void)ctx;
+	printf("%s\n", line);
+}
+
+static enum ota_err run_check(const char *dir, struct errmsg *e)
+{
+	struct check_report r = {0};
+	enum ota_err err = backup_check(dir, crypto_openssl(), say, NULL, &r, e);
+
+	if (err && err != OTA_CORRUPT)
+		return err;
+	printf("%llu images, %llu blobs: %llu damaged, %llu findings in the database; %llu blobs without an "
+	       "image, "
+	       "%llu unfinished uploads\n",
+		(unsigned long long)r.n_images, (unsigned long long)r.n_blobs,
+		(unsigned long long)r.n_damaged, (unsigned long long)r.n_database,
+		(unsigned long long)r.n_orphans, (unsigned long long)r.n_partial);
+	if (fflush(stdout) != 0)
+		return errmsg_fail_errno(e, errno, "cannot write to standard output");
+	return err;
+}
+
+enum ota_err maintain_run(struct config *cfg, int argc, char *const *argv, char *const *env, struct errmsg *e)
+{
+	struct arguments a = {.file = NULL};
+	char passphrase[PASSPHRASE_MAX];
+	struct backup_options options = {.crypto = crypto_openssl(), .now = time(NULL)};
+	enum ota_err err = read_arguments(argc, argv, &a, e);
+
+	if (!err)
+		err = config_load(cfg, a.n_rest, a.rest, env, e);
+	if (err)
+		return err;
+	if (strcmp(argv[0], "check") == 0) {
+		if (a.file || a.with_keys || a.passphrase_file)
+			return errmsg_fail(e, OTA_INVALID, "check takes no argument of its own");
+		return run_check(cfg->data, e);
+	}
+	if (!a.file)
+		return errmsg_fail(e, OTA_INVALID, "%s needs a FILE, or - for a pipe", argv[0]);
+	if (strcmp(argv[0], "backup") == 0 && a.with_keys != (a.passphrase_file != NULL))
+		return errmsg_fail(e, OTA_INVALID, "--with-keys and --passphrase-file go together");
+	if (a.passphrase_file) {
+		err = read_passphrase(a.passphrase_file, passphrase, e);
+		if (err)
+			return err;
+		options.passphrase = passphrase;
+	}
+	if (strcmp(argv[0], "backup") == 0)
+		err = run_backup(cfg->data, &options, a.file, e);
+	else
+		err = run_restore(cfg->data, &options, a.file, e);
+	explicit_bzero(passphrase, sizeof passphrase);
+	return err;
+}
