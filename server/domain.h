@@ -14,6 +14,12 @@
 
 struct db;
 
+/* Devices with news, gathered until a round of following is over (wake.h). */
+struct wake_list {
+	uint32_t *at; /* registry positions; owned */
+	size_t n, cap;
+};
+
 /* The newest root as the loop needs it. version 0: none yet. */
 struct domain_root {
 	uint32_t version;
@@ -29,11 +35,13 @@ struct domain {
 	struct domain_root root;
 	uint32_t root_missing; /* highest root that a device has and we have not; 0: none */
 
-	/* The follower's. */
+	/* The follower's (follow.c). */
 	int64_t applied; /* change row that the registry is at */
 	bool is_following;
 	bool follow_again;
-	struct reg_news *news;
+	uint64_t rounds_begun, rounds_done;
+	struct wake_list news;
+	bool has_new_root;
 
 	/* Timers. */
 	struct timer flush, sweep;

@@ -1,0 +1,37 @@
+/* Following: the database's changes brought into the registry.
+ *
+ * The store thread loads what the `change` rows after N name, in order with every commit; the loop applies
+ * it. Loading and applying are apart, so that whoever commits a device's change can bring its facts along. */
+#ifndef SERVER_FOLLOW_H
+#define SERVER_FOLLOW_H
+
+#include "db/db.h"
+#include "server/domain.h"
+
+enum { FOLLOW_CHUNK = 1000 /* change rows a job */ };
+
+/* A device's facts out of the database. OTA_NOT_FOUND: it is gone, revoked or not one of our agents: not for
+ * the registry. Temporary memory comes from `mem`. Store thread, or before the loop runs. */
+OTA_MUST_USE enum ota_err follow_load_device(struct db *db, const struct ota_crypto *c,
+	const struct keystore *k, int64_t device, struct arena *mem, struct reg_facts *out, struct errmsg *e);
+
+/* Put a device into the registry: tells whether it has something to be woken for, and ends an assignment
+ * whose release the device runs already. Loop thread. */
+OTA_MUST_USE enum ota_err follow_put(struct domain *d, const struct reg_facts *f);
+
+/* Load everything (at start): boards, devices, the newest root, the change row it is at. */
+OTA_MUST_USE enum ota_err follow_load_all(struct domain *d, struct db *db, struct errmsg *e);
+
+/* Start a round, or ask for one more after the present. Returns the number of the round that has seen all
+ * that is committed now. */
+uint64_t follow_start(struct domain *d);
+/* Has that round ended? */
+bool follow_is_done(const struct domain *d, uint64_t round);
+
+/* A job of our own made the change rows `from` < seq <= `to`, and the registry has them already. */
+void follow_skip(struct domain *d, int64_t from, int64_t to);
+
+/* Take a stored root over, as bytes. */
+void follow_take_root(struct domain *d, uint32_t version, const uint8_t *bytes, size_t len);
+
+#endif
