@@ -143,6 +143,27 @@ enum ota_err checkin_peek(const void *bytes, size_t len, uint8_t device_id[DEVIC
 	return OTA_OK;
 }
 
+enum ota_err checkin_peek_receipt(const void *bytes, size_t len, struct ota_slice *receipt)
+{
+	struct cose_msg m;
+	struct fields f;
+	uint64_t key;
+	enum ota_err err = open_message(bytes, len, &m);
+
+	if (!err)
+		err = fields_open(&f, m.payload);
+	if (err)
+		return err;
+	while (fields_next(&f, &key)) {
+		if (key == KEY_RECEIPT) {
+			*receipt = cbor_bstr(&f.in);
+			return f.in.err;
+		}
+		cbor_skip(&f.in);
+	}
+	return f.in.err ? f.in.err : OTA_NOT_FOUND;
+}
+
 static void read_running(struct cbor_in *in, struct checkin *ci)
 {
 	if (cbor_is_null(in))

@@ -46,7 +46,6 @@ struct domain {
 	/* Timers. */
 	struct timer flush, sweep;
 	bool is_flushing;
-	int64_t next_sweep_s;
 	int64_t next_gc_s;
 
 	struct log_limit log_strangers, log_alarms;

@@ -19,8 +19,6 @@ enum {
 	ROLLOUT_PAGE = 500,
 };
 
-/* one device */
-
 static void take_said(const struct ota_crypto *c, const struct device_said *said, struct reg_facts *f)
 {
 	struct checkin ci = {
@@ -42,6 +40,7 @@ static void take_said(const struct ota_crypto *c, const struct device_said *said
 	d->running_sequence = said->running_sequence;
 	memcpy(d->running_digest, said->running_digest, 32);
 	d->state = (enum checkin_state)said->agent_state;
+	d->flags = said->flags;
 	f->seen = said->seen_at;
 	f->uptime_s = said->uptime_s;
 	f->bytes_done = said->target_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)said->target_bytes;
@@ -116,8 +115,6 @@ static enum ota_err board_facts(
 	return OTA_OK;
 }
 
-/* into the registry */
-
 /* `was` is NULL for a device that the registry did not know. */
 static bool has_news(const struct plan_device *was, const struct reg_live *was_live,
 	const struct plan_device *is, const struct reg_live *is_live)
@@ -139,6 +136,7 @@ static bool has_news(const struct plan_device *was, const struct reg_live *was_l
 }
 
 struct end_job {
+	struct domain *domain; /* the loop's */
 	int64_t task;
 	int64_t now;
 };
@@ -155,7 +153,7 @@ static enum ota_err end_already_running(struct job *job)
 
 static void ended_already_running(struct job *job)
 {
-	struct domain *d = job->owner;
+	struct domain *d = ((struct end_job *)job->ctx)->domain;
 
 	if (job->err)
 		log_error("an assignment that is done could not be ended: %s", job->e.text);
@@ -177,9 +175,8 @@ static void check_already_running(struct domain *d, uint32_t at)
 	j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 	if (!j)
 		return; /* its next check-in says it again */
-	*j = (struct end_job){.task = live.task_row, .now = app_now(d->app)};
+	*j = (struct end_job){.domain = d, .task = live.task_row, .now = app_now(d->app)};
 	job->ctx = j;
-	job->owner = d;
 	jobs_post(d->app->jobs, JOB_STORE, job, end_already_running, ended_already_running);
 }
 
@@ -237,8 +234,6 @@ void follow_take_root(struct domain *d, uint32_t version, const uint8_t *bytes, 
 		log_warn("root %u does not list this server's key: devices will not take its tickets",
 			version);
 }
-
-/* at start */
 
 static enum ota_err load_boards(struct domain *d, struct db *db, struct arena *mem, struct errmsg *e)
 {
@@ -318,8 +313,6 @@ enum ota_err follow_load_all(struct domain *d, struct db *db, struct errmsg *e)
 	return err ? err : db_commit(&tx, e);
 }
 
-/* a chunk of changes: loaded on the store thread, applied on the loop */
-
 struct gone {
 	enum change_kind kind;
 	int64_t row;
@@ -343,6 +336,7 @@ struct found_size {
 };
 
 struct chunk {
+	struct domain *domain; /* the loop's */
 	const struct ota_crypto *crypto;
 	const struct keystore *keys;
 	int64_t from; /* changes after this */
@@ -621,8 +615,8 @@ static void end_round(struct domain *d)
 
 static void chunk_done(struct job *job)
 {
-	struct domain *d = job->owner;
 	struct chunk *ch = job->ctx;
+	struct domain *d = ch->domain;
 
 	if (job->err) {
 		/* The rows stay; the next change, or the sweep, tries again. */
@@ -658,8 +652,8 @@ static void post_chunk(struct domain *d)
 	ch->crypto = d->app->crypto;
 	ch->keys = d->keys;
 	ch->from = d->applied;
+	ch->domain = d;
 	job->ctx = ch;
-	job->owner = d;
 	jobs_post(d->app->jobs, JOB_STORE, job, load_chunk, chunk_done);
 }
 
@@ -682,8 +676,27 @@ bool follow_is_done(const struct domain *d, uint64_t round)
 	return d->rounds_done >= round;
 }
 
-void follow_skip(struct domain *d, int64_t from, int64_t to)
+enum ota_err follow_own_begin(struct own_changes *own, struct job *job)
 {
-	if (d->applied == from)
-		d->applied = to;
+	return change_newest(job->db, &own->from, &job->e);
+}
+
+enum ota_err follow_own_end(struct own_changes *own, struct job *job)
+{
+	return change_newest(job->db, &own->to, &job->e);
+}
+
+void follow_own_done(struct domain *d, const struct own_changes *own)
+{
+	if (own->from == own->to)
+		return;
+	/* Rows of others in between: their facts are not here yet. */
+	if (d->applied != own->from) {
+		follow_start(d);
+		return;
+	}
+	d->applied = own->to;
+	if (!d->is_following)
+		wake_send(d, &d->news);
+	ops_changed(d->app);
 }

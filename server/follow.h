@@ -28,8 +28,16 @@ uint64_t follow_start(struct domain *d);
 /* Has that round ended? */
 bool follow_is_done(const struct domain *d, uint64_t round);
 
-/* A job of our own made the change rows `from` < seq <= `to`, and the registry has them already. */
-void follow_skip(struct domain *d, int64_t from, int64_t to);
+/* The change rows that a job of our own makes, whose facts it brings along itself: the follower need not load
+ * them again. Begin and end on the store thread around the work; done on the loop, after the facts were put.
+ */
+struct own_changes {
+	int64_t from, to; /* from < seq <= to */
+};
+OTA_MUST_USE enum ota_err follow_own_begin(struct own_changes *own, struct job *job);
+OTA_MUST_USE enum ota_err follow_own_end(struct own_changes *own, struct job *job);
+/* Also tells whoever waits for changes, and wakes the devices that follow_put found news for. */
+void follow_own_done(struct domain *d, const struct own_changes *own);
 
 /* Take a stored root over, as bytes. */
 void follow_take_root(struct domain *d, uint32_t version, const uint8_t *bytes, size_t len);

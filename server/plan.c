@@ -137,6 +137,7 @@ void plan_take(struct plan_device *d, const struct ota_crypto *c, const struct c
 	else
 		memset(d->running_digest, 0, 32);
 	d->state = ci->state;
+	d->flags = ci->flags;
 	/* The mark of the last result stays when the field goes: the same one told again is not news. */
 	if (ci->has_result)
 		plan_result_mark(c, ci, d->result_mark);
@@ -150,8 +151,9 @@ void plan_ticket(const struct plan_device *d, const struct plan_policy *pol, boo
 	memset(out, 0, sizeof(*out));
 	out->next_poll_s = plan_poll_s(pol, random);
 	/* In trial the device ignores assignments until it has confirmed. */
-	out->has_assignment = d->approved && t->exists && assign_state_is_open(t->state) &&
-			      t->state != ASSIGN_TRIAL && d->state != CHECKIN_TRIAL;
+	out->has_assignment = d->approved && t->exists && t->envelope_size &&
+			      assign_state_is_open(t->state) && t->state != ASSIGN_TRIAL &&
+			      d->state != CHECKIN_TRIAL;
 	out->offers = out->has_assignment && t->state == ASSIGN_WAITING;
 	if (out->has_assignment && (d->hold || t->hold))
 		out->flags |= TICKET_FLAG_HOLD;

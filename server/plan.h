@@ -27,10 +27,10 @@ enum {
 struct plan_task {
 	bool exists;
 	enum assign_state state;
-	uint8_t digest[32]; /* of the assigned manifest */
-	uint16_t envelope_size;
-	uint8_t attempt; /* 1..255 */
-	bool hold;       /* the rollout's: fetch and stage, do not arm */
+	uint8_t digest[32];     /* of the assigned manifest */
+	uint16_t envelope_size; /* 0: a draft, no ticket names it */
+	uint8_t attempt;        /* 1..255 */
+	bool hold;              /* the rollout's: fetch and stage, do not arm */
 };
 
 /* A device as otad last saw it. */
@@ -45,6 +45,7 @@ struct plan_device {
 	uint32_t running_sequence;
 	uint8_t running_digest[32];
 	enum checkin_state state;
+	uint32_t flags;                     /* CHECKIN_FLAG_... */
 	uint8_t result_mark[PLAN_MARK_LEN]; /* plan_result_mark of the last result; zero: none */
 	struct plan_task task;
 };

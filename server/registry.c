@@ -18,6 +18,7 @@ enum {
 	F_OFFERED = 1 << 8, /* waits for the grouped write */
 	F_PRESENCE = 1 << 9,
 	F_ONLINE = 1 << 10,
+	F_ALARMED = 1 << 11,
 };
 
 /* Times in 32 bits, counted from 2020-01-01: good until 2156. */
@@ -43,6 +44,7 @@ struct reg_device {
 	uint8_t task_state;
 	uint8_t task_attempt;
 	uint8_t state;
+	uint8_t agent_flags; /* the check-in's; those that we know fit */
 };
 
 _Static_assert(sizeof(struct reg_device) <= 128, "a device costs at most 128 bytes");
@@ -345,6 +347,7 @@ static void set_told(struct reg_device *to, const struct reg_facts *f)
 	to->root_version = d->root_version;
 	to->running_sequence = d->running_sequence;
 	to->state = (uint8_t)d->state;
+	to->agent_flags = (uint8_t)d->flags;
 	memcpy(to->result_mark, d->result_mark, PLAN_MARK_LEN);
 }
 
@@ -396,6 +399,9 @@ enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
 	}
 	d = &r->dev[at];
 	set_board(r, d, board);
+	/* Another key is another start: its counter begins anew. */
+	if (memcmp(d->k_dev, f->k_dev, KEY_LEN) != 0)
+		set_flag(d, F_HEARD, false);
 	memcpy(d->k_dev, f->k_dev, KEY_LEN);
 	set_flag(d, F_APPROVED, f->dev.approved);
 	set_flag(d, F_HOLD, f->dev.hold);
@@ -446,6 +452,7 @@ void registry_view(const struct registry *r, uint32_t at, struct plan_device *ou
 	if (d->running)
 		memcpy(out->running_digest, r->digests.row[d->running].digest, 32);
 	out->state = (enum checkin_state)d->state;
+	out->flags = d->agent_flags;
 	memcpy(out->result_mark, d->result_mark, PLAN_MARK_LEN);
 	if (!(d->flags & F_TASK))
 		return;
@@ -475,7 +482,7 @@ void registry_live(const struct registry *r, uint32_t at, struct reg_live *out)
 }
 
 enum ota_err registry_checked_in(struct registry *r, uint32_t at, const struct plan_device *d, int64_t now,
-	uint32_t uptime_s, uint32_t bytes_done)
+	uint32_t uptime_s, uint32_t bytes_done, bool is_stored)
 {
 	struct reg_device *to = device(r, at);
 	enum ota_err err = set_digests(r, to, d);
@@ -488,20 +495,24 @@ enum ota_err registry_checked_in(struct registry *r, uint32_t at, const struct p
 	to->root_version = d->root_version;
 	to->running_sequence = d->running_sequence;
 	to->state = (uint8_t)d->state;
+	to->agent_flags = (uint8_t)d->flags;
 	to->seen = pack_time(now);
 	to->uptime_s = uptime_s;
 	to->bytes_done = bytes_done;
 	set_flag(to, F_HEARD, true);
-	set_dirty(r, to);
+	set_flag(to, F_ALARMED, false);
+	if (!is_stored)
+		set_dirty(r, to);
 	return OTA_OK;
 }
 
-void registry_seen(struct registry *r, uint32_t at, int64_t now)
+bool registry_alarm(struct registry *r, uint32_t at)
 {
 	struct reg_device *d = device(r, at);
+	bool is_first = !(d->flags & F_ALARMED);
 
-	d->seen = pack_time(now);
-	set_dirty(r, d);
+	set_flag(d, F_ALARMED, true);
+	return is_first;
 }
 
 void registry_offered(struct registry *r, uint32_t at)
@@ -551,6 +562,7 @@ size_t registry_take_dirty(struct registry *r, struct reg_dirty *out, size_t max
 			.seen = unpack_time(d->seen),
 			.uptime_s = d->uptime_s,
 			.bytes_done = d->bytes_done,
+			.flags = d->agent_flags,
 			.offered = d->flags & F_OFFERED,
 		};
 		memcpy(out[n - 1].mark, d->mark, PLAN_MARK_LEN);

@@ -62,7 +62,8 @@ struct reg_dirty {
 	int64_t seen;
 	uint32_t uptime_s;
 	uint32_t bytes_done;
-	bool offered; /* the assignment is now OFFERED */
+	uint32_t flags; /* of the check-in */
+	bool offered;   /* the assignment is now OFFERED */
 };
 
 /* `seed` keys the index. NULL: out of memory. */
@@ -96,12 +97,12 @@ const uint8_t *registry_key(const struct registry *r, uint32_t at);
 void registry_view(const struct registry *r, uint32_t at, struct plan_device *out);
 void registry_live(const struct registry *r, uint32_t at, struct reg_live *out);
 
-/* After a check-in: the device as plan_take left it, and the rest of what it told. OTA_NO_MEMORY: nothing
- * changed. */
+/* After a check-in: the device as plan_take left it, and the rest of what it told. `is_stored`: the database
+ * has it already. OTA_NO_MEMORY: nothing changed. */
 OTA_MUST_USE enum ota_err registry_checked_in(struct registry *r, uint32_t at, const struct plan_device *d,
-	int64_t now, uint32_t uptime_s, uint32_t bytes_done);
-/* A check-in that was answered again counts as seen. */
-void registry_seen(struct registry *r, uint32_t at, int64_t now);
+	int64_t now, uint32_t uptime_s, uint32_t bytes_done, bool is_stored);
+/* Its counter went back: true the first time since it was last heard. */
+bool registry_alarm(struct registry *r, uint32_t at);
 /* Its WAITING assignment was named in a ticket. */
 void registry_offered(struct registry *r, uint32_t at);
 void registry_set_busy(struct registry *r, uint32_t at, bool is_busy);
