@@ -46,6 +46,10 @@ OTA_MUST_USE enum ota_err checkin_encode(const struct checkin *ci, const struct 
  * right. */
 OTA_MUST_USE enum ota_err checkin_peek(const void *bytes, size_t len, uint8_t device_id[DEVICE_ID_LEN]);
 
+/* The receipt that a check-in of an unknown device shows, unverified: it has a MAC of its own, and only its
+ * content gives the key to verify the check-in with. OTA_NOT_FOUND: it shows none. Points into `bytes`. */
+OTA_MUST_USE enum ota_err checkin_peek_receipt(const void *bytes, size_t len, struct ota_slice *receipt);
+
 /* OTA_TOO_LARGE, OTA_CBOR, OTA_COSE, OTA_FORMAT, OTA_SIG. `receipt` points into `bytes`. */
 OTA_MUST_USE enum ota_err checkin_decode(const struct ota_crypto *c, const void *bytes, size_t len,
 	const uint8_t k_dev[KEY_LEN], struct checkin *out);
