@@ -44,6 +44,8 @@ OTA_MUST_USE enum ota_err root_payload_encode(const struct root_doc *d, void *bu
 OTA_MUST_USE enum ota_err root_sign(
 	const struct ota_signer *s, struct ota_slice payload, void *buf, size_t cap, size_t *len);
 
+/* The document around complete COSE_Sign1 blocks. OTA_INVALID: not 1..8 of them. OTA_TOO_LARGE: above
+ * ROOT_MAX. */
 OTA_MUST_USE enum ota_err root_encode(struct ota_slice payload, const struct ota_slice *blocks,
 	size_t n_blocks, void *buf, size_t cap, size_t *len);
 
@@ -60,9 +62,9 @@ OTA_MUST_USE enum ota_err root_payload_decode(
 OTA_MUST_USE enum ota_err root_decode_first(
 	const struct ota_crypto *c, const void *bytes, size_t len, struct root_doc *out);
 
-/* The root after `cur`: version + 1 (else OTA_ROOT_GAP), cur's threshold first (OTA_SIG, OTA_THRESHOLD), then
- * parsed (OTA_CBOR, OTA_ALG), then its own threshold, then the epoch rules (OTA_EPOCH; OTA_SIG when epoch + 1
- * keeps a release key). `*out` is written only on OTA_OK. */
+/* The root after `cur`: cur's threshold first (OTA_SIG, OTA_THRESHOLD), then parsed (OTA_CBOR, OTA_ALG),
+ * version + 1 (else OTA_ROOT_GAP), then its own threshold, then the epoch rules (OTA_EPOCH; OTA_SIG when
+ * epoch + 1 keeps a release key). `*out` is written only on OTA_OK. */
 OTA_MUST_USE enum ota_err root_decode_next(const struct ota_crypto *c, const struct root_doc *cur,
 	const void *bytes, size_t len, struct root_doc *out);
 

@@ -15,7 +15,8 @@ struct suit_generic {
 
 /* Decode and verify with one public key (ES256 -7 is taken as ESP256). OTA_SIG: no block, or none by this
  * key. The whole envelope is read strictly: an unknown key, a severed member whose digest does not match and
- * trailing bytes are errors. At most 16 KiB. */
+ * trailing bytes are errors, as is a manifest without a validate section or with a member of an extension. At
+ * most 16 KiB. */
 OTA_MUST_USE enum ota_err suit_generic_verify(const struct ota_crypto *c, const void *bytes, size_t len,
 	const struct cose_key *key, struct suit_generic *out);
 

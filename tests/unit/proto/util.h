@@ -41,7 +41,7 @@ size_t try_lengths(const uint8_t *bytes, size_t len, verdict_fn fn, void *ctx);
 /* Change `from` into `to` (same length) at its only place in `bytes`. */
 void replace_once(uint8_t *bytes, size_t len, const void *from, const void *to, size_t n);
 
-enum { TEST_SIGNERS = 10 };
+enum { TEST_SIGNERS = 12 };
 /* The n-th fixed P-256 signer, and an Ed25519 one; they live until the program ends. */
 const struct ota_signer *test_signer(unsigned n);
 const struct ota_signer *test_signer_ed25519(void);
