@@ -344,6 +344,10 @@ class Fleet:
         wait_for(f"{count} devices to be enrolled", lambda: len(self.devices()) >= len(self.agents), 60, alive=new)
         return new
 
+    def token(self):
+        """The administrator's, as the first start wrote it."""
+        return (self.otad.data / "admin.token").read_text().strip()
+
     def devices(self):
         """{name: what the server says of the device}"""
         rows = self.ctl.json("device", "list")
