@@ -28,14 +28,15 @@ static void unlink_timer(struct timer *t)
 	t->link = NULL;
 }
 
-/* A timer waits in the near wheel when it is due within its turn, else in the far slot it passes next. */
+/* A timer waits in the near wheel when it is due within its next turn, else in the far slot it passes next. */
 static void place(struct timer_wheel *w, struct timer *t)
 {
 	uint64_t due = tick_of(t->due_ms + TIMER_TICK_MS - 1);
+	uint64_t first = w->tick + 1;
 
-	if (due <= w->tick)
-		due = w->tick + 1;
-	if (due - w->tick < SLOTS) {
+	if (due < first)
+		due = first;
+	if (due - first < SLOTS) {
 		link_at(&w->near[due % SLOTS], t);
 		return;
 	}
@@ -91,6 +92,22 @@ static void cascade(struct timer_wheel *w, struct timer **slot)
 	}
 }
 
+/* The list is taken off first: what is armed meanwhile for a whole turn later belongs into the same slot. */
+static void fire(struct timer_wheel *w, struct timer **slot)
+{
+	struct timer *list = *slot;
+
+	*slot = NULL;
+	if (list)
+		list->link = &list;
+	while (list) {
+		struct timer *t = list;
+
+		timer_cancel(w, t);
+		t->fn(t);
+	}
+}
+
 void timer_run(struct timer_wheel *w, int64_t now_ms)
 {
 	uint64_t target = tick_of(now_ms);
@@ -107,12 +124,7 @@ void timer_run(struct timer_wheel *w, int64_t now_ms)
 		if (next % SLOTS == 0)
 			cascade(w, &w->far[next / SLOTS % SLOTS]);
 		w->tick = next;
-		while (w->near[next % SLOTS]) {
-			struct timer *t = w->near[next % SLOTS];
-
-			timer_cancel(w, t);
-			t->fn(t);
-		}
+		fire(w, &w->near[next % SLOTS]);
 	}
 }
 
