@@ -51,6 +51,27 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 	return EXIT_DONE;
 }
 
+/* A position-dependent image runs from one slot only: alone it would leave every second device without an
+ * image. */
+static int check_pairs(struct cli *cli, const struct push *p)
+{
+	for (int i = 0; i < p->n; i++) {
+		const struct push_file *f = &p->file[i];
+		bool has_other = f->in.info.variant == 0;
+
+		for (int k = 0; k < p->n && !has_other; k++) {
+			const struct push_file *other = &p->file[k];
+
+			has_other = strcmp(other->board, f->board) == 0 &&
+				    strcmp(other->component, f->component) == 0 &&
+				    other->in.info.variant == 3 - f->in.info.variant;
+		}
+		if (!has_other)
+			return cli_fail(cli, "'%s': %s; nothing was uploaded", f->path, f->in.info.hint);
+	}
+	return EXIT_DONE;
+}
+
 static int choose_version(struct cli *cli, const struct args *args, struct push *p)
 {
 	const char *given = args_get(args, "version");
@@ -199,6 +220,8 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	json_t *releases, *rollouts;
 	int code = open_files(cli, args, p);
 
+	if (code == EXIT_DONE)
+		code = check_pairs(cli, p);
 	if (code == EXIT_DONE)
 		code = choose_version(cli, args, p);
 	if (code == EXIT_DONE && p->selector)
