@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# R22 quality gates: both compilers with every warning an error, gcc's analyzer, the lint, coverage of the core.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+failed=0
+gate() {
+	local name=$1
+	shift
+	if "$@" >"build/R22-$name.log" 2>&1; then
+		echo "ok      $name"
+	else
+		echo "FAILED  $name (build/R22-$name.log)"
+		tail -n 25 "build/R22-$name.log"
+		failed=1
+	fi
+}
+# shellcheck disable=SC2317 # run by gate
+build() { cmake --preset "$1" && ninja -C "build/$1" -k 0; }
+# shellcheck disable=SC2317 # run by gate
+covered() {
+	cmake -G Ninja -B build/coverage -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS='--coverage -Og' -DOTAD_TESTS=ON &&
+		ninja -C build/coverage && find build/coverage -name '*.gcda' -delete &&
+		ctest --test-dir build/coverage -j "$(nproc)" -L 'unit|sim|fuzz|attack'
+}
+gate gcc build dev
+gate clang build clang
+gate analyzer build analyze
+gate lint tests/lint/run.py
+gate tests covered
+tests/tools/coverage.py build/coverage --need proto:90:80 --need device-agent/src:90:80 --need device-agent/boot:90:80 \
+	--need db:90:80 || failed=1
+exit "$failed"
