@@ -127,11 +127,10 @@ static void collect_names(const struct config *cfg, char names[static NAMES_MAX 
 
 static bool add_extension(X509 *cert, int nid, const char *value)
 {
-	X509V3_CTX ctx;
+	X509V3_CTX ctx = {.db = NULL};
 	X509_EXTENSION *ext;
 	bool is_good;
 
-	X509V3_set_ctx_nodb(&ctx);
 	X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
 	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
 	if (!ext)
