@@ -60,6 +60,7 @@ struct image_info {
 	char built[40];      /* "Jan  5 2024 12:00:00" as found, or an ISO date */
 	char sdk[33];        /* ESP-IDF version */
 	int8_t variant;      /* SDK: 1 = user1, 2 = user2; else 0 */
+	bool needs_pair;     /* SDK: useless without the other of user1 and user2; the hint says so */
 	bool has_elf_sha256; /* false as well when the field is all zero */
 	uint8_t elf_sha256[32];
 	bool has_security_counter;

@@ -278,9 +278,11 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 		/* The bootloader refuses such lengths too (esp_image_format.c, process_segment). */
 		if (img->seg[i].len % 4 != 0)
 			return image_refuse(w, OTA_INVALID, "a segment's length is no multiple of 4");
-		/* No chip has memory there: padding read as a segment, so the count is damaged. */
-		if (img->seg[i].addr == 0)
-			return image_refuse(w, OTA_INVALID, "a segment loads at address 0");
+		/* esptool fills gaps with segments for address 0, but not with empty ones unless a hash
+		 * follows
+		 * (--secure-pad): this one is padding read as a segment header, so the count is damaged. */
+		if (img->seg[i].addr == 0 && img->seg[i].len == 0 && !w->head[HEADER_HASHED])
+			return image_refuse(w, OTA_INVALID, "the last segment is empty");
 		flash = flash || is_in_flash(chip, &img->seg[i]);
 	}
 	if (!flash)

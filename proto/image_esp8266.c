@@ -362,6 +362,7 @@ static enum ota_err check_sdk(struct image_work *w)
 		w->info->variant = 0;
 		return OTA_OK;
 	default:
+		w->info->needs_pair = true;
 		return image_refuse(w, OTA_OK,
 			w->info->variant ? "needs user1 and user2: push both files of the pair"
 					 : "needs user1 and user2, and does not say which of them it is");

@@ -138,7 +138,7 @@ void build_esp32(struct build *b, const struct esp32_recipe *r)
 	struct segment s;
 
 	build_u8(b, 0xE9);
-	build_u8(b, 2);
+	build_u8(b, r->filler ? 3 : 2);
 	build_u8(b, 2);
 	build_u8(b, 0x2F);
 	build_u32(b, ram + 8);
@@ -167,6 +167,11 @@ void build_esp32(struct build *b, const struct esp32_recipe *r)
 	s = segment_begin(b, ram, &xor);
 	build_noise(b, 200);
 	segment_end(b, s);
+	if (r->filler) { /* as esptool fills the gap before a mapped segment */
+		s = segment_begin(b, 0, &xor);
+		build_fill(b, 0, b->len + 40);
+		segment_end(b, s);
+	}
 	checksum(b, xor);
 	if (!r->no_hash)
 		build_sha256(b, start, b->len);
@@ -310,7 +315,7 @@ void build_mcuboot(struct build *b, const struct mcuboot_recipe *r)
 	build_u32(b, 0x96F3B83D);
 	build_u32(b, 0);
 	build_u16(b, 0x200);
-	build_u16(b, r->is_protected ? 4 + 8 + 20 + 20 : 0);
+	build_u16(b, (uint16_t)((r->is_protected ? 4 + 8 + 20 + 20 : 0) + r->protected_lie));
 	build_u32(b, 1000);
 	build_u32(b, r->encrypted ? 4 : 0);
 	build_u8(b, 1);

@@ -31,7 +31,7 @@ void build_md5(struct build *b, size_t from, size_t to);
 struct esp32_recipe {
 	uint16_t chip;
 	uint32_t flash_addr, ram_addr;
-	bool no_hash, no_desc, bootloader;
+	bool no_hash, no_desc, bootloader, filler;
 	const char *version, *project, *text;
 	uint32_t secure_version;
 };
@@ -45,6 +45,7 @@ void build_esp8266_sdk(struct build *b, uint32_t irom_base, uint8_t size_map);
 
 struct mcuboot_recipe {
 	bool is_protected, no_hash, sha512, encrypted, enc_tlv;
+	uint16_t protected_lie; /* added to what the header says */
 	uint32_t build_number, security_counter;
 	size_t pad_to;
 };

@@ -129,6 +129,19 @@ static void test_esp32_flips(void **state)
 		assert_int_equal(build_flip(b.p, b.len, 0, b.len, 1, unhashed), 0);
 }
 
+static void test_esp32_filler(void **state)
+{
+	struct esp32_recipe r = {.chip = 5, .filler = true};
+
+	(void)state;
+	for (int no_hash = 0; no_hash <= 1; no_hash++) {
+		r.no_hash = no_hash;
+		build_clear(&b);
+		build_esp32(&b, &r);
+		assert_int_equal(recognise(), OTA_OK);
+	}
+}
+
 static void test_esp32_cut(void **state)
 {
 	struct esp32_recipe r = {.chip = 5};
@@ -195,6 +208,7 @@ static void test_esp32_refused(void **state)
 	struct esp32_recipe bootloader = {.chip = 5, .no_desc = true, .bootloader = true};
 	struct esp32_recipe future = {.chip = 0x77};
 	struct esp32_recipe odd_entry = {.chip = 5, .no_hash = true};
+	size_t last;
 
 	(void)state;
 	build_clear(&b);
@@ -211,6 +225,16 @@ static void test_esp32_refused(void **state)
 	assert_int_equal(recognise(), OTA_INVALID);
 	b.p[1] = 0;
 	assert_int_equal(recognise(), OTA_INVALID);
+	/* The last segment one byte shorter, all checks repaired: the bootloader would refuse it. */
+	build_clear(&b);
+	build_esp32(&b, &odd_entry);
+	last = 32 + (size_t)(b.p[28] | b.p[29] << 8) + 8;
+	b.p[b.len - 1] ^= b.p[last + 199];
+	b.p[last + 199] = 0;
+	build_set_u32(&b, last - 4, 199);
+	assert_int_equal(recognise(), OTA_INVALID);
+	build_set_u32(&b, last - 4, 200);
+	assert_int_equal(recognise(), OTA_OK);
 	b.p[1] = 17;
 	assert_int_equal(recognise(), OTA_INVALID);
 }
@@ -365,6 +389,7 @@ static void test_sdk(void **state)
 		assert_int_equal(info.variant, rows[i].variant);
 		assert_int_equal(info.checks, IMAGE_CHECK_CHECKSUM | IMAGE_CHECK_CRC);
 		assert_non_null(strstr(info.hint, rows[i].hint));
+		assert_int_equal(info.needs_pair, rows[i].hint[0] != '\0');
 		assert_int_equal(info.hint[0] == '\0', rows[i].hint[0] == '\0');
 		for (size_t len = 16; len < b.len; len += 3)
 			assert_int_not_equal(build_recognise(b.p, len, &info), OTA_OK);
@@ -432,6 +457,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_esp32_facts),
 		cmocka_unit_test(test_esp32_flips),
+		cmocka_unit_test(test_esp32_filler),
 		cmocka_unit_test(test_esp32_cut),
 		cmocka_unit_test(test_esp32_trailers),
 		cmocka_unit_test(test_esp32_refused),

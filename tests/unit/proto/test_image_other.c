@@ -91,6 +91,8 @@ static void test_mcuboot_hashes(void **state)
 		{{.encrypted = true, .enc_tlv = true}, OTA_OK, 0},
 		{{.encrypted = true}, OTA_INVALID, 0},
 		{{.enc_tlv = true}, OTA_INVALID, 0},
+		{{.is_protected = true, .protected_lie = 4}, OTA_INVALID, 0},
+		{{.protected_lie = 4}, OTA_CHECKSUM, 0},
 	};
 
 	(void)state;
@@ -213,6 +215,10 @@ static void test_romfs(void **state)
 	b.p[len - 1] = 0x7F; /* the pointer's offset */
 	assert_int_equal(recognise(), OTA_INVALID);
 	b.p[len - 1] = 0x13;
+	b.p[len - 2] = 0x7F; /* its length */
+	assert_int_equal(recognise(), OTA_INVALID);
+	b.p[len - 2] = 5;
+	assert_int_equal(recognise(), OTA_OK);
 	b.p[6] = 0x7F; /* the directory's length */
 	assert_int_equal(recognise(), OTA_TRUNCATED);
 	/* a number without end */

@@ -1,0 +1,80 @@
+/* Any bytes as an image: the verdict is the same twice, facts are printable and inside their fields, and what
+ * is accepted is still accepted after its facts were used (digests, inflate). */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/image_host.h"
+#include "tests/fuzz/fuzz.h"
+
+static void check(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void check_text(const char *s, size_t cap)
+{
+	size_t n = 0;
+
+	while (n < cap && s[n]) {
+		check(s[n] >= 0x20 && s[n] < 0x7F);
+		n++;
+	}
+	check(n < cap);
+}
+
+static void check_info(const struct image_info *info, size_t len, enum ota_err err)
+{
+	char line[256];
+	size_t said = image_describe(info, line, sizeof line);
+	enum image_format format;
+
+	check(said == strlen(line) && said > 0);
+	check(image_format_parse(image_format_name(info->format), &format) && format == info->format);
+	check_text(line, sizeof line);
+	check_text(info->chip, sizeof info->chip);
+	check_text(info->version, sizeof info->version);
+	check_text(info->project, sizeof info->project);
+	check_text(info->built, sizeof info->built);
+	check_text(info->sdk, sizeof info->sdk);
+	check_text(info->hint, sizeof info->hint);
+	check(info->size == len && info->image_size <= len);
+	check(err == OTA_OK || info->hint[0]);
+	check(err == OTA_OK || err == OTA_CHECKSUM || err == OTA_DIGEST || err == OTA_TRUNCATED ||
+		err == OTA_SIZE || err == OTA_INVALID || err == OTA_UNSUPPORTED || err == OTA_TOO_LARGE);
+}
+
+static void try_inflate(const struct image_file *f, const struct image_info *info)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	uint64_t size = 0;
+
+	if (fd < 0)
+		return;
+	if (image_inflate(&f->source, info, 1 << 20, fd, &size) == OTA_OK)
+		check(size <= 1 << 20 && size <= f->source.size * IMAGE_INFLATE_RATIO_MAX);
+	close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct image_file f;
+	struct image_info info, again;
+	struct image_digests digests;
+	enum ota_err err;
+
+	image_file_from_memory(data, len, &f);
+	err = image_recognise(&f.source, &info);
+	check_info(&info, len, err);
+	check(image_recognise(&f.source, &again) == err && memcmp(&info, &again, sizeof info) == 0);
+	if (err == OTA_OK) {
+		check(image_digest(&f.source, &info, &digests) == OTA_OK);
+		if (info.format == IMAGE_GZIP)
+			try_inflate(&f, &info);
+	}
+	image_file_close(&f);
+	return 0;
+}
