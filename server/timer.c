@@ -28,7 +28,8 @@ static void unlink_timer(struct timer *t)
 	t->link = NULL;
 }
 
-/* A timer waits in the near wheel when it is due within its next turn, else in the far slot it passes next. */
+/* A timer waits in the near wheel when it is due within its next turn, else in the far slot it passes next.
+ */
 static void place(struct timer_wheel *w, struct timer *t)
 {
 	uint64_t due = tick_of(t->due_ms + TIMER_TICK_MS - 1);

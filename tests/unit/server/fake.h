@@ -20,13 +20,13 @@ struct fake {
 	struct arena mem;
 	struct req req; /* as the last request left it */
 	struct res res;
-	int64_t now;	 /* what app_now says */
+	int64_t now; /* what app_now says */
 	int64_t mono_ms;
 	struct gate_header headers[GATE_HEADERS_MAX];
 	size_t n_headers;
 	struct principal who; /* every request comes from; zeroed: nobody, so that hooks.auth decides */
 	unsigned n_resumed;
-	bool is_waiting;      /* the last request said H_WAIT */
+	bool is_waiting; /* the last request said H_WAIT */
 };
 
 /* Defaults of the settings, a clock at 1,800,000,000, inline jobs. `jobs` (may be NULL: no database) says how
@@ -37,8 +37,8 @@ void fake_release(struct fake *f);
 /* For the next request only. */
 void fake_header(struct fake *f, const char *name, const char *value);
 
-/* Run one request; `body` may be NULL. A ROUTE_UPLOAD body is streamed in pieces of 1,000 bytes. f->res is the
- * answer; its texts live until the next request. */
+/* Run one request; `body` may be NULL. A ROUTE_UPLOAD body is streamed in pieces of 1,000 bytes. f->res is
+ * the answer; its texts live until the next request. */
 void fake_request_bytes(struct fake *f, const struct route *rows, size_t n_rows, const char *method,
 	const char *target, const void *body, size_t body_len);
 void fake_request(struct fake *f, const struct route *rows, size_t n_rows, const char *method,

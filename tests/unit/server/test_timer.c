@@ -31,8 +31,8 @@ static void fired(struct timer *t)
 /* Every delay up to two hours fires at its time or within a tick, when the wheel is run each tick. */
 static void delays(void **state)
 {
-	static const int64_t delays_ms[] = {0, 1, 63, 64, 65, 1000, 16319, 16320, 16383, 16384, 16385, 20000, 60000,
-		3600000, 4194303, 4194304, 4200000, 7200000};
+	static const int64_t delays_ms[] = {0, 1, 63, 64, 65, 1000, 16319, 16320, 16383, 16384, 16385, 20000,
+		60000, 3600000, 4194303, 4194304, 4200000, 7200000};
 	enum { N = sizeof delays_ms / sizeof delays_ms[0] };
 	const int64_t starts_ms[] = {0, 17, 16383, 123456789};
 
