@@ -6,6 +6,8 @@
 
 #include "server/digests.h"
 
+enum { CHUNK = 256 };
+
 enum {
 	F_USED = 1 << 0,
 	F_APPROVED = 1 << 1,
@@ -50,8 +52,9 @@ struct reg_device {
 _Static_assert(sizeof(struct reg_device) <= 128, "a device costs at most 128 bytes");
 
 struct registry {
-	struct reg_device *dev;
-	uint32_t n, cap, free; /* free: position + 1 of the first free one, chained by `seen` */
+	struct reg_device **chunk; /* of CHUNK devices: none moves, and none is kept in reserve */
+	uint32_t n, n_chunks, cap_chunks,
+		free; /* free: position + 1 of the first free one, chained by `seen` */
 	size_t count, dirty;
 	uint32_t dirty_at; /* where the last grouped write stopped */
 	uint64_t seed;
@@ -60,6 +63,11 @@ struct registry {
 	struct reg_board *board;
 	uint32_t n_boards, cap_boards;
 };
+
+static struct reg_device *slot(const struct registry *r, uint32_t at)
+{
+	return &r->chunk[at / CHUNK][at % CHUNK];
+}
 
 static uint64_t hash_id(const struct registry *r, const uint8_t id[DEVICE_ID_LEN])
 {
@@ -73,14 +81,14 @@ static uint64_t hash_by_id(const void *owner, uint32_t value)
 {
 	const struct registry *r = owner;
 
-	return hash_id(r, r->dev[value].id);
+	return hash_id(r, slot(r, value)->id);
 }
 
 static uint64_t hash_by_row(const void *owner, uint32_t value)
 {
 	const struct registry *r = owner;
 
-	return index_mix(r->seed, (uint64_t)r->dev[value].row);
+	return index_mix(r->seed, (uint64_t)slot(r, value)->row);
 }
 
 static uint32_t pack_time(int64_t t)
@@ -112,9 +120,11 @@ void registry_free(struct registry *r)
 {
 	if (!r)
 		return;
-	if (r->dev)
-		ota_wipe(r->dev, r->cap * sizeof(*r->dev));
-	free(r->dev);
+	for (uint32_t i = 0; i < r->n_chunks; i++) {
+		ota_wipe(r->chunk[i], CHUNK * sizeof(*r->chunk[i]));
+		free(r->chunk[i]);
+	}
+	free(r->chunk);
 	free(r->board);
 	index_release(&r->by_id);
 	index_release(&r->by_row);
@@ -194,7 +204,7 @@ uint32_t registry_find(const struct registry *r, const uint8_t id[DEVICE_ID_LEN]
 	uint32_t value;
 
 	while (index_step(&r->by_id, &at, &value)) {
-		if (memcmp(r->dev[value].id, id, DEVICE_ID_LEN) == 0)
+		if (memcmp(slot(r, value)->id, id, DEVICE_ID_LEN) == 0)
 			return value;
 	}
 	return REG_NONE;
@@ -206,7 +216,7 @@ uint32_t registry_find_row(const struct registry *r, int64_t row)
 	uint32_t value;
 
 	while (index_step(&r->by_row, &at, &value)) {
-		if (r->dev[value].row == row)
+		if (slot(r, value)->row == row)
 			return value;
 	}
 	return REG_NONE;
@@ -220,7 +230,7 @@ size_t registry_count(const struct registry *r)
 uint32_t registry_next(const struct registry *r, uint32_t at)
 {
 	for (; at < r->n; at++) {
-		if (r->dev[at].flags & F_USED)
+		if (slot(r, at)->flags & F_USED)
 			return at;
 	}
 	return REG_NONE;
@@ -228,8 +238,8 @@ uint32_t registry_next(const struct registry *r, uint32_t at)
 
 static struct reg_device *device(const struct registry *r, uint32_t at)
 {
-	assert(at < r->n && (r->dev[at].flags & F_USED));
-	return &r->dev[at];
+	assert(at < r->n && (slot(r, at)->flags & F_USED));
+	return slot(r, at);
 }
 
 static void set_flag(struct reg_device *d, unsigned flag, bool on)
@@ -275,44 +285,44 @@ static enum ota_err set_digests(struct registry *r, struct reg_device *to, const
 
 static enum ota_err make_room(struct registry *r)
 {
-	struct reg_device *dev;
-	uint32_t cap;
-
 	if (index_reserve(&r->by_id) || index_reserve(&r->by_row))
 		return OTA_NO_MEMORY;
-	if (r->free || r->n < r->cap)
+	if (r->free || r->n < r->n_chunks * CHUNK)
 		return OTA_OK;
-	/* Half as much again: growing by doubling would leave up to half of it unused. */
-	cap = r->cap ? r->cap + r->cap / 2 : 64;
-	dev = malloc(cap * sizeof(*dev));
-	if (!dev)
-		return OTA_NO_MEMORY;
-	/* Not realloc: the old copy holds keys. */
-	if (r->dev) {
-		memcpy(dev, r->dev, r->n * sizeof(*dev));
-		ota_wipe(r->dev, r->cap * sizeof(*dev));
-		free(r->dev);
+	if (r->n_chunks == r->cap_chunks) {
+		uint32_t cap = r->cap_chunks ? r->cap_chunks * 2 : 16;
+		struct reg_device **chunk = realloc(r->chunk, cap * sizeof(struct reg_device *));
+
+		if (!chunk)
+			return OTA_NO_MEMORY;
+		r->chunk = chunk;
+		r->cap_chunks = cap;
 	}
-	r->dev = dev;
-	r->cap = cap;
+	r->chunk[r->n_chunks] = calloc(CHUNK, sizeof(struct reg_device));
+	if (!r->chunk[r->n_chunks])
+		return OTA_NO_MEMORY;
+	r->n_chunks++;
 	return OTA_OK;
 }
 
 static enum ota_err add(struct registry *r, const struct reg_facts *f, uint32_t *at)
 {
+	struct reg_device *d;
+
 	if (make_room(r))
 		return OTA_NO_MEMORY;
 	if (r->free) {
 		*at = r->free - 1;
-		r->free = r->dev[*at].seen;
+		r->free = slot(r, *at)->seen;
 	} else {
 		*at = r->n++;
 	}
-	memset(&r->dev[*at], 0, sizeof(r->dev[*at]));
-	memcpy(r->dev[*at].id, f->id, DEVICE_ID_LEN);
-	r->dev[*at].row = f->row;
-	r->dev[*at].flags = F_USED;
-	r->dev[*at].board = UINT16_MAX;
+	d = slot(r, *at);
+	memset(d, 0, sizeof(*d));
+	memcpy(d->id, f->id, DEVICE_ID_LEN);
+	d->row = f->row;
+	d->flags = F_USED;
+	d->board = UINT16_MAX;
 	index_add(&r->by_id, *at);
 	index_add(&r->by_row, *at);
 	r->count++;
@@ -377,7 +387,7 @@ enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
 	if (board == REG_NONE)
 		return OTA_NOT_FOUND;
 	/* The id can come back under a new row (removed, enrolled again). */
-	if (at != REG_NONE && r->dev[at].row != f->row) {
+	if (at != REG_NONE && slot(r, at)->row != f->row) {
 		registry_remove(r, at);
 		at = REG_NONE;
 	}
@@ -390,14 +400,14 @@ enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
 			digests_drop(&r->digests, was.task);
 			return err;
 		}
-		r->dev[at].running = was.running;
-		r->dev[at].task = was.task;
+		slot(r, at)->running = was.running;
+		slot(r, at)->task = was.task;
 	} else {
-		err = set_digests(r, &r->dev[at], &f->dev);
+		err = set_digests(r, slot(r, at), &f->dev);
 		if (err)
 			return err;
 	}
-	d = &r->dev[at];
+	d = slot(r, at);
 	set_board(r, d, board);
 	/* Another key is another start: its counter begins anew. */
 	if (memcmp(d->k_dev, f->k_dev, KEY_LEN) != 0)
@@ -552,7 +562,7 @@ size_t registry_take_dirty(struct registry *r, struct reg_dirty *out, size_t max
 
 		if (r->dirty_at >= r->n)
 			r->dirty_at = 0;
-		d = &r->dev[r->dirty_at++];
+		d = slot(r, r->dirty_at++);
 		if (!(d->flags & F_DIRTY))
 			continue;
 		out[n++] = (struct reg_dirty){
@@ -579,10 +589,10 @@ void registry_give_back(struct registry *r, const struct reg_dirty *rows, size_t
 
 		if (at == REG_NONE)
 			continue;
-		if (rows[i].offered && r->dev[at].task_row == rows[i].task_row &&
-			r->dev[at].task_state == ASSIGN_OFFERED)
-			set_flag(&r->dev[at], F_OFFERED, true);
-		set_dirty(r, &r->dev[at]);
+		if (rows[i].offered && slot(r, at)->task_row == rows[i].task_row &&
+			slot(r, at)->task_state == ASSIGN_OFFERED)
+			set_flag(slot(r, at), F_OFFERED, true);
+		set_dirty(r, slot(r, at));
 	}
 }
 
@@ -596,7 +606,7 @@ void registry_envelope_size(struct registry *r, const uint8_t digest[32], uint16
 
 size_t registry_bytes(const struct registry *r)
 {
-	return sizeof(*r) + r->cap * sizeof(*r->dev) + (r->by_id.cap + r->by_row.cap) * sizeof(uint32_t) +
-	       r->digests.cap * sizeof(*r->digests.row) + r->digests.ix.cap * sizeof(uint32_t) +
-	       r->cap_boards * sizeof(*r->board);
+	return sizeof(*r) + r->n_chunks * CHUNK * sizeof(struct reg_device) +
+	       (r->by_id.cap + r->by_row.cap) * sizeof(uint32_t) + r->digests.cap * sizeof(*r->digests.row) +
+	       r->digests.ix.cap * sizeof(uint32_t) + r->cap_boards * sizeof(*r->board);
 }

@@ -1,10 +1,6 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/unit/server/cmocka_all.h"
 #include "proto/crypto_openssl.h"
 #include "proto/ticket.h"
 #include "server/plan.h"
