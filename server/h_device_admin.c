@@ -1,0 +1,400 @@
+/* Devices, the operator's side: /v1/devices. */
+#include <stdio.h>
+#include <string.h>
+
+#include "db/assignment.h"
+#include "db/device.h"
+#include "db/enroll.h"
+#include "db/event.h"
+#include "server/api.h"
+#include "server/find.h"
+#include "server/nouns.h"
+#include "server/select.h"
+#include "server/view.h"
+
+static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
+{
+	*state = -1;
+	if (!text)
+		return OTA_OK;
+	for (int s = 0; s <= DEVICE_STATE_MAX; s++) {
+		if (strcmp(view_device_state_name((enum device_state)s), text) == 0) {
+			*state = s;
+			return OTA_OK;
+		}
+	}
+	return errmsg_fail(e, OTA_INVALID, "state must be pending, approved or revoked, not '%.40s'", text);
+}
+
+static enum ota_err list_run(struct api_job *a, struct job *job)
+{
+	struct db_page page = *(const struct db_page *)a->in;
+	const char *hold = api_query(a->req, "hold"), *board = api_query(a->req, "board");
+	struct selector selector;
+	struct device_filter filter = {.selector = &selector};
+	struct device_list list;
+	struct view v;
+	enum ota_err err = parse_state(api_query(a->req, "state"), &filter.state, &job->e);
+
+	view_init(&v, a, job);
+	if (!err)
+		err = select_parse(a, job, api_query(a->req, "selector"), &selector);
+	if (!err && board) {
+		struct board_row row;
+
+		err = find_board(a, job, board, &row);
+		filter.board = row.id;
+	}
+	if (!err && hold && strcmp(hold, "true") != 0 && strcmp(hold, "false") != 0)
+		err = errmsg_fail(&job->e, OTA_INVALID, "hold must be true or false");
+	if (!err)
+		err = device_list(job->db, &filter, &page, job->mem, &list, &job->e);
+	if (!err)
+		err = view_expect_devices(&v, list.n);
+	if (err)
+		return err;
+	api_items(a);
+	for (size_t i = 0; i < list.n; i++) {
+		if (hold && list.rows[i].is_held != (*hold == 't'))
+			continue;
+		js_object(&a->out, NULL);
+		err = view_device(&v, &list.rows[i]);
+		js_end(&a->out);
+		if (err)
+			return err;
+	}
+	api_items_end(a, list.next);
+	return OTA_OK;
+}
+
+enum h_result h_device_list(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, list_run);
+}
+
+/* The answer of everything that shows or changes one device: the device as it is now. */
+static enum ota_err answer_device(struct api_job *a, struct job *job, int64_t id)
+{
+	struct device_row row;
+	struct view v;
+	enum ota_err err = device_load(job->db, id, job->mem, &row, &job->e);
+
+	view_init(&v, a, job);
+	if (!err)
+		err = view_expect_devices(&v, 1);
+	if (err)
+		return err;
+	a->revision = row.revision;
+	js_object(&a->out, NULL);
+	return view_device(&v, &row);
+}
+
+static enum ota_err get_run(struct api_job *a, struct job *job)
+{
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	return err ? err : answer_device(a, job, row.id);
+}
+
+enum h_result h_device_get(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_read_job(req, get_run, NULL);
+}
+
+static enum ota_err note(struct api_job *a, struct job *job, int64_t device, const char *kind,
+	const char *fmt, const char *value)
+{
+	struct event_row row = {.device = device, .at = a->now, .kind = kind};
+
+	row.text = arena_printf(job->mem, "%s%s by %s", fmt, value, a->req->who.name);
+	if (!row.text)
+		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	return event_add(job->db, &row, &job->e);
+}
+
+struct device_in {
+	const char *name, *replacement;
+	struct js_texts tags_add, tags_remove;
+	int hold;
+};
+
+static const struct js_field update_fields[] = {
+	{.name = "name",
+		.kind = JS_TEXT,
+		.offset = offsetof(struct device_in, name),
+		.min = 1,
+		.max = DB_NAME_MAX},
+	{.name = "tags_add",
+		.kind = JS_TEXTS,
+		.offset = offsetof(struct device_in, tags_add),
+		.min = 0,
+		.max = DEVICE_TAGS_MAX},
+	{.name = "tags_remove",
+		.kind = JS_TEXTS,
+		.offset = offsetof(struct device_in, tags_remove),
+		.min = 0,
+		.max = DEVICE_TAGS_MAX},
+	{.name = "hold", .kind = JS_BOOL, .offset = offsetof(struct device_in, hold)},
+};
+
+static const char *device_facts(struct arena *mem, const struct device_row *row)
+{
+	struct js_out o;
+	size_t len;
+
+	js_init(&o, mem);
+	js_object(&o, NULL);
+	js_text(&o, "name", row->name);
+	js_text(&o, "state", view_device_state_name(row->state));
+	js_bool(&o, "hold", row->is_held);
+	js_array(&o, "tags");
+	for (size_t i = 0; i < row->n_tags; i++)
+		js_text(&o, NULL, row->tags[i]);
+	js_end(&o);
+	return js_finish(&o, &len);
+}
+
+static enum ota_err names_are_valid(const struct device_in *in, struct errmsg *e)
+{
+	if (in->name && !db_name_is_valid(in->name))
+		return errmsg_fail(e, OTA_INVALID,
+			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
+			in->name);
+	for (size_t i = 0; i < in->tags_add.n; i++) {
+		if (!db_name_is_valid(in->tags_add.value[i]))
+			return errmsg_fail(e, OTA_INVALID,
+				"'%s' is no tag: letters, digits, '.', '_' and '-', not starting with '.' or "
+				"'-'",
+				in->tags_add.value[i]);
+	}
+	return OTA_OK;
+}
+
+static enum ota_err update_run(struct api_job *a, struct job *job)
+{
+	const struct device_in *in = a->in;
+	struct device_change change = {
+		.name = in->name,
+		.state = -1,
+		.hold = in->hold,
+		.tags_add = in->tags_add.value,
+		.n_tags_add = in->tags_add.n,
+		.tags_remove = in->tags_remove.value,
+		.n_tags_remove = in->tags_remove.n,
+	};
+	struct device_row before, after;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &before);
+
+	if (err)
+		return err;
+	err = device_update(job->db, before.id, a->if_revision, &change, a->now, NULL, &job->e);
+	if (err == OTA_EXISTS)
+		return errmsg_fail(&job->e, err, "there is a device '%s' already", in->name);
+	if (err == OTA_LIMIT)
+		return errmsg_fail(&job->e, OTA_INVALID, "a device has at most %d tags", DEVICE_TAGS_MAX);
+	if (!err)
+		err = device_load(job->db, before.id, job->mem, &after, &job->e);
+	if (!err && after.revision != before.revision)
+		err = api_audit(a, job, "device.update", before.uid, device_facts(job->mem, &before),
+			device_facts(job->mem, &after));
+	if (!err && strcmp(before.name, after.name) != 0)
+		err = note(a, job, before.id, "renamed", "renamed to ", after.name);
+	if (!err && before.is_held != after.is_held)
+		err = note(a, job, before.id, after.is_held ? "held" : "unheld",
+			after.is_held ? "put on hold" : "hold taken away", "");
+	return err ? err : answer_device(a, job, before.id);
+}
+
+enum h_result h_device_update(struct req *req, struct res *res)
+{
+	struct device_in *in = arena_alloc(req->mem, sizeof(*in));
+	struct errmsg e = {""};
+	enum h_result answer;
+
+	(void)res;
+	if (!in)
+		return res_error(req, OTA_NO_MEMORY, NULL);
+	in->hold = -1;
+	if (!api_body(req, update_fields, sizeof(update_fields) / sizeof(update_fields[0]), in, &answer))
+		return answer;
+	if (names_are_valid(in, &e))
+		return api_fail(req, 400, OTA_INVALID, &e, NULL);
+	return api_store(req, update_run, in);
+}
+
+static enum ota_err remove_run(struct api_job *a, struct job *job)
+{
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	err = device_delete(job->db, row.id, a->if_revision, &job->e);
+	if (!err)
+		err = api_audit(a, job, "device.remove", row.uid, device_facts(job->mem, &row), NULL);
+	a->status = 204;
+	return err;
+}
+
+enum h_result h_device_remove(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, remove_run, NULL);
+}
+
+/* A device that waits, a key that waits, or both. Approving what is approved changes nothing. */
+static enum ota_err approve_run(struct api_job *a, struct job *job)
+{
+	const struct device_change change = {.state = DEVICE_APPROVED, .hold = -1};
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != row.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	if (row.state != DEVICE_APPROVED) {
+		err = device_update(job->db, row.id, 0, &change, a->now, NULL, &job->e);
+		if (!err)
+			err = note(a, job, row.id, "approved", "approved", "");
+	}
+	if (!err && row.has_waiting_enrolment) {
+		err = enroll_accept(job->db, row.id, a->now, &job->e);
+		if (!err)
+			err = note(a, job, row.id, "rekeyed", "its new key was accepted", "");
+	}
+	if (!err && (row.state != DEVICE_APPROVED || row.has_waiting_enrolment))
+		err = api_audit(a, job, "device.approve", row.uid, device_facts(job->mem, &row), NULL);
+	return err ? err : answer_device(a, job, row.id);
+}
+
+enum h_result h_device_approve(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, approve_run, NULL);
+}
+
+static const struct js_field replace_fields[] = {
+	{.name = "new",
+		.kind = JS_TEXT,
+		.required = true,
+		.offset = offsetof(struct device_in, replacement),
+		.min = 1,
+		.max = DB_UID_MAX},
+};
+
+static enum ota_err replace_run(struct api_job *a, struct job *job)
+{
+	const struct device_in *in = a->in;
+	struct device_row old, new;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &old);
+
+	if (!err)
+		err = find_device(a, job, in->replacement, &new);
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != old.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	err = device_replace(job->db, old.id, new.id, a->now, &job->e);
+	if (err == OTA_CONFLICT)
+		return errmsg_fail(
+			&job->e, OTA_STATE, "'%s' and '%s' are of different boards", old.name, new.name);
+	if (err == OTA_STATE && old.id == new.id)
+		return errmsg_fail(&job->e, err, "'%s' cannot replace itself", old.name);
+	if (err == OTA_STATE)
+		return errmsg_fail(&job->e, err, "'%s' is revoked", new.name);
+	if (!err)
+		err = note(a, job, new.id, "replaced", "took the place of ", old.uid);
+	if (!err)
+		err = api_audit(a, job, "device.replace", old.uid, device_facts(job->mem, &old),
+			api_facts(job->mem, "new", new.uid, NULL));
+	return err ? err : answer_device(a, job, new.id);
+}
+
+enum h_result h_device_replace(struct req *req, struct res *res)
+{
+	struct device_in *in = arena_alloc(req->mem, sizeof(*in));
+	enum h_result answer;
+
+	(void)res;
+	if (!in)
+		return res_error(req, OTA_NO_MEMORY, NULL);
+	if (!api_body(req, replace_fields, sizeof(replace_fields) / sizeof(replace_fields[0]), in, &answer))
+		return answer;
+	return api_store(req, replace_run, in);
+}
+
+static enum ota_err cancel_run(struct api_job *a, struct job *job)
+{
+	const struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = a->now};
+	struct assignment_row open;
+	struct device_row row;
+	int withdrawn = 0, committed = 0;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != row.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	err = assignment_load_open(job->db, row.id, job->mem, &open, &job->e);
+	if (!err && assign_state_is_committed(open.state) && !(open.is_held || row.is_held)) {
+		committed = 1;
+	} else if (!err) {
+		err = assignment_advance(job->db, open.id, &move, NULL, &job->e);
+		if (!err)
+			err = note(a, job, row.id, "cancelled", "cancelled: ", open.version);
+		if (!err)
+			err = api_audit(a, job, "device.cancel", row.uid,
+				api_facts(job->mem, "rollout", open.rollout_uid, "state",
+					assign_state_name(open.state), NULL),
+				NULL);
+		withdrawn = 1;
+	} else if (err == OTA_NOT_FOUND) {
+		err = OTA_OK;
+	}
+	js_object(&a->out, NULL);
+	js_int(&a->out, "withdrawn", withdrawn);
+	js_int(&a->out, "committed", committed);
+	return err;
+}
+
+enum h_result h_device_cancel(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, cancel_run, NULL);
+}
+
+static void event_json(struct js_out *o, const struct event_row *row)
+{
+	js_object(o, NULL);
+	js_int(o, "at", row->at);
+	js_text(o, "kind", row->kind);
+	js_text(o, "text", row->text);
+	js_end(o);
+}
+
+static enum ota_err log_run(struct api_job *a, struct job *job)
+{
+	struct event_list events;
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (!err)
+		err = event_list(job->db, row.id, a->in, job->mem, &events, &job->e);
+	if (err)
+		return err;
+	api_items(a);
+	for (size_t i = 0; i < events.n; i++)
+		event_json(&a->out, &events.rows[i]);
+	api_items_end(a, events.next);
+	return OTA_OK;
+}
+
+enum h_result h_device_log(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, log_run);
+}

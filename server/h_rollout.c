@@ -1,0 +1,487 @@
+/* Pushes: /v1/rollouts, /v1/assignments, /v1/selection. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "db/assignment.h"
+#include "db/device.h"
+#include "db/event.h"
+#include "db/rollout.h"
+#include "server/api.h"
+#include "server/find.h"
+#include "server/nouns.h"
+#include "server/select.h"
+#include "server/view.h"
+
+static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
+{
+	*state = -1;
+	if (!text)
+		return OTA_OK;
+	for (int s = 0; s <= ROLLOUT_STATE_MAX; s++) {
+		if (strcmp(view_rollout_state_name((enum rollout_state)s), text) == 0) {
+			*state = s;
+			return OTA_OK;
+		}
+	}
+	return errmsg_fail(e, OTA_INVALID, "state must be open, done or cancelled, not '%.40s'", text);
+}
+
+static enum ota_err list_run(struct api_job *a, struct job *job)
+{
+	struct rollout_list list;
+	struct view v;
+	int state;
+	enum ota_err err = parse_state(api_query(a->req, "state"), &state, &job->e);
+
+	view_init(&v, a, job);
+	if (!err)
+		err = rollout_list(job->db, state, a->in, job->mem, &list, &job->e);
+	if (err)
+		return err;
+	api_items(a);
+	for (size_t i = 0; i < list.n; i++) {
+		js_object(&a->out, NULL);
+		err = view_rollout(&v, &list.rows[i]);
+		js_end(&a->out);
+		if (err)
+			return err;
+	}
+	api_items_end(a, list.next);
+	return OTA_OK;
+}
+
+enum h_result h_rollout_list(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, list_run);
+}
+
+static enum ota_err answer_rollout(struct api_job *a, struct job *job, int64_t id)
+{
+	struct rollout_row row;
+	struct view v;
+	enum ota_err err = rollout_load(job->db, id, job->mem, &row, &job->e);
+
+	if (err)
+		return err;
+	view_init(&v, a, job);
+	a->revision = row.revision;
+	js_object(&a->out, NULL);
+	return view_rollout(&v, &row);
+}
+
+static enum ota_err get_run(struct api_job *a, struct job *job)
+{
+	struct rollout_row row;
+	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
+
+	return err ? err : answer_rollout(a, job, row.id);
+}
+
+enum h_result h_rollout_get(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_read_job(req, get_run, NULL);
+}
+
+/* Who would get it: a look before a push, and the push itself. */
+struct picked {
+	struct api_job *a;
+	struct job *job;
+	uint64_t n, n_held;
+};
+
+static enum ota_err pick_device(void *ctx, const struct device_row *row)
+{
+	struct picked *p = ctx;
+
+	p->n++;
+	p->n_held += row->is_held;
+	if (p->n <= 10) {
+		js_object(&p->a->out, NULL);
+		js_text(&p->a->out, "id", row->uid);
+		js_text(&p->a->out, "name", row->name);
+		js_bool(&p->a->out, "hold", row->is_held);
+		js_end(&p->a->out);
+	}
+	return OTA_OK;
+}
+
+static enum ota_err selection_run(struct api_job *a, struct job *job)
+{
+	const char *board_name = api_query(a->req, "board");
+	struct picked p = {.a = a, .job = job};
+	struct board_row board = {0};
+	struct selector selector;
+	struct device_filter filter = {.selector = &selector, .state = -1};
+	uint64_t count = 0;
+	enum ota_err err = OTA_OK;
+
+	if (board_name)
+		err = find_board(a, job, board_name, &board);
+	if (!err)
+		err = select_parse(a, job, api_query(a->req, "selector"), &selector);
+	filter.board = board.id;
+	if (!err)
+		err = device_count(job->db, &filter, &count, &job->e);
+	if (err)
+		return err;
+	js_object(&a->out, NULL);
+	js_int(&a->out, "count", (int64_t)count);
+	js_array(&a->out, "items");
+	err = select_each(job, &selector, board.id, pick_device, &p);
+	js_end(&a->out);
+	js_int(&a->out, "approved", (int64_t)p.n);
+	js_int(&a->out, "held", (int64_t)p.n_held);
+	return err;
+}
+
+enum h_result h_selection_get(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_read_job(req, selection_run, NULL);
+}
+
+struct push_in {
+	const char *release, *selector;
+	int hold, accept_served;
+	int64_t timeout_s;
+};
+
+static const struct js_field push_fields[] = {
+	{.name = "release",
+		.kind = JS_TEXT,
+		.required = true,
+		.offset = offsetof(struct push_in, release),
+		.min = 1,
+		.max = 128},
+	{.name = "selector",
+		.kind = JS_TEXT,
+		.required = true,
+		.offset = offsetof(struct push_in, selector),
+		.min = 1,
+		.max = SELECTOR_TEXT_MAX},
+	{.name = "hold", .kind = JS_BOOL, .offset = offsetof(struct push_in, hold)},
+	{.name = "accept_served", .kind = JS_BOOL, .offset = offsetof(struct push_in, accept_served)},
+	{.name = "timeout_s",
+		.kind = JS_INT,
+		.offset = offsetof(struct push_in, timeout_s),
+		.min = 60,
+		.max = (int64_t)366 * 86400},
+};
+
+struct push {
+	struct api_job *a;
+	struct job *job;
+	int64_t rollout, manifest;
+	uint64_t n_opened, n_busy;
+	const char *busy; /* why the first of those was left alone */
+};
+
+static enum ota_err push_device(void *ctx, const struct device_row *row)
+{
+	struct push *p = ctx;
+	struct assignment_opened opened;
+	struct errmsg e = {""};
+	enum ota_err err = assignment_open(
+		p->job->db, p->rollout, row->id, p->manifest, p->a->now, &opened, &e);
+
+	if (err == OTA_STATE) {
+		/* It is about to boot another firmware, or tries it now: nothing can take that back. */
+		if (!p->n_busy++) {
+			p->busy = arena_printf(p->job->mem, "%s: %s", row->name, e.text);
+			if (!p->busy)
+				return errmsg_fail(&p->job->e, OTA_NO_MEMORY, "out of memory");
+		}
+		return OTA_OK;
+	}
+	if (err)
+		return errmsg_fail(
+			&p->job->e, err, "%s: %s", row->name, *e.text ? e.text : ota_err_text(err));
+	p->n_opened++;
+	return OTA_OK;
+}
+
+/* Nobody: why not? */
+static enum ota_err nobody(struct api_job *a, struct job *job, const struct selector *selector,
+	const struct release_row *release, const char *text)
+{
+	struct device_filter filter = {
+		.selector = selector, .board = release->board, .state = DEVICE_PENDING};
+	uint64_t pending = 0, elsewhere = 0;
+	struct view_board board;
+	struct view v;
+	enum ota_err err = device_count(job->db, &filter, &pending, &job->e);
+
+	view_init(&v, a, job);
+	filter.board = 0;
+	filter.state = DEVICE_APPROVED;
+	if (!err)
+		err = device_count(job->db, &filter, &elsewhere, &job->e);
+	if (!err)
+		err = view_board(&v, release->board, &board);
+	if (err)
+		return err;
+	if (pending)
+		a->hint = arena_printf(
+			job->mem, "%" PRIu64 " of them wait for approval: otactl device approve", pending);
+	else if (elsewhere)
+		a->hint = arena_printf(job->mem, "%" PRIu64 " of other boards match", elsewhere);
+	return errmsg_fail(
+		&job->e, OTA_STATE, "no approved device of board '%s' matches '%.100s'", board.name, text);
+}
+
+static enum ota_err push_run(struct api_job *a, struct job *job)
+{
+	const struct push_in *in = a->in;
+	struct rollout_row row = {
+		.uid = a->req->cap.value[0],
+		.selector = in->selector,
+		.is_held = in->hold,
+		.accepts_served = in->accept_served,
+		.timeout_s = (uint32_t)in->timeout_s,
+		.created_by = a->req->who.name,
+		.created_at = a->now,
+	};
+	struct push p = {.a = a, .job = job};
+	struct release_row release;
+	struct selector selector;
+	bool is_new;
+	enum ota_err err = find_release(a, job, in->release, &release);
+
+	if (!err)
+		err = select_parse(a, job, in->selector, &selector);
+	if (err)
+		return err;
+	row.release = release.id;
+	err = rollout_insert(job->db, &row, &p.rollout, &is_new, &job->e);
+	if (err == OTA_CONFLICT)
+		return errmsg_fail(
+			&job->e, OTA_EXISTS, "push '%s' exists with another release or selector", row.uid);
+	if (err == OTA_STATE)
+		return errmsg_fail(&job->e, err,
+			release.retired_at
+				? "release %s is retired"
+				: "release %s is a draft: it still needs signatures of the release key",
+			in->release);
+	if (err || !is_new)
+		return err ? err : answer_rollout(a, job, p.rollout);
+	p.manifest = release.manifest;
+	err = select_each(job, &selector, release.board, push_device, &p);
+	if (!err && p.n_opened == 0 && p.n_busy)
+		err = errmsg_fail(&job->e, OTA_STATE, "%.200s", p.busy);
+	else if (!err && p.n_opened == 0)
+		err = nobody(a, job, &selector, &release, in->selector);
+	if (!err)
+		err = api_audit(a, job, "rollout.create", row.uid, NULL,
+			api_facts(job->mem, "release", in->release, "selector", in->selector, "hold",
+				in->hold ? "true" : "false", NULL));
+	if (!err)
+		err = answer_rollout(a, job, p.rollout);
+	if (err)
+		return err;
+	a->status = 201;
+	js_int(&a->out, "skipped", (int64_t)p.n_busy);
+	js_text(&a->out, "skipped_why", p.busy);
+	return OTA_OK;
+}
+
+enum h_result h_rollout_put(struct req *req, struct res *res)
+{
+	struct push_in *in = arena_alloc(req->mem, sizeof(*in));
+	struct errmsg e = {""};
+	enum h_result answer;
+
+	(void)res;
+	if (!in)
+		return res_error(req, OTA_NO_MEMORY, NULL);
+	if (!api_body(req, push_fields, sizeof(push_fields) / sizeof(push_fields[0]), in, &answer))
+		return answer;
+	if (!db_name_is_valid(req->cap.value[0])) {
+		errmsg_set(&e,
+			"a push is named by 1 to 63 letters, digits, '.', '_' and '-' that its client chose");
+		return api_fail(req, 400, OTA_INVALID, &e, NULL);
+	}
+	return api_store(req, push_run, in);
+}
+
+static enum ota_err assignments_json(
+	struct api_job *a, struct job *job, const struct assignment_filter *filter, int state)
+{
+	struct assignment_list list;
+	struct view v;
+	enum ota_err err = assignment_list(job->db, filter, a->in, job->mem, &list, &job->e);
+
+	if (err)
+		return err;
+	view_init(&v, a, job);
+	api_items(a);
+	for (size_t i = 0; i < list.n; i++) {
+		const struct assignment_row *row = &list.rows[i];
+		struct device_row device;
+
+		if (state >= 0 && (int)row->state != state)
+			continue;
+		err = device_load(job->db, row->device, job->mem, &device, &job->e);
+		if (err)
+			return err;
+		js_object(&a->out, NULL);
+		js_object(&a->out, "device");
+		js_text(&a->out, "id", device.uid);
+		js_text(&a->out, "name", device.name);
+		js_bool(&a->out, "hold", device.is_held);
+		js_end(&a->out);
+		err = view_assignment(&v, row, &device);
+		js_text(&a->out, "running_version", *device.version ? device.version : NULL);
+		js_time(&a->out, "last_seen", device.said.seen_at);
+		js_end(&a->out);
+		if (err)
+			return err;
+	}
+	api_items_end(a, list.next);
+	return OTA_OK;
+}
+
+static enum ota_err rollout_assignments_run(struct api_job *a, struct job *job)
+{
+	struct rollout_row row;
+	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
+
+	return err ? err : assignments_json(a, job, &(struct assignment_filter){.rollout = row.id}, -1);
+}
+
+enum h_result h_rollout_assignments(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, rollout_assignments_run);
+}
+
+static enum ota_err assignments_run(struct api_job *a, struct job *job)
+{
+	const char *device = api_query(a->req, "device"), *state = api_query(a->req, "state");
+	struct assignment_filter filter = {0};
+	enum assign_state wanted = ASSIGN_WAITING;
+	enum ota_err err = OTA_OK;
+
+	if (device) {
+		struct device_row row;
+
+		err = find_device(a, job, device, &row);
+		filter.device = row.id;
+	}
+	if (!err && state && strcmp(state, "open") == 0) {
+		filter.only_open = true;
+		state = NULL;
+	} else if (!err && state && assign_state_parse(state, &wanted)) {
+		err = errmsg_fail(&job->e, OTA_INVALID, "there is no assignment state '%.40s'", state);
+	}
+	return err ? err : assignments_json(a, job, &filter, state ? (int)wanted : -1);
+}
+
+enum h_result h_assignment_list(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, assignments_run);
+}
+
+static enum ota_err cancel_run(struct api_job *a, struct job *job)
+{
+	uint64_t withdrawn = 0, committed = 0;
+	struct rollout_row row;
+	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	err = rollout_end(
+		job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &withdrawn, &committed, &job->e);
+	if (err == OTA_STATE)
+		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
+	if (!err && row.state == ROLLOUT_RUNNING)
+		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
+	js_object(&a->out, NULL);
+	js_int(&a->out, "withdrawn", (int64_t)withdrawn);
+	js_int(&a->out, "committed", (int64_t)committed);
+	return err;
+}
+
+enum h_result h_rollout_cancel(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, cancel_run, NULL);
+}
+
+/* Once more where it did not work: the same manifest, one attempt higher. A device counts by its newest
+ * attempt, and one that has something else to do by now is left alone. */
+static enum ota_err retry_run(struct api_job *a, struct job *job)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+	struct rollout_row row;
+	uint64_t retried = 0;
+	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != row.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the push was changed meanwhile");
+	do {
+		AUTO(arena) struct arena mem;
+		struct assignment_list list = {0};
+
+		arena_init(&mem, (size_t)16 * 1024 * 1024);
+		err = assignment_list(
+			job->db, &(struct assignment_filter){.rollout = row.id}, &page, &mem, &list, &job->e);
+		for (size_t i = 0; i < list.n && !err; i++) {
+			const struct assignment_row *was = &list.rows[i];
+			struct assignment_opened opened;
+			struct assignment_list newest;
+
+			if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED &&
+				was->state != ASSIGN_TIMED_OUT)
+				continue;
+			err = assignment_history(
+				job->db, was->device, &(struct db_page){.limit = 1}, &mem, &newest, &job->e);
+			if (err || newest.n == 0 || newest.rows[0].id != was->id)
+				continue;
+			err = assignment_open(
+				job->db, row.id, was->device, was->manifest, a->now, &opened, &job->e);
+			if (err == OTA_CONFLICT)
+				err = OTA_OK; /* revoked meanwhile */
+			else if (!err)
+				retried++;
+		}
+		page.cursor = list.next;
+	} while (page.cursor && !err);
+	if (!err && retried)
+		err = api_audit(a, job, "rollout.retry", row.uid, NULL, NULL);
+	js_object(&a->out, NULL);
+	js_int(&a->out, "retried", (int64_t)retried);
+	return err;
+}
+
+enum h_result h_rollout_retry(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, retry_run, NULL);
+}
+
+static enum ota_err unhold_run(struct api_job *a, struct job *job)
+{
+	struct rollout_row row;
+	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	err = rollout_unhold(job->db, row.id, a->if_revision, &job->e);
+	if (err == OTA_STATE)
+		return errmsg_fail(&job->e, err, "push '%s' has ended", row.uid);
+	if (!err && row.is_held)
+		err = api_audit(a, job, "rollout.release-hold", row.uid, NULL, NULL);
+	return err ? err : answer_rollout(a, job, row.id);
+}
+
+enum h_result h_rollout_unhold(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, unhold_run, NULL);
+}

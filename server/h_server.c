@@ -1,0 +1,384 @@
+/* The server itself: /v1/server, /v1/status, /v1/keys/release, /v1/openapi.json. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "db/blob.h"
+#include "db/change.h"
+#include "db/device.h"
+#include "db/image.h"
+#include "db/rollout.h"
+#include "server/api.h"
+#include "server/domain.h"
+#include "server/loop.h"
+#include "server/mqtt.h"
+#include "server/nouns.h"
+#include "server/openapi.h"
+#include "server/urls.h"
+#include "server/view.h"
+
+/* What only the loop may look at, taken before the job starts. */
+struct server_in {
+	uint32_t root_version, root_missing;
+	bool key_is_listed, broker_is_connected;
+	struct loop_lag lag;
+	struct url_list urls;
+	size_t n_registry;
+};
+
+static struct server_in *server_facts(struct req *req)
+{
+	const struct app *app = req->app;
+	struct server_in *in = arena_alloc(req->mem, sizeof(*in));
+
+	if (!in)
+		return NULL;
+	in->root_version = app->domain->root.version;
+	in->root_missing = app->domain->root_missing;
+	in->key_is_listed = app->domain->root.server_key_is_listed;
+	in->n_registry = registry_count(app->domain->reg);
+	in->broker_is_connected = app->mqtt && mqtt_is_connected(app->mqtt);
+	if (app->loop)
+		in->lag = loop_lag(app->loop, false);
+	/* Without an address the list is empty, and provisioning says why. */
+	if (urls_for_devices(app->cfg, req->mem, &in->urls, NULL))
+		in->urls = (struct url_list){0};
+	return in;
+}
+
+static enum ota_err count_damaged(struct job *job, uint64_t *n)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+
+	*n = 0;
+	do {
+		AUTO(arena) struct arena mem;
+		struct image_list list;
+		enum ota_err err;
+
+		arena_init(&mem, (size_t)8 * 1024 * 1024);
+		err = image_list(job->db, &page, &mem, &list, &job->e);
+		if (err)
+			return err;
+		for (size_t i = 0; i < list.n; i++)
+			*n += list.rows[i].is_damaged;
+		page.cursor = list.next;
+	} while (page.cursor);
+	return OTA_OK;
+}
+
+static enum ota_err warnings_json(struct api_job *a, struct job *job, const struct server_in *in)
+{
+	struct js_out *o = &a->out;
+	uint64_t damaged;
+	char text[128];
+	enum ota_err err = count_damaged(job, &damaged);
+
+	if (err)
+		return err;
+	js_array(o, "warnings");
+	if (in->root_version == 0)
+		js_text(o, NULL, "no root yet: run otactl init");
+	else if (!in->key_is_listed)
+		js_text(o, NULL,
+			"this server's key is not in the newest root: no device believes its tickets");
+	if (in->root_missing) {
+		snprintf(text, sizeof(text), "root %" PRIu32 " is missing here: a device has it",
+			in->root_missing);
+		js_text(o, NULL, text);
+	}
+	if (damaged) {
+		snprintf(text, sizeof(text), "%" PRIu64 " image%s damaged: upload %s again", damaged,
+			damaged == 1 ? " is" : "s are", damaged == 1 ? "it" : "them");
+		js_text(o, NULL, text);
+	}
+	if (a->app->blobs && blob_space(a->app->blobs, 1, NULL) == OTA_NO_SPACE)
+		js_text(o, NULL, "the disk is full up to its reserve: nothing can be uploaded");
+	if (a->app->cfg->mqtt_url && !in->broker_is_connected)
+		js_text(o, NULL,
+			"the broker does not answer or refuses us: devices are reached by their polls only");
+	if (in->urls.warning)
+		js_text(o, NULL, in->urls.warning);
+	js_end(o);
+	return OTA_OK;
+}
+
+static void key_json(struct js_out *o, const char *key, const struct ota_signer *s)
+{
+	if (!s) {
+		js_null(o, key);
+		return;
+	}
+	js_object(o, key);
+	js_text(o, "alg", s->alg == OTA_ALG_ED25519 ? "ed25519" : "esp256");
+	js_hex(o, "pub", s->pub, s->pub_len);
+	js_hex(o, "kid", s->kid, sizeof(s->kid));
+	js_end(o);
+}
+
+static void settings_json(struct api_job *a, const struct server_in *in)
+{
+	const struct config *cfg = a->app->cfg;
+	struct js_out *o = &a->out;
+
+	js_object(o, "broker");
+	js_text(o, "url", cfg->mqtt_url);
+	js_text(o, "state", !cfg->mqtt_url ? "none" : in->broker_is_connected ? "connected" : "connecting");
+	js_null(o, "detail");
+	js_end(o);
+	js_object(o, "limits");
+	js_int(o, "max_image", cfg->max_image);
+	js_int(o, "max_devices", cfg->max_devices);
+	js_int(o, "connections", cfg->connections);
+	js_int(o, "page", API_PAGE_MAX);
+	js_end(o);
+	js_int(o, "poll_s", cfg->poll);
+	js_object(o, "loop");
+	js_int(o, "p50_us", (int64_t)in->lag.p50_us);
+	js_int(o, "p99_us", (int64_t)in->lag.p99_us);
+	js_int(o, "worst_us", (int64_t)in->lag.worst_us);
+	js_end(o);
+}
+
+static void disk_json(struct api_job *a)
+{
+	const struct config *cfg = a->app->cfg;
+	int64_t reserve = cfg->disk_reserve;
+	struct statvfs fs;
+
+	if (!cfg->data || statvfs(cfg->data, &fs)) {
+		js_null(&a->out, "disk");
+		return;
+	}
+	if (reserve == 0) {
+		reserve = (int64_t)(fs.f_blocks * fs.f_frsize / 20);
+		if (reserve < (int64_t)64 * 1024 * 1024)
+			reserve = (int64_t)64 * 1024 * 1024;
+	}
+	js_object(&a->out, "disk");
+	js_int(&a->out, "free", (int64_t)(fs.f_bavail * fs.f_frsize));
+	js_int(&a->out, "reserve", reserve);
+	js_end(&a->out);
+}
+
+static enum ota_err server_run(struct api_job *a, struct job *job)
+{
+	const struct server_in *in = a->in;
+	const struct keystore *keys = a->app->domain->keys;
+	const struct ota_signer *own = keystore_server_public(keys);
+	struct js_out *o = &a->out;
+	int64_t newest;
+	enum ota_err err = change_newest(job->db, &newest, &job->e);
+
+	if (err)
+		return err;
+	js_object(o, NULL);
+	js_text(o, "version", OTAD_VERSION);
+	js_int(o, "now", a->now);
+	js_hex(o, "data_id", own->kid, sizeof(own->kid));
+	js_bool(o, "ready", in->root_version != 0);
+	js_int(o, "root_version", in->root_version);
+	js_int(o, "root_missing", in->root_missing);
+	js_object(o, "keys");
+	js_array(o, "server");
+	key_json(o, NULL, own);
+	js_end(o);
+	key_json(o, "release", keystore_release(keys));
+	js_end(o);
+	js_array(o, "public_urls");
+	for (size_t i = 0; i < in->urls.n; i++)
+		js_text(o, NULL, in->urls.url[i]);
+	js_end(o);
+	settings_json(a, in);
+	disk_json(a);
+	js_int(o, "devices", (int64_t)in->n_registry);
+	js_int(o, "change", newest);
+	return warnings_json(a, job, in);
+}
+
+enum h_result h_server_get(struct req *req, struct res *res)
+{
+	struct server_in *in = server_facts(req);
+
+	(void)res;
+	return in ? api_read_job(req, server_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
+}
+
+/* The fleet at a glance. */
+enum { RUNNING_MAX = 64 };
+
+struct tally {
+	int64_t board;
+	char version[DB_VERSION_MAX + 1];
+	uint64_t n;
+};
+
+struct fleet {
+	uint64_t total, pending, approved, held, seen_24h;
+	size_t n_running;
+	struct tally running[RUNNING_MAX]; /* the last one takes what does not fit */
+	size_t n_waiting;
+	int64_t waiting[5]; /* device rows */
+};
+
+static void count_running(struct fleet *f, const struct device_row *row)
+{
+	size_t i = 0;
+
+	while (i < f->n_running &&
+		(f->running[i].board != row->board || strcmp(f->running[i].version, row->version) != 0))
+		i++;
+	if (i == RUNNING_MAX)
+		return;
+	if (i == f->n_running) {
+		f->n_running++;
+		f->running[i].board = row->board;
+		snprintf(f->running[i].version, sizeof(f->running[i].version), "%s", row->version);
+	}
+	f->running[i].n++;
+}
+
+static void count_device(struct fleet *f, const struct device_row *row, int64_t now)
+{
+	if (row->state == DEVICE_REVOKED)
+		return;
+	f->total++;
+	f->held += row->is_held;
+	f->seen_24h += row->said.seen_at && row->said.seen_at > now - 86400;
+	if (row->state == DEVICE_APPROVED) {
+		f->approved++;
+		count_running(f, row);
+	}
+	if (row->state == DEVICE_PENDING)
+		f->pending++;
+	if ((row->state == DEVICE_PENDING || row->has_waiting_enrolment) && f->n_waiting < 5)
+		f->waiting[f->n_waiting++] = row->id;
+}
+
+static enum ota_err count_fleet(struct job *job, int64_t now, struct fleet *f)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+
+	do {
+		AUTO(arena) struct arena mem;
+		struct device_list list;
+		enum ota_err err;
+
+		arena_init(&mem, (size_t)16 * 1024 * 1024);
+		err = device_list(job->db, NULL, &page, &mem, &list, &job->e);
+		if (err)
+			return err;
+		for (size_t i = 0; i < list.n; i++)
+			count_device(f, &list.rows[i], now);
+		page.cursor = list.next;
+	} while (page.cursor);
+	return OTA_OK;
+}
+
+static enum ota_err fleet_json(struct view *v, const struct fleet *f)
+{
+	struct js_out *o = &v->a->out;
+
+	js_object(o, "devices");
+	js_int(o, "total", (int64_t)f->total);
+	js_int(o, "pending", (int64_t)f->pending);
+	js_int(o, "approved", (int64_t)f->approved);
+	js_int(o, "held", (int64_t)f->held);
+	js_int(o, "seen_24h", (int64_t)f->seen_24h);
+	js_end(o);
+	js_array(o, "running");
+	for (size_t i = 0; i < f->n_running; i++) {
+		struct view_board board;
+		enum ota_err err = view_board(v, f->running[i].board, &board);
+
+		if (err)
+			return err;
+		js_object(o, NULL);
+		js_text(o, "board", board.name);
+		js_text(o, "version", *f->running[i].version ? f->running[i].version : NULL);
+		js_int(o, "count", (int64_t)f->running[i].n);
+		js_end(o);
+	}
+	js_end(o);
+	return OTA_OK;
+}
+
+static enum ota_err status_run(struct api_job *a, struct job *job)
+{
+	struct db_page page = {.limit = 20};
+	struct js_out *o = &a->out;
+	struct fleet *f = arena_alloc(job->mem, sizeof(*f));
+	struct rollout_list rollouts;
+	struct view v;
+	enum ota_err err;
+
+	if (!f)
+		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	view_init(&v, a, job);
+	err = count_fleet(job, a->now, f);
+	if (!err)
+		err = rollout_list(job->db, ROLLOUT_RUNNING, &page, job->mem, &rollouts, &job->e);
+	if (!err)
+		err = view_expect_devices(&v, 5);
+	if (err)
+		return err;
+	js_object(o, NULL);
+	err = fleet_json(&v, f);
+	js_array(o, "rollouts");
+	for (size_t i = 0; i < rollouts.n && !err; i++) {
+		js_object(o, NULL);
+		err = view_rollout(&v, &rollouts.rows[i]);
+		js_end(o);
+	}
+	js_end(o);
+	js_array(o, "pending");
+	for (size_t i = 0; i < f->n_waiting && !err; i++) {
+		struct device_row row;
+
+		err = device_load(job->db, f->waiting[i], job->mem, &row, &job->e);
+		js_object(o, NULL);
+		if (!err)
+			err = view_device(&v, &row);
+		js_end(o);
+	}
+	js_end(o);
+	return err ? err : warnings_json(a, job, a->in);
+}
+
+enum h_result h_status_get(struct req *req, struct res *res)
+{
+	struct server_in *in = server_facts(req);
+
+	(void)res;
+	return in ? api_read_job(req, status_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
+}
+
+/* The private half is on disk before the answer; asked again, the same key is told. */
+static enum ota_err key_run(struct api_job *a, struct job *job)
+{
+	struct keystore *keys = a->app->domain->keys;
+	enum ota_err err = keystore_make_release(keys, &job->e);
+
+	if (err == OTA_EXISTS) {
+		err = OTA_OK;
+	} else if (!err) {
+		a->status = 201;
+		err = api_audit(a, job, "key.create", "release", NULL, NULL);
+	}
+	if (!err)
+		key_json(&a->out, NULL, keystore_release(keys));
+	return err;
+}
+
+enum h_result h_key_release_create(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, key_run, NULL);
+}
+
+enum h_result h_openapi_get(struct req *req, struct res *res)
+{
+	(void)req;
+	return res_body(res, 200, "application/json", openapi_json, openapi_json_len);
+}

@@ -1,0 +1,230 @@
+/* Operators' tokens: /v1/tokens, /v1/whoami. */
+#include <string.h>
+
+#include "db/token.h"
+#include "proto/crypto_openssl.h"
+#include "server/api.h"
+#include "server/nouns.h"
+#include "server/ops.h"
+
+static const enum role roles[] = {
+	[TOKEN_VIEWER] = ROLE_VIEWER,
+	[TOKEN_UPLOADER] = ROLE_UPLOADER,
+	[TOKEN_OPERATOR] = ROLE_OPERATOR,
+	[TOKEN_ADMIN] = ROLE_ADMIN,
+};
+
+enum ota_err token_table(
+	struct db *db, int64_t now, struct arena *mem, struct token_table *out, struct errmsg *e)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+	struct token_table t = {.rows = arena_array(mem, AUTH_TOKENS_MAX, sizeof(*t.rows))};
+
+	if (!t.rows)
+		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+	do {
+		struct token_list list;
+		enum ota_err err = token_list(db, &page, mem, &list, e);
+
+		if (err)
+			return err;
+		for (size_t i = 0; i < list.n && t.n < AUTH_TOKENS_MAX; i++) {
+			const struct token_row *row = &list.rows[i];
+			struct auth_token *to = &t.rows[t.n];
+
+			if (!token_is_valid(row, now))
+				continue;
+			to->id = row->id;
+			memcpy(to->sha256, row->sha256, sizeof(to->sha256));
+			to->role = roles[row->role];
+			to->expires = row->expires_at;
+			strncat(to->name, row->name, sizeof(to->name) - 1);
+			t.n++;
+		}
+		page.cursor = list.next;
+	} while (page.cursor);
+	*out = t;
+	return OTA_OK;
+}
+
+static void token_json(struct js_out *o, const struct token_row *row)
+{
+	js_text(o, "id", row->uid);
+	js_text(o, "name", row->name);
+	js_text(o, "role", auth_role_name(roles[row->role]));
+	js_int(o, "created", row->created_at);
+	js_text(o, "by", row->created_by);
+	js_time(o, "expires", row->expires_at);
+	js_time(o, "used", row->used_at);
+	js_time(o, "revoked", row->revoked_at);
+}
+
+static enum ota_err list_run(struct api_job *a, struct job *job)
+{
+	const struct db_page *page = a->in;
+	struct token_list list;
+	enum ota_err err = token_list(job->db, page, job->mem, &list, &job->e);
+
+	if (err)
+		return err;
+	api_items(a);
+	for (size_t i = 0; i < list.n; i++) {
+		js_object(&a->out, NULL);
+		token_json(&a->out, &list.rows[i]);
+		js_end(&a->out);
+	}
+	api_items_end(a, list.next);
+	return OTA_OK;
+}
+
+enum h_result h_token_list(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_list(req, list_run);
+}
+
+static void table_new(struct api_job *a)
+{
+	const struct token_table *t = a->after_ctx;
+
+	ops_tokens(a->app, t->rows, t->n);
+}
+
+static enum ota_err table_reload(struct api_job *a, struct job *job)
+{
+	struct token_table *t = arena_alloc(job->mem, sizeof(*t));
+
+	if (!t)
+		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	a->after = table_new;
+	a->after_ctx = t;
+	return token_table(job->db, a->now, job->mem, t, &job->e);
+}
+
+struct token_in {
+	const char *name, *role;
+	int64_t expires_s;
+	struct token_row row;
+	uint8_t random[AUTH_UID_LEN + AUTH_RANDOM_LEN];
+};
+
+static const struct js_field token_fields[] = {
+	{.name = "name",
+		.kind = JS_TEXT,
+		.required = true,
+		.offset = offsetof(struct token_in, name),
+		.min = 1,
+		.max = DB_NAME_MAX},
+	{.name = "role",
+		.kind = JS_TEXT,
+		.required = true,
+		.offset = offsetof(struct token_in, role),
+		.min = 1,
+		.max = 16},
+	{.name = "expires_s",
+		.kind = JS_INT,
+		.offset = offsetof(struct token_in, expires_s),
+		.min = 60,
+		.max = (int64_t)10 * 366 * 86400},
+};
+
+static enum ota_err create_run(struct api_job *a, struct job *job)
+{
+	struct token_in *in = a->in;
+	struct token_row *row = &in->row;
+	char text[AUTH_TOKEN_LEN + 1];
+	enum ota_err err;
+
+	auth_make(a->app->crypto, in->random, text, row->uid, row->sha256);
+	row->name = in->name;
+	row->created_at = a->now;
+	row->created_by = a->req->who.name;
+	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
+	err = token_insert(job->db, row, NULL, &job->e);
+	if (err == OTA_EXISTS)
+		return errmsg_fail(&job->e, OTA_EXISTS, "there is a token '%s' already", in->name);
+	if (!err)
+		err = api_audit(a, job, "token.create", in->name, NULL,
+			api_facts(job->mem, "id", row->uid, "role", in->role, NULL));
+	if (!err)
+		err = table_reload(a, job);
+	if (err)
+		return err;
+	a->status = 201;
+	js_object(&a->out, NULL);
+	token_json(&a->out, row);
+	js_text(&a->out, "token", text);
+	ota_wipe(text, sizeof(text));
+	return OTA_OK;
+}
+
+enum h_result h_token_create(struct req *req, struct res *res)
+{
+	struct token_in *in = arena_alloc(req->mem, sizeof(*in));
+	struct errmsg e = {""};
+	enum h_result answer;
+	enum role role;
+
+	(void)res;
+	if (!in)
+		return res_error(req, OTA_NO_MEMORY, NULL);
+	if (!api_body(req, token_fields, sizeof(token_fields) / sizeof(token_fields[0]), in, &answer))
+		return answer;
+	if (auth_role_parse(in->role, &role)) {
+		errmsg_set(&e, "role must be admin, operator, uploader or viewer, not '%s'", in->role);
+		return api_fail(req, 400, OTA_INVALID, &e, NULL);
+	}
+	if (!db_name_is_valid(in->name)) {
+		errmsg_set(&e, "'%s' is no name for a token (letters, digits, '.', '_' and '-')", in->name);
+		return api_fail(req, 400, OTA_INVALID, &e, NULL);
+	}
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (roles[i] == role)
+			in->row.role = (enum token_role)i;
+	}
+	if (crypto_random(in->random, sizeof(in->random)))
+		return res_error(req, OTA_IO, NULL);
+	return api_store(req, create_run, in);
+}
+
+static enum ota_err revoke_run(struct api_job *a, struct job *job)
+{
+	const char *ref = a->req->cap.value[0];
+	struct token_row row;
+	enum ota_err err = token_find(job->db, ref, job->mem, &row, &job->e);
+
+	if (err == OTA_NOT_FOUND)
+		return errmsg_fail(&job->e, err, "there is no token '%s'", ref);
+	if (err)
+		return err;
+	err = token_revoke(job->db, row.id, a->now, &job->e);
+	if (err == OTA_STATE)
+		return errmsg_fail(&job->e, OTA_STATE,
+			"'%s' is the last administrator's token; make another one first", row.name);
+	if (!err)
+		err = api_audit(
+			a, job, "token.revoke", row.name, api_facts(job->mem, "id", row.uid, NULL), NULL);
+	if (!err)
+		err = table_reload(a, job);
+	a->status = 204;
+	return err;
+}
+
+enum h_result h_token_revoke(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, revoke_run, NULL);
+}
+
+enum h_result h_whoami(struct req *req, struct res *res)
+{
+	struct js_out o;
+
+	(void)res;
+	js_init(&o, req->mem);
+	js_object(&o, NULL);
+	js_text(&o, "kind", req->who.kind == WHO_SOCKET_ADMIN ? "socket" : "token");
+	js_text(&o, "name", req->who.name);
+	js_text(&o, "role", auth_role_name(req->who.role));
+	return js_answer(req, 200, &o);
+}

@@ -1,0 +1,514 @@
+#include "server/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "db/board.h"
+#include "db/identity.h"
+#include "db/image.h"
+#include "proto/hex.h"
+#include "proto/suit.h"
+#include "server/ops.h"
+#include "server/plan.h"
+
+struct view_online {
+	size_t at; /* in the answer's text: five characters */
+	uint8_t id[16];
+};
+
+struct view_fill {
+	size_t n;
+	struct view_online *slot;
+};
+
+void view_init(struct view *v, struct api_job *a, struct job *job)
+{
+	memset(v, 0, sizeof(*v));
+	v->a = a;
+	v->job = job;
+	v->poll_s = a->poll_s;
+	v->poll_spread = a->poll_spread;
+}
+
+enum ota_err view_board(struct view *v, int64_t id, struct view_board *out)
+{
+	struct board_row row;
+	enum ota_err err;
+
+	*out = (struct view_board){.name = ""};
+	if (!id)
+		return OTA_OK;
+	for (unsigned i = 0; i < v->n_boards && i < VIEW_CACHE; i++) {
+		if (v->board[i].id == id) {
+			*out = v->board[i];
+			return OTA_OK;
+		}
+	}
+	err = board_load(v->job->db, id, v->job->mem, &row, &v->job->e);
+	if (err)
+		return err;
+	*out = (struct view_board){id, row.name, row.poll_s};
+	v->board[v->n_boards++ % VIEW_CACHE] = *out;
+	if (v->n_boards == 2 * VIEW_CACHE)
+		v->n_boards = VIEW_CACHE;
+	return OTA_OK;
+}
+
+enum ota_err view_release_id(struct view *v, int64_t board, const char *version, const char **out)
+{
+	struct view_board b;
+	enum ota_err err = view_board(v, board, &b);
+
+	if (err)
+		return err;
+	*out = arena_printf(v->job->mem, "%s:%s", b.name, version);
+	return *out ? OTA_OK : errmsg_fail(&v->job->e, OTA_NO_MEMORY, "out of memory");
+}
+
+enum ota_err view_release_size(struct view *v, const struct release_row *row, uint64_t *size)
+{
+	uint64_t largest[BOARD_COMPONENTS_MAX] = {0}, sum = 0;
+
+	for (size_t i = 0; i < row->n_items; i++) {
+		struct image_row image;
+		uint32_t c = row->items[i].component;
+		enum ota_err err = image_load(
+			v->job->db, row->items[i].sha256, v->job->mem, &image, &v->job->e);
+
+		if (err)
+			return err;
+		if (c < BOARD_COMPONENTS_MAX && image.info.size > largest[c])
+			largest[c] = image.info.size;
+	}
+	for (size_t c = 0; c < BOARD_COMPONENTS_MAX; c++)
+		sum += largest[c];
+	*size = sum;
+	return OTA_OK;
+}
+
+static enum ota_err manifest_facts(struct view *v, int64_t id, struct view_manifest *out)
+{
+	struct view_manifest m = {.id = id};
+	struct manifest_row manifest;
+	struct release_row release;
+	enum ota_err err;
+
+	for (unsigned i = 0; i < v->n_manifests && i < VIEW_CACHE; i++) {
+		if (v->manifest[i].id == id) {
+			*out = v->manifest[i];
+			return OTA_OK;
+		}
+	}
+	err = manifest_load(v->job->db, id, v->job->mem, &manifest, &v->job->e);
+	if (!err)
+		err = release_load(v->job->db, manifest.release, v->job->mem, &release, &v->job->e);
+	if (!err)
+		err = view_release_size(v, &release, &m.size);
+	if (!err)
+		err = view_release_id(v, release.board, release.version, &m.release);
+	if (err)
+		return err;
+	*out = m;
+	v->manifest[v->n_manifests++ % VIEW_CACHE] = m;
+	if (v->n_manifests == 2 * VIEW_CACHE)
+		v->n_manifests = VIEW_CACHE;
+	return OTA_OK;
+}
+
+static uint64_t bytes_done(const struct assignment_row *row, const struct device_row *device, uint64_t size)
+{
+	const struct device_said *said = device ? &device->said : NULL;
+
+	if (row->state == ASSIGN_STAGED || row->state == ASSIGN_TRIAL || row->state == ASSIGN_RUNNING ||
+		row->state == ASSIGN_SERVED)
+		return size;
+	if (!said || !said->has_target || memcmp(said->target_digest, row->digest, 32) != 0)
+		return 0;
+	return said->target_bytes < size ? said->target_bytes : size;
+}
+
+enum ota_err view_assignment(
+	struct view *v, const struct assignment_row *row, const struct device_row *device)
+{
+	struct js_out *o = &v->a->out;
+	struct view_manifest m;
+	enum ota_err err = manifest_facts(v, row->manifest, &m);
+
+	if (err)
+		return err;
+	js_text(o, "rollout", row->rollout_uid);
+	js_text(o, "release", m.release);
+	js_text(o, "version", row->version);
+	js_text(o, "state", assign_state_name(row->state));
+	js_int(o, "bytes", (int64_t)bytes_done(row, device, m.size));
+	js_int(o, "size", (int64_t)m.size);
+	js_int(o, "attempt", row->attempt);
+	js_int(o, "since", row->state_at);
+	if (row->state == ASSIGN_FAILED || row->state == ASSIGN_REVERTED) {
+		char text[PLAN_TEXT_MAX];
+
+		plan_result_text(row->reason, row->detail, row->offset, text);
+		js_int(o, "reason", row->reason);
+		js_int(o, "detail", row->detail);
+		js_text(o, "text", text);
+	} else {
+		js_null(o, "reason");
+		js_null(o, "detail");
+		js_null(o, "text");
+	}
+	if (device && device->said.seen_at && assign_state_is_open(row->state)) {
+		struct plan_policy pol = {.poll_spread = (uint32_t)v->poll_spread};
+		struct view_board board;
+
+		err = view_board(v, device->board, &board);
+		if (err)
+			return err;
+		pol.poll_s = board.poll_s ? board.poll_s : (uint32_t)v->poll_s;
+		js_int(o, "next_poll_by", plan_next_poll_by(&pol, device->said.seen_at));
+	} else {
+		js_null(o, "next_poll_by");
+	}
+	return OTA_OK;
+}
+
+const char *view_device_state_name(enum device_state state)
+{
+	switch (state) {
+	case DEVICE_PENDING:
+		return "pending";
+	case DEVICE_APPROVED:
+		return "approved";
+	case DEVICE_REVOKED:
+		return "revoked";
+	}
+	return "unknown";
+}
+
+const char *view_rollout_state_name(enum rollout_state state)
+{
+	switch (state) {
+	case ROLLOUT_RUNNING:
+		return "open";
+	case ROLLOUT_DONE:
+		return "done";
+	case ROLLOUT_CANCELLED:
+		return "cancelled";
+	}
+	return "unknown";
+}
+
+/* On the loop: the registry alone knows who is online. */
+static void fill_online(struct api_job *a)
+{
+	const struct view_fill *fill = a->after_ctx;
+
+	for (size_t i = 0; i < fill->n; i++) {
+		bool known = false, online = false;
+
+		ops_presence(a->app, fill->slot[i].id, &known, &online);
+		memcpy(a->out.text + fill->slot[i].at, !known ? "null " : online ? "true " : "false", 5);
+	}
+}
+
+enum ota_err view_expect_devices(struct view *v, size_t n)
+{
+	struct view_fill *fill = arena_alloc(v->job->mem, sizeof(*fill));
+
+	v->online = arena_array(v->job->mem, n, sizeof(*v->online));
+	if (!fill || !v->online)
+		return errmsg_fail(&v->job->e, OTA_NO_MEMORY, "out of memory");
+	*fill = (struct view_fill){0, v->online};
+	v->n_online = n;
+	v->a->after = fill_online;
+	v->a->after_ctx = fill;
+	return OTA_OK;
+}
+
+static void online_json(struct view *v, const struct device_row *row)
+{
+	struct view_fill *fill = v->a->after_ctx;
+	struct js_out *o = &v->a->out;
+
+	js_raw(o, "online", "null ");
+	if (o->failed || v->a->after != fill_online || fill->n == v->n_online ||
+		hex_decode(row->uid, 32, HEX_LOWER, fill->slot[fill->n].id, 16))
+		return;
+	fill->slot[fill->n++].at = o->len - 5;
+}
+
+static const char *identity_kind_name(enum identity_kind kind)
+{
+	static const char *const names[] = {"otad", "mac", "ddi", "cert", "topic", "url-token", "token"};
+
+	return names[kind];
+}
+
+static enum ota_err details_json(struct view *v, const struct device_row *row)
+{
+	struct js_out *o = &v->a->out;
+	struct db_page page = {.limit = 32};
+	struct identity_list identities;
+	struct attribute *attrs;
+	size_t n;
+	enum ota_err err = attribute_list(v->job->db, row->id, v->job->mem, &attrs, &n, &v->job->e);
+
+	if (!err)
+		err = identity_list(v->job->db, row->id, &page, v->job->mem, &identities, &v->job->e);
+	if (err)
+		return err;
+	js_object(o, "attributes");
+	for (size_t i = 0; i < n; i++)
+		js_text(o, attrs[i].name, attrs[i].value);
+	js_end(o);
+	js_array(o, "identities");
+	for (size_t i = 0; i < identities.n; i++) {
+		js_object(o, NULL);
+		js_text(o, "kind", identity_kind_name(identities.rows[i].kind));
+		js_text(o, "value", identities.rows[i].value);
+		js_end(o);
+	}
+	js_end(o);
+	return OTA_OK;
+}
+
+static enum ota_err running_json(struct view *v, const struct device_row *row)
+{
+	const struct device_said *said = &row->said;
+	struct js_out *o = &v->a->out;
+	const char *id = NULL;
+
+	if (!said->has_running && !*said->running_text) {
+		js_null(o, "running");
+		return OTA_OK;
+	}
+	if (row->release) {
+		struct release_row release;
+		enum ota_err err = release_load(v->job->db, row->release, v->job->mem, &release, &v->job->e);
+
+		if (!err)
+			err = view_release_id(v, release.board, release.version, &id);
+		if (err)
+			return err;
+	}
+	js_object(o, "running");
+	js_text(o, "version", *row->version ? row->version : NULL);
+	js_text(o, "release", id);
+	js_int(o, "sequence", said->running_sequence);
+	js_hex(o, "digest", said->running_digest, said->has_running ? 32 : 0);
+	js_bool(o, "confirmed", said->has_running && said->agent_state != CHECKIN_TRIAL);
+	js_bool(o, "known", row->release != 0);
+	js_end(o);
+	return OTA_OK;
+}
+
+static enum ota_err latest_json(struct view *v, const struct device_row *row)
+{
+	const struct device_said *said = &row->said;
+	struct js_out *o = &v->a->out;
+	struct db_page page = {.limit = 1};
+	struct assignment_list list;
+	bool drifted;
+	enum ota_err err = assignment_history(v->job->db, row->id, &page, v->job->mem, &list, &v->job->e);
+
+	if (err)
+		return err;
+	if (list.n == 0) {
+		js_null(o, "assignment");
+		js_bool(o, "drifted", false);
+		return OTA_OK;
+	}
+	js_object(o, "assignment");
+	err = view_assignment(v, &list.rows[0], row);
+	js_end(o);
+	drifted = list.rows[0].state == ASSIGN_RUNNING && said->has_running &&
+		  memcmp(said->running_digest, list.rows[0].digest, 32) != 0;
+	js_bool(o, "drifted", drifted);
+	return err;
+}
+
+enum ota_err view_device(struct view *v, const struct device_row *row)
+{
+	struct js_out *o = &v->a->out;
+	struct view_board board;
+	enum ota_err err = view_board(v, row->board, &board);
+
+	if (err)
+		return err;
+	js_text(o, "id", row->uid);
+	js_text(o, "name", row->name);
+	js_text(o, "board", board.name);
+	js_text(o, "state", view_device_state_name(row->state));
+	js_bool(o, "hold", row->is_held);
+	js_bool(o, "rekey", row->has_waiting_enrolment);
+	js_array(o, "tags");
+	for (size_t i = 0; i < row->n_tags; i++)
+		js_text(o, NULL, row->tags[i]);
+	js_end(o);
+	err = details_json(v, row);
+	if (err)
+		return err;
+	js_int(o, "created", row->created_at);
+	js_time(o, "approved_at", row->approved_at);
+	js_time(o, "last_seen", row->said.seen_at);
+	js_text(o, "address", row->said.from);
+	online_json(v, row);
+	js_int(o, "root_version", row->said.root_version);
+	js_int(o, "uptime_s", row->said.uptime_s);
+	err = running_json(v, row);
+	if (!err)
+		err = latest_json(v, row);
+	js_int(o, "revision", row->revision);
+	return err;
+}
+
+static enum ota_err envelope_json(struct view *v, const struct release_row *row)
+{
+	struct js_out *o = &v->a->out;
+	struct manifest_row manifest;
+	struct suit_envelope envelope;
+	enum ota_err err;
+
+	if (!row->manifest) {
+		js_int(o, "envelope_size", 0);
+		js_array(o, "signatures");
+		js_end(o);
+		return OTA_OK;
+	}
+	err = manifest_load(v->job->db, row->manifest, v->job->mem, &manifest, &v->job->e);
+	if (err)
+		return err;
+	js_int(o, "envelope_size", (int64_t)manifest.envelope_len);
+	js_array(o, "signatures");
+	/* A draft without a block is no envelope a device would take; it lists none. */
+	if (!suit_envelope_decode(v->a->app->crypto, manifest.envelope, manifest.envelope_len, &envelope)) {
+		for (size_t i = 0; i < envelope.n_blocks; i++)
+			js_hex(o, NULL, envelope.block[i].kid, OTA_KID_LEN);
+	}
+	js_end(o);
+	return OTA_OK;
+}
+
+enum ota_err view_release(struct view *v, const struct release_row *row)
+{
+	struct js_out *o = &v->a->out;
+	struct board_row board;
+	const char *id;
+	uint64_t size;
+	enum ota_err err = board_load(v->job->db, row->board, v->job->mem, &board, &v->job->e);
+
+	if (!err)
+		err = view_release_id(v, row->board, row->version, &id);
+	if (!err)
+		err = view_release_size(v, row, &size);
+	if (err)
+		return err;
+	js_text(o, "id", id);
+	js_text(o, "board", board.name);
+	js_text(o, "version", row->version);
+	js_text(o, "notes", row->notes);
+	js_int(o, "sequence", row->sequence);
+	if (row->manifest)
+		js_hex(o, "digest", row->digest, sizeof(row->digest));
+	else
+		js_null(o, "digest");
+	js_text(o, "state", row->is_complete ? "signed" : "draft");
+	js_text(o, "kind", "normal");
+	js_array(o, "images");
+	for (size_t i = 0; i < row->n_items; i++) {
+		const struct release_item *item = &row->items[i];
+		struct image_row image;
+
+		err = image_load(v->job->db, item->sha256, v->job->mem, &image, &v->job->e);
+		if (err)
+			return err;
+		js_object(o, NULL);
+		js_text(o, "component",
+			item->component < board.n_components ? board.components[item->component].name : "");
+		js_text(o, "variant", item->variant);
+		js_hex(o, "sha256", item->sha256, sizeof(item->sha256));
+		js_int(o, "size", (int64_t)image.info.size);
+		js_text(o, "format", image_format_name(image.info.format));
+		js_bool(o, "damaged", image.is_damaged);
+		js_end(o);
+	}
+	js_end(o);
+	js_int(o, "size", (int64_t)size);
+	err = envelope_json(v, row);
+	js_int(o, "created", row->created_at);
+	js_text(o, "by", row->created_by);
+	js_time(o, "retired", row->retired_at);
+	return err;
+}
+
+/* Which rollout took the place of this one, on any device: the operator's question is "by whom?". */
+static enum ota_err superseded_by(struct view *v, const struct rollout_row *row, const char **uid)
+{
+	const struct assignment_filter filter = {.rollout = row->id};
+	struct db_page page = {.limit = DB_PAGE_MAX};
+
+	do {
+		AUTO(arena) struct arena mem;
+		struct assignment_list list;
+		enum ota_err err;
+
+		arena_init(&mem, (size_t)4 * 1024 * 1024);
+		err = assignment_list(v->job->db, &filter, &page, &mem, &list, &v->job->e);
+		if (err)
+			return err;
+		for (size_t i = 0; i < list.n; i++) {
+			struct rollout_row by;
+
+			if (!list.rows[i].superseded_by)
+				continue;
+			err = rollout_load(
+				v->job->db, list.rows[i].superseded_by, v->job->mem, &by, &v->job->e);
+			if (!err)
+				*uid = by.uid;
+			return err;
+		}
+		page.cursor = list.next;
+	} while (page.cursor);
+	return OTA_OK;
+}
+
+enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
+{
+	struct js_out *o = &v->a->out;
+	struct rollout_counts counts;
+	struct release_row release;
+	struct view_board board;
+	const char *id, *by = NULL, *state = view_rollout_state_name(row->state);
+	enum ota_err err = rollout_count(v->job->db, row->id, &counts, &v->job->e);
+
+	if (!err)
+		err = release_load(v->job->db, row->release, v->job->mem, &release, &v->job->e);
+	if (!err)
+		err = view_board(v, release.board, &board);
+	if (!err)
+		err = view_release_id(v, release.board, release.version, &id);
+	if (!err && counts.by_state[ASSIGN_SUPERSEDED])
+		err = superseded_by(v, row, &by);
+	if (err)
+		return err;
+	if (row->state == ROLLOUT_DONE && counts.total && counts.by_state[ASSIGN_SUPERSEDED] == counts.total)
+		state = "superseded";
+	js_text(o, "id", row->uid);
+	js_text(o, "release", id);
+	js_text(o, "board", board.name);
+	js_text(o, "version", release.version);
+	js_text(o, "selector", row->selector);
+	js_text(o, "state", state);
+	js_bool(o, "hold", row->is_held);
+	js_int(o, "timeout_s", row->timeout_s);
+	js_int(o, "targets", (int64_t)counts.total);
+	js_object(o, "counts");
+	for (int s = 0; s < ASSIGN_STATES; s++)
+		js_int(o, assign_state_name((enum assign_state)s), (int64_t)counts.by_state[s]);
+	js_end(o);
+	js_int(o, "created", row->created_at);
+	js_text(o, "by", row->created_by);
+	js_time(o, "ended", row->ended_at);
+	js_text(o, "superseded_by", by);
+	js_int(o, "revision", row->revision);
+	return OTA_OK;
+}
