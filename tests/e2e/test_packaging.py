@@ -160,6 +160,13 @@ def test_dev_refuses_wrong_use(args):
     assert refused.stderr.strip().splitlines()[-1].startswith("dev: ")
 
 
+def test_packages_refuses_an_unknown_role():
+    for command in ("ensure", "missing", "sizes", "install"):
+        refused = subprocess.run([ROOT / "packaging/packages", command, "nonsense"], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, check=False, text=True)
+        assert refused.returncode == 1 and "no such role" in refused.stderr
+
+
 def test_every_package_has_a_role_that_is_known():
     known = {"build", "test", "lint", "demo", "fuzz", "bench", "image", "run"}
     for line in (ROOT / "packaging/depends").read_text().splitlines():
