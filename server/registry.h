@@ -2,8 +2,8 @@
  *
  * It follows the database: rows are put, replaced and removed as `change` rows say (follow.h). Authoritative
  * here alone are last-seen, poll counters, progress and presence; they go to the database grouped. A device
- * takes 128 bytes (its K_dev among them, derived at start and never stored) and 11 to 22 of the two indexes; boards
- * and manifest digests are shared. Revoked devices are not in it: they are unknown.
+ * takes 128 bytes (its K_dev among them, derived at start and never stored) and 11 to 22 of the two indexes;
+ * boards and manifest digests are shared. Revoked devices are not in it: they are unknown.
  *
  * Indexes (uint32_t) stay valid until that device is removed; REG_NONE is no device. Loop thread only. */
 #ifndef SERVER_REGISTRY_H

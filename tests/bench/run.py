@@ -130,7 +130,7 @@ def measure(folder, rounds, seconds):
         devices = enroll(fleet, folder, 1000)
         ngx = f"http://127.0.0.1:{nginx.port}"
         print(f"{'requests a second':<34} {'otad':>10} {'nginx':>10}")
-        compare("token poll / 200-byte file, c=64", ">= 0.95", lambda: wrk(fleet.otad.url + "v1/token", 64, seconds, [token]),
+        compare("token poll / 200-byte file, c=64", ">= 0.95", lambda: wrk(fleet.otad.url + "v1/whoami", 64, seconds, [token]),
                 lambda: wrk(f"{ngx}/small", 64, seconds), rounds)
         compare("1 MiB, c=16", ">= 1.5", lambda: wrk(image_url, 16, seconds, [token]),
                 lambda: wrk(f"{ngx}/image", 16, seconds), rounds)
