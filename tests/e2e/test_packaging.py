@@ -190,3 +190,25 @@ def test_completion(words, cur, expected):
     assert expected <= found and (len(found) < 12), found
     if cur:
         assert all(word.startswith(cur) for word in found)
+
+
+def test_install(tmp_path):
+    if any(not (BIN / name).exists() for name in ("otad", "otactl", "ota-agent")):
+        pytest.skip("skipped: programs missing")
+    subprocess.run(["cmake", "--install", BIN.parent, "--prefix", tmp_path], check=True, stdout=subprocess.PIPE)
+    have = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    for path in ("bin/otad", "bin/otactl", "bin/ota-agent", "lib/systemd/system/otad.service", "lib/sysusers.d/otad.conf",
+                 "lib/systemd/system/ota-agent.service", "share/bash-completion/completions/otactl",
+                 "share/man/man8/otad.8", "share/man/man5/otad.conf.5", "share/man/man1/otactl.1",
+                 "share/man/man1/ota-agent.1", "share/doc/otad/mosquitto/otad.acl", "share/doc/otad/LICENSE"):
+        assert path in have, f"{path} is not installed: {sorted(have)}"
+    assert "@" not in re.sub(r"=~?@\w+|@resources", "", (tmp_path / "lib/systemd/system/otad.service").read_text())
+    assert not [path for path in have if path.endswith((".a", ".h"))]
+
+
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"),
+                                                                                *ROOT.glob("device-agent/*.md")]))
+def test_links_of_the_documents(name):
+    for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text()):
+        if not re.match(r"\w+:", target):
+            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
