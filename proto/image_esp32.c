@@ -40,22 +40,23 @@ static const uint32_t desc_magic = 0xABCD5432; /* ESP_APP_DESC_MAGIC_WORD */
  * what all revisions map. Code or data in a window marks an application; a bootloader has none. */
 struct chip {
 	uint16_t id;
+	uint16_t page_mask; /* of the flash mapping: 64 KiB, or the smallest the chip can be set to */
 	const char *name;
 	uint32_t flash[2][2]; /* [from, to) twice */
 };
 static const struct chip chips[] = {
-	{0x00, "esp32", {{0x3F400000, 0x3F800000}, {0x400D0000, 0x40400000}}},
-	{0x02, "esp32s2", {{0x3F000000, 0x3FF80000}, {0x40080000, 0x40C00000}}},
-	{0x05, "esp32c3", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
-	{0x09, "esp32s3", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
-	{0x0C, "esp32c2", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
-	{0x0D, "esp32c6", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
-	{0x10, "esp32h2", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
-	{0x12, "esp32p4", {{0x40000000, 0x44000000}, {0x48000000, 0x4C000000}}},
-	{0x14, "esp32c61", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
-	{0x17, "esp32c5", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
-	{0x19, "esp32h21", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
-	{0x1C, "esp32h4", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x00, 0xFFFF, "esp32", {{0x3F400000, 0x3F800000}, {0x400D0000, 0x40400000}}},
+	{0x02, 0xFFFF, "esp32s2", {{0x3F000000, 0x3FF80000}, {0x40080000, 0x40C00000}}},
+	{0x05, 0xFFFF, "esp32c3", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
+	{0x09, 0xFFFF, "esp32s3", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
+	{0x0C, 0x1FFF, "esp32c2", {{0x3C000000, 0x3E000000}, {0x42000000, 0x44000000}}},
+	{0x0D, 0x1FFF, "esp32c6", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x10, 0x1FFF, "esp32h2", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x12, 0x1FFF, "esp32p4", {{0x40000000, 0x44000000}, {0x40000000, 0x44000000}}},
+	{0x14, 0x1FFF, "esp32c61", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x17, 0x1FFF, "esp32c5", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x19, 0x1FFF, "esp32h21", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
+	{0x1C, 0x1FFF, "esp32h4", {{0x42000000, 0x44000000}, {0x42000000, 0x44000000}}},
 };
 
 static const struct chip *chip_find(uint16_t id)
@@ -283,7 +284,12 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 		 * (--secure-pad): this one is padding read as a segment header, so the count is damaged. */
 		if (img->seg[i].addr == 0 && img->seg[i].len == 0 && !w->head[HEADER_HASHED])
 			return image_refuse(w, OTA_INVALID, "the last segment is empty");
-		flash = flash || is_in_flash(chip, &img->seg[i]);
+		if (!is_in_flash(chip, &img->seg[i]))
+			continue;
+		flash = true;
+		/* Whole pages are mapped; the bootloader refuses a mismatch too (esp_image_format.c). */
+		if ((img->seg[i].addr ^ img->seg[i].data) & chip->page_mask)
+			return image_refuse(w, OTA_INVALID, "a segment is linked for another place in flash");
 	}
 	if (!flash)
 		return image_refuse(w, OTA_UNSUPPORTED,
@@ -292,9 +298,9 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 }
 
 /* Without an appended hash (Arduino builds of Tasmota and others) only the XOR over segment data remains: no
- * check covers header bytes 2, 3, 8..11 and 14..18, nor the low bits of entry point and load addresses; the
- * rest of the header and the segment lengths are held by the layout they describe, but for the last length
- * where the change takes in or leaves out nothing but zero padding. */
+ * check covers header bytes 2, 3, 8..11 and 14..18, nor the low bits of the entry point and of load addresses
+ * in RAM; the rest of the header and the segment lengths are held by the layout they describe, but for the
+ * last length where the change takes in or leaves out nothing but zero padding. */
 static enum ota_err check_esp32(struct image_work *w)
 {
 	const struct chip *chip = chip_find(image_le16(w->head + HEADER_CHIP));

@@ -137,6 +137,18 @@ static enum ota_err check_signature_trailer(struct image_work *w, uint64_t end)
 
 /* ---- Arduino ---- */
 
+/* Flash is mapped as it lies, so code must be linked for its own offset in the file; eboot has one place. */
+static enum ota_err check_addresses(struct image_work *w, const struct esp_image *img)
+{
+	for (unsigned i = 0; i < img->count; i++) {
+		const struct esp_segment *seg = &img->seg[i];
+
+		if (seg->addr >= regions[2].from && seg->addr - regions[2].from != seg->data)
+			return image_refuse(w, OTA_INVALID, "code is linked for another place in flash");
+	}
+	return OTA_OK;
+}
+
 static enum ota_err eboot_crc(struct image_work *w, uint64_t end, uint32_t *crc)
 {
 	static const uint8_t zero[ARDUINO_WORDS_END - ARDUINO_LENGTH];
@@ -155,9 +167,9 @@ static enum ota_err eboot_crc(struct image_work *w, uint64_t end, uint32_t *crc)
 }
 
 /* The length or the CRC alone says that this core wrote them; then both must hold, so that one damaged byte
- * in either cannot pass for an old core's image. In images of old cores no check covers the header bytes, the
- * filling between eboot and 0x1000, the low bits of entry points and load addresses, and a last length that
- * takes in or leaves out nothing but zero padding. */
+ * in either cannot pass for an old core's image. In images of old cores no check covers mode, size and
+ * frequency, the filling between eboot and 0x1000, the low bits of entry points and of load addresses in RAM,
+ * and a last length that takes in or leaves out nothing but zero padding. */
 static enum ota_err check_arduino(struct image_work *w)
 {
 	uint8_t words[ARDUINO_WORDS_END - ARDUINO_LENGTH];
@@ -170,9 +182,13 @@ static enum ota_err check_arduino(struct image_work *w)
 
 	if (err)
 		return err;
+	if (img.seg[0].addr != eboot_addr)
+		return image_refuse(w, OTA_INVALID, "eboot is linked for another place in memory");
 	if (w->src->size < ARDUINO_WORDS_END)
 		return image_refuse(w, OTA_TRUNCATED, "the file ends before the application at 0x1000");
 	err = check_part(w, ARDUINO_APP, w->src->size, IMAGE_FEED_TEXT, &img);
+	if (err == OTA_OK)
+		err = check_addresses(w, &img);
 	if (err == OTA_OK)
 		err = image_read(w, ARDUINO_LENGTH, words, sizeof words);
 	if (err)

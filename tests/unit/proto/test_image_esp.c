@@ -305,7 +305,7 @@ static bool old_core(size_t at)
 {
 	size_t in = at % 0x1000;
 
-	if (at >= 2 && in >= 2 && in <= 11)
+	if (at >= 2 && in >= 2 && in <= 7)
 		return true;
 	return (at >= 400 && at < 0x1000) || (in >= 316 && in <= 340);
 }

@@ -106,7 +106,8 @@ static bool tasmota32(size_t at)
 
 static bool tasmota8266(size_t at)
 {
-	return (at >= 2 && at <= 11) || (at >= 0x580 && at < 0x1000) || (at >= 0x1002 && at <= 0x100B);
+	return (at >= 2 && at <= 7) || at == 12 || (at >= 0x580 && at < 0x1000) ||
+	       (at >= 0x1002 && at <= 0x1007);
 }
 
 static size_t flip_sampled(const char *file, size_t header, bool (*may)(size_t at), unsigned samples)
