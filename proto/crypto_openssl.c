@@ -463,6 +463,7 @@ out:
 enum ota_err crypto_pub_from_pem(
 	const void *pem, size_t len, int *alg, uint8_t pub[OTA_PUB_MAX], size_t *pub_len)
 {
+	/* Without a callback of ours OpenSSL asks on the terminal. */
 	struct passphrase none = {NULL, false};
 	BIO *bio;
 	EVP_PKEY *key;
@@ -473,7 +474,7 @@ enum ota_err crypto_pub_from_pem(
 	bio = BIO_new_mem_buf(pem, (int)len);
 	if (!bio)
 		return OTA_NO_MEMORY;
-	key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+	key = PEM_read_bio_PUBKEY(bio, NULL, give_passphrase, &none);
 	if (!key && BIO_reset(bio) >= 0)
 		key = PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, &none);
 	BIO_free(bio);
