@@ -143,27 +143,6 @@ enum ota_err checkin_peek(const void *bytes, size_t len, uint8_t device_id[DEVIC
 	return OTA_OK;
 }
 
-enum ota_err checkin_peek_receipt(const void *bytes, size_t len, struct ota_slice *receipt)
-{
-	struct cose_msg m;
-	struct fields f;
-	uint64_t key;
-	enum ota_err err = open_message(bytes, len, &m);
-
-	if (!err)
-		err = fields_open(&f, m.payload);
-	if (err)
-		return err;
-	while (fields_next(&f, &key)) {
-		if (key == KEY_RECEIPT) {
-			*receipt = cbor_bstr(&f.in);
-			return f.in.err;
-		}
-		cbor_skip(&f.in);
-	}
-	return f.in.err ? f.in.err : OTA_NOT_FOUND;
-}
-
 static void read_running(struct cbor_in *in, struct checkin *ci)
 {
 	if (cbor_is_null(in))
@@ -249,6 +228,21 @@ static enum ota_err read_payload(struct ota_slice payload, struct checkin *ci)
 		}
 	}
 	return fields_done(&f, REQUIRED);
+}
+
+enum ota_err checkin_peek_receipt(const void *bytes, size_t len, struct ota_slice *receipt)
+{
+	struct cose_msg m;
+	struct checkin ci = {0};
+	enum ota_err err = open_message(bytes, len, &m);
+
+	if (!err)
+		err = read_payload(m.payload, &ci);
+	if (!err && ci.receipt.len == 0)
+		err = OTA_NOT_FOUND;
+	if (!err)
+		*receipt = ci.receipt;
+	return err;
 }
 
 enum ota_err checkin_decode(const struct ota_crypto *c, const void *bytes, size_t len,

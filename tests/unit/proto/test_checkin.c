@@ -131,6 +131,24 @@ static void other_key(void **state)
 	assert_err(checkin_peek(wide, 1, id), OTA_COSE);
 }
 
+static void strangers(void **state)
+{
+	struct checkin ci = full();
+	uint8_t buf[CHECKIN_MAX];
+	size_t len = encode(&ci, buf);
+	struct ota_slice receipt = {0};
+
+	(void)state;
+	/* Nobody needs a key to see which receipt is shown; the receipt has a MAC of its own. */
+	assert_err(checkin_peek_receipt(buf, len, &receipt), OTA_OK);
+	assert_int_equal(receipt.len, RECEIPT_MAX);
+	assert_memory_equal(receipt.p, ci.receipt.p, RECEIPT_MAX);
+	assert_err(checkin_peek_receipt(buf, len - 1, &receipt), OTA_CBOR);
+	ci = quiet();
+	len = encode(&ci, buf);
+	assert_err(checkin_peek_receipt(buf, len, &receipt), OTA_NOT_FOUND);
+}
+
 static void refuses_to_encode(void **state)
 {
 	uint8_t buf[CHECKIN_MAX];
@@ -223,6 +241,7 @@ int main(void)
 		cmocka_unit_test(round_trips),
 		cmocka_unit_test(mutations),
 		cmocka_unit_test(other_key),
+		cmocka_unit_test(strangers),
 		cmocka_unit_test(refuses_to_encode),
 		cmocka_unit_test(payloads),
 	};
