@@ -1,0 +1,146 @@
+"""Images over HTTP: every kind of range and condition answered as nginx answers for the same file; nobody without a right."""
+import http.client
+import os
+import re
+import shutil
+
+import pytest
+
+from harness import Process, can_connect, esp32_image, free_port, programs_missing, wait_for
+
+pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
+
+SIZE = 300_000  # esp32_image makes it exactly this long
+
+
+class Sides:
+    """The same bytes at otad and at nginx."""
+
+    def __init__(self, fleet, folder):
+        path = fleet.image("1.0.0", size=SIZE)
+        self.data = path.read_bytes()
+        fleet.ctl("push", path)
+        [listed] = fleet.ctl.json("image", "list")
+        self.otad = fleet.otad
+        self.path = f"/i/{listed['sha256']}"
+        self.sha256 = listed["sha256"]
+        self.auth = {"Authorization": f"Bearer {fleet.token()}"}
+        www = folder / "www"
+        www.mkdir()
+        (www / "image").write_bytes(self.data)
+        self.nginx_port = free_port()
+        config = folder / "nginx.conf"
+        config.write_text(f"""
+daemon off; worker_processes 1; pid {folder}/nginx.pid;
+{"user root;" if os.geteuid() == 0 else ""}
+events {{ }}
+http {{
+	access_log off;
+	client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+	uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+	server {{ listen 127.0.0.1:{self.nginx_port}; root {www}; default_type application/octet-stream; }}
+}}
+""")
+        program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+        self.nginx = Process("nginx", [program, "-c", config, "-e", folder / "nginx.err"], folder).start()
+        wait_for("nginx", lambda: can_connect(self.nginx_port), alive=[self.nginx])
+
+    def ask(self, who, method="GET", headers=None, auth=True):
+        port, path = (self.otad.port, self.path) if who == "otad" else (self.nginx_port, "/image")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request(method, path, headers={**(self.auth if auth and who == "otad" else {}), **(headers or {})})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def sides(fleet, folder):
+    made = Sides(fleet, folder)
+    yield made
+    made.nginx.stop()
+
+
+def parts(headers, body):
+    """[(content-range, bytes)] of a multipart answer."""
+    boundary = re.search(r"boundary=\"?([^\";]+)", headers["Content-Type"]).group(1).encode()
+    found = []
+    for piece in body.split(b"--" + boundary)[1:-1]:
+        head, _, content = piece.lstrip(b"\r\n").partition(b"\r\n\r\n")
+        found.append((re.search(rb"(?i)content-range: *(.*)", head).group(1).strip(), content[:-2]))
+    return found
+
+
+LAST = SIZE - 1
+REQUESTS = [
+    {}, {"Range": "bytes=0-0"}, {"Range": "bytes=0-99"}, {"Range": "bytes=100-"}, {"Range": "bytes=-100"},
+    {"Range": f"bytes={LAST}-"}, {"Range": f"bytes={LAST}-{LAST}"}, {"Range": f"bytes=0-{LAST}"},
+    {"Range": f"bytes=0-{SIZE * 2}"}, {"Range": f"bytes=-{SIZE * 2}"}, {"Range": f"bytes={SIZE}-"},
+    {"Range": f"bytes={SIZE}-{SIZE + 5}"}, {"Range": "bytes=0-9,20-29"}, {"Range": "bytes=0-9, 100-109,-5"},
+    {"Range": "bytes=65536-131071"}, {"Range": f"bytes=0-9,{SIZE}-"},
+    {"If-None-Match": "ETAG"}, {"If-None-Match": '"other"'}, {"If-None-Match": '"other", ETAG'}, {"If-None-Match": "*"},
+    {"If-Match": "ETAG"}, {"If-Match": '"other"'}, {"If-Match": "*"},
+    {"If-Range": "ETAG", "Range": "bytes=10-19"}, {"If-Range": '"other"', "Range": "bytes=10-19"},
+    {"If-Match": '"other"', "Range": "bytes=10-19"}, {"If-None-Match": "ETAG", "Range": "bytes=10-19"},
+    {"Range": "items=0-5"},
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_as_nginx_answers(sides, method):
+    """One otad for all requests: each is asked of both sides, with the ETag of the side that is asked."""
+    tags = {who: sides.ask(who, "HEAD")[1]["ETag"] for who in ("otad", "nginx")}
+    assert tags["otad"] == f'"{sides.sha256}"'
+    wrong = []
+    for request in REQUESTS:
+        got = {who: sides.ask(who, method, {name: value.replace("ETAG", tags[who]) for name, value in request.items()})
+               for who in ("otad", "nginx")}
+        (status, headers, body), (expected, theirs, their_body) = got["otad"], got["nginx"]
+        label = f"{method} {request}"
+        if status != expected:
+            wrong.append(f"{label}: {status}, nginx says {expected}")
+            continue
+        for name in ("Content-Range", "Accept-Ranges") + (("Content-Length",) if status in (200, 206) and
+                                                          "multipart" not in (theirs["Content-Type"] or "") else ()):
+            if status < 400 and status != 304 and headers[name] != theirs[name]:
+                wrong.append(f"{label}: {name} {headers[name]}, nginx says {theirs[name]}")
+        if status in (200, 206, 304) and headers["ETag"] != tags["otad"]:
+            wrong.append(f"{label}: ETag {headers['ETag']}")
+        if status == 416 and headers["Content-Range"] != f"bytes */{SIZE}":
+            wrong.append(f"{label}: {headers['Content-Range']}")
+        if method == "HEAD" or status not in (200, 206):
+            if method == "HEAD" and body:
+                wrong.append(f"{label}: a body after HEAD")
+        elif "multipart" in (theirs["Content-Type"] or ""):
+            if parts(headers, body) != parts(theirs, their_body):
+                wrong.append(f"{label}: other parts")
+        elif body != their_body:
+            wrong.append(f"{label}: other bytes")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("auth", [{}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Bearer "},
+                                  {"Authorization": "OTA 00112233445566778899aabbccddeeff." + "0" * 64},
+                                  {"Authorization": "OTA nonsense"}, {"Authorization": "Basic YTpi"}])
+def test_nobody_without_a_right(sides, auth):
+    status, _, body = sides.ask("otad", headers=auth, auth=False)
+    assert status == 401
+    assert sides.data[:16] not in body
+    for other in ("/i/" + "0" * 64, "/i/" + sides.sha256.upper(), "/i/../v1/images", "/i/" + sides.sha256 + "0"):
+        assert sides.otad.request("GET", other, headers=auth)[0] in (400, 401, 404)
+
+
+def test_unknown_and_malformed_names(sides):
+    for path, expected in [("/i/" + "0" * 64, 404), ("/i/" + sides.sha256.upper(), 404), ("/i/", 404),
+                           ("/i/" + sides.sha256[:-1], 404), (sides.path + "/", 404)]:
+        assert sides.otad.request("GET", path, headers=sides.auth)[0] in (expected, 400), path
+
+
+def test_the_same_image_twice_is_one(fleet):
+    path = fleet.folder / "a.bin"
+    path.write_bytes(esp32_image("1.0.0", size=50_000))
+    fleet.ctl("push", path, "--version", "1")
+    fleet.ctl("push", path, "--version", "2")
+    assert len(fleet.ctl.json("image", "list")) == 1
