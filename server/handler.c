@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "server/app.h"
+#include "server/upload.h"
 
 struct req_job {
 	struct job job;
@@ -213,7 +214,8 @@ static void req_job_finished(struct job *job)
 	struct req_job *rj = job->owner;
 	struct req *req = rj->req;
 
-	if (rj->done(req, req->res, job) == H_DONE)
+	/* A continuation that took the upload waits for its bytes: the connection goes on for them. */
+	if (rj->done(req, req->res, job) == H_DONE || upload_is_open(req))
 		req->resume(req);
 }
 

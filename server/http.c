@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ enum {
 	POOL_TLS_LEN = 16384,
 	TLS_BLOCK_LEN = 65536,
 	DISCARD_MAX = 1024 * 1024, /* bytes read of a body that is refused anyway */
-	UPLOAD_CHECK_MS = 10000,
+	UPLOAD_CHECK_MS = 1000,
 	TICK_MS = 1000, /* how often the library looks for idle connections when nothing happens */
 	FAILURE_SLOTS = 1024,
 };
@@ -170,19 +171,29 @@ static void clear_deadline(struct conn *c)
 	timer_cancel(c->door->http->app->timers, &c->deadline);
 }
 
+/* The library takes a short read for the end of what is there and then waits for an edge that has passed,
+ * when the last bytes and the end of the stream came together. */
+static bool peer_is_gone(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void upload_check(struct timer *t)
 {
 	struct conn *c = t->ctx;
 	struct hreq *h = c->current;
 	struct timer_wheel *timers = c->door->http->app->timers;
-	int64_t age_ms;
+	int64_t age_ms, due;
 
 	if (!h)
 		return;
 	age_ms = timers->now_ms - h->upload_begin_ms;
-	if (age_ms > HTTP_UPLOAD_GRACE_MS && (int64_t)h->req.upload_len < (age_ms - HTTP_UPLOAD_GRACE_MS) /
-										  1000 *
-										  HTTP_UPLOAD_BYTES_PER_S) {
+	due = age_ms > HTTP_UPLOAD_GRACE_MS
+		? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
+		: 0;
+	if ((int64_t)h->req.upload_len < due || peer_is_gone(c)) {
 		cut_conn(c);
 		return;
 	}
@@ -250,10 +261,7 @@ static void resume(struct req *req)
 	struct hreq *h = (struct hreq *)req;
 
 	if (h->state == STATE_ORPHAN) {
-		struct http *http = req->conn ? req->app->http : NULL;
-
-		if (http)
-			http->n_waiting--;
+		req->app->http->n_waiting--;
 		hreq_free(h);
 		return;
 	}
@@ -400,13 +408,6 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
 	return MHD_YES;
 }
 
-/* Can an answer be queued before the body is read? The library then closes the connection, but only for these
- * two methods; for others it would read the body as the next request. */
-static bool may_answer_early(const char *method)
-{
-	return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
-}
-
 static bool announces_body(const struct header_list *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
@@ -418,18 +419,15 @@ static bool announces_body(const struct header_list *list)
 	return false;
 }
 
-static enum MHD_Result refuse(struct hreq *h, const char *method, const struct header_list *list)
+/* An answer queued in the first call ends the connection: right where a body would have to be read first, a
+ * waste where there is none. */
+static enum MHD_Result refuse(struct hreq *h, const struct header_list *list)
 {
-	if (announces_body(list)) {
-		h->res.close = true;
-		if (!may_answer_early(method)) {
-			h->state = STATE_DISCARD;
-			set_deadline(h->conn, HTTP_BODY_MS);
-			return MHD_YES;
-		}
-	}
 	clear_deadline(h->conn);
-	return send_answer(h);
+	if (announces_body(list))
+		return send_answer(h);
+	h->state = STATE_READY;
+	return MHD_YES;
 }
 
 static enum dispatch_result judge(
@@ -470,31 +468,24 @@ static enum MHD_Result first_call(struct hreq *h, const char *method, const char
 	c->door->http->n_requests++;
 	MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, take_header, &list);
 	if (judge(h, method, version, &list) == DISPATCH_REFUSED)
-		return refuse(h, method, &list);
+		return refuse(h, &list);
 	if (h->req.route->flags & ROUTE_UPLOAD) {
 		enum h_result result;
 
 		h->upload_begin_ms = c->door->http->app->timers->now_ms;
 		timer_arm(c->door->http->app->timers, &c->deadline, UPLOAD_CHECK_MS, upload_check, c);
 		result = h->req.route->handler(&h->req, &h->res);
-		if (result == H_DONE && announces_body(&list))
-			return refuse(h, method, &list);
+		if (result == H_DONE)
+			return refuse(h, &list);
 		h->is_first_call = result == H_WAIT && !upload_is_open(&h->req);
 		return follow(h, result);
 	}
-	if (dispatch_has_body(&h->req)) {
-		h->state = STATE_BODY;
+	h->state = STATE_BODY;
+	if (dispatch_has_body(&h->req))
 		set_deadline(c, HTTP_BODY_MS);
-		return MHD_YES;
-	}
-	clear_deadline(c);
-	if (may_answer_early(method)) {
-		/* Without a body the answer of the second call keeps the connection. */
-		h->state = STATE_BODY;
-		return MHD_YES;
-	}
-	h->is_first_call = true;
-	return follow(h, h->req.route->handler(&h->req, &h->res));
+	else
+		clear_deadline(c);
+	return MHD_YES;
 }
 
 /* Body. */
@@ -962,6 +953,13 @@ void http_free(struct http *http)
 
 		http->doors = door->next;
 		door_free(door);
+	}
+	/* Uploads that were cut off just now still write what they had. */
+	while (http->n_waiting > 0) {
+		struct pollfd p = {.fd = jobs_fd(http->app->jobs), .events = POLLIN};
+
+		poll(&p, 1, TICK_MS);
+		jobs_complete(http->app->jobs);
 	}
 	free(http);
 }
