@@ -190,9 +190,8 @@ static void upload_check(struct timer *t)
 	if (!h)
 		return;
 	age_ms = timers->now_ms - h->upload_begin_ms;
-	due = age_ms > HTTP_UPLOAD_GRACE_MS
-		? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
-		: 0;
+	due = age_ms > HTTP_UPLOAD_GRACE_MS ? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
+					    : 0;
 	if ((int64_t)h->req.upload_len < due || peer_is_gone(c)) {
 		cut_conn(c);
 		return;
