@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 /* clang-format on */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -347,6 +348,28 @@ static void test_format_names(void **state)
 	assert_string_equal(image_format_name((enum image_format)99), "unknown");
 }
 
+/* The manual lists every format. */
+static void test_format_docs(void **state)
+{
+	static char text[1 << 16];
+	FILE *f = fopen("docs/operations.md", "r");
+	size_t len;
+
+	(void)state;
+	assert_non_null(f);
+	len = fread(text, 1, sizeof text - 1, f);
+	fclose(f);
+	assert_in_range(len, 1, sizeof text - 2);
+	text[len] = '\0';
+	for (int i = IMAGE_RAW; i <= IMAGE_FACTORY; i++) {
+		char quoted[40];
+
+		snprintf(quoted, sizeof quoted, "`%s`", image_format_name((enum image_format)i));
+		if (!strstr(text, quoted))
+			fail_msg("docs/operations.md does not name %s", quoted);
+	}
+}
+
 /* ---- hostile sources ---- */
 
 /* A file that is never in memory: `head` repeated every `period` bytes over `size`. */
@@ -473,6 +496,7 @@ int main(void)
 		cmocka_unit_test(test_raw),
 		cmocka_unit_test(test_gzip_trailer),
 		cmocka_unit_test(test_format_names),
+		cmocka_unit_test(test_format_docs),
 		cmocka_unit_test(test_hostile_sizes),
 		cmocka_unit_test(test_read_errors),
 	};
