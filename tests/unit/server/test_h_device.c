@@ -1,0 +1,782 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/server/cmocka_all.h"
+#include "db/enroll.h"
+#include "db/rollout.h"
+#include "proto/crypto_openssl.h"
+#include "proto/hex.h"
+#include "server/upkeep.h"
+#include "tests/unit/server/fleet.h"
+
+static struct fleet fl;
+static struct agent a, b;
+static struct errmsg e;
+
+static int set_up(void **state)
+{
+	(void)state;
+	fleet_init(&fl, true);
+	memset(&b, 0, sizeof(b));
+	agent_join(&fl, &a, "serial-a");
+	return 0;
+}
+
+static int set_up_empty(void **state)
+{
+	(void)state;
+	fleet_init(&fl, true);
+	memset(&a, 0, sizeof(a));
+	memset(&b, 0, sizeof(b));
+	snprintf(a.serial, sizeof(a.serial), "serial-a");
+	snprintf(b.serial, sizeof(b.serial), "serial-b");
+	memset(a.nonce_d, 1, sizeof(a.nonce_d));
+	memset(b.nonce_d, 2, sizeof(b.nonce_d));
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fleet_release(&fl);
+	return 0;
+}
+
+static void expect_task(enum assign_state want)
+{
+	struct assignment_row task;
+
+	fleet_task(&fl, &a, &task);
+	if (task.state != want)
+		fail_msg("the assignment is %s, not %s", assign_state_name(task.state),
+			assign_state_name(want));
+}
+
+static void expect_nothing_to_do(unsigned status)
+{
+	assert_int_equal(status, 200);
+	assert_false(a.ticket.is_signed);
+	assert_false(a.ticket.has_assignment);
+}
+
+static void expect_assigned(unsigned status, const uint8_t digest[32], uint8_t attempt)
+{
+	assert_int_equal(status, 200);
+	assert_true(a.ticket.is_signed);
+	assert_true(a.ticket.has_assignment);
+	assert_memory_equal(a.ticket.digest, digest, 32);
+	assert_int_equal(a.ticket.attempt, attempt);
+	assert_in_range(a.ticket.envelope_size, 200, 1024);
+}
+
+/* Enrollment */
+
+static void test_no_root_yet(void **state)
+{
+	(void)state;
+	fleet_release(&fl);
+	fleet_init(&fl, false);
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", "\xd1", 1), 503);
+	assert_non_null(strstr(fake_body(&fl.f), "otactl init"));
+	assert_non_null(fake_answer_header(&fl.f, "Retry-After"));
+	assert_int_equal(fleet_post(&fl, "/d/v1/checkin", "\xd1", 1), 503);
+	fleet_next_root(&fl);
+	assert_int_equal(fleet_post(&fl, "/d/v1/checkin", "\xd1", 1), 400);
+}
+
+static void test_enroll_pending_then_approved(void **state)
+{
+	struct device_row dev;
+	uint8_t digest[32];
+
+	(void)state;
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 5}, &a);
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	a.ci.flags = CHECKIN_FLAG_WANTS_SIGNED;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.state, DEVICE_PENDING);
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", agent_authorization(&a)), 200);
+	fleet_release_of(&fl, "1.0", "one", digest);
+	assert_int_equal(
+		fleet_get(&fl,
+			"/d/v1/envelope/0000000000000000000000000000000000000000000000000000000000000000",
+			agent_authorization(&a)),
+		401);
+	assert_int_equal(
+		device_update(fl.db, dev.id, 0, &(struct device_change){.state = DEVICE_APPROVED, .hold = -1},
+			fl.f.now, NULL, &e),
+		OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_true(a.ticket.is_signed);
+	assert_false(a.ticket.has_assignment);
+}
+
+static void test_provisioned_is_approved_and_named(void **state)
+{
+	struct device_row dev;
+
+	(void)state;
+	fleet_secret(&fl,
+		&(struct fleet_secret){.name = "kitchen", .serial = "serial-a", .is_approving = true}, &a);
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.state, DEVICE_APPROVED);
+	assert_string_equal(dev.name, "kitchen");
+}
+
+static void test_enroll_replayed(void **state)
+{
+	uint8_t k_dev[KEY_LEN];
+	struct secret_row secret;
+
+	(void)state;
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1}, &a);
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	memcpy(k_dev, a.k_dev, KEY_LEN);
+	/* The answer was lost: the same again, though the secret is used up. */
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	assert_memory_equal(k_dev, a.k_dev, KEY_LEN);
+	assert_int_equal(secret_load(fl.db, a.secret_id, &fl.mem, &secret, &e), OTA_OK);
+	assert_int_equal(secret.uses, 1);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+static void expect_refused(struct agent *who)
+{
+	uint64_t before, after;
+
+	assert_int_equal(device_count(fl.db, NULL, &before, &e), OTA_OK);
+	assert_int_equal(agent_enroll(&fl, who), 401);
+	assert_int_equal(device_count(fl.db, NULL, &after, &e), OTA_OK);
+	assert_int_equal(before, after);
+}
+
+static void test_enroll_refused(void **state)
+{
+	(void)state;
+	/* A secret that was never made, under a right MAC: only we could have made it, long ago. */
+	memset(a.secret_id, 9, sizeof(a.secret_id));
+	keys_enroll_secret(fl.f.app.crypto, keystore_enroll(fl.f.app.domain->keys), a.secret_id, a.secret);
+	expect_refused(&a);
+	/* Expired. */
+	fleet_secret(&fl, &(struct fleet_secret){.expires_at = fl.f.now + 10}, &a);
+	fl.f.now += 10;
+	expect_refused(&a);
+	/* Revoked. */
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1}, &a);
+	assert_int_equal(secret_revoke(fl.db, a.secret_id, fl.f.now, &e), OTA_OK);
+	expect_refused(&a);
+	/* Used up. */
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1}, &a);
+	memcpy(b.secret_id, a.secret_id, sizeof(b.secret_id));
+	memcpy(b.secret, a.secret, sizeof(b.secret));
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	expect_refused(&b);
+	/* For another serial. */
+	fleet_secret(&fl, &(struct fleet_secret){.serial = "other"}, &b);
+	expect_refused(&b);
+	/* Wrong MAC. */
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1}, &b);
+	b.secret[0] ^= 1;
+	expect_refused(&b);
+	/* A class that is no board's. */
+	b.secret[0] ^= 1;
+	fl.class_id[0] ^= 1;
+	expect_refused(&b);
+	fl.class_id[0] ^= 1;
+	fl.vendor_id[0] ^= 1;
+	expect_refused(&b);
+	fl.vendor_id[0] ^= 1;
+	assert_int_equal(agent_enroll(&fl, &b), 200);
+}
+
+static void test_enroll_malformed(void **state)
+{
+	static const char *const bodies[] = {"", "\xa0", "{}", "{\"id\":1}", "\xd1\x84\x40"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		assert_int_equal(fleet_post(&fl, "/d/v1/enroll", bodies[i], strlen(bodies[i])), 400);
+		assert_int_equal(fleet_post(&fl, "/d/v1/checkin", bodies[i], strlen(bodies[i])), 400);
+		assert_int_equal(fl.f.res.body_len, 0);
+	}
+	/* One byte more than a request may have. */
+	char big[1025] = {0};
+
+	assert_int_equal(fleet_post(&fl, "/d/v1/checkin", big, sizeof(big)), 413);
+}
+
+static void test_known_id_is_not_rekeyed(void **state)
+{
+	uint8_t old_key[KEY_LEN], new_key[KEY_LEN];
+	struct device_row dev;
+	uint64_t counter;
+
+	(void)state;
+	memcpy(old_key, a.k_dev, KEY_LEN);
+	fleet_secret(&fl, &(struct fleet_secret){.is_approving = true}, &a);
+	memset(a.nonce_d, 5, sizeof(a.nonce_d));
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	memcpy(new_key, a.k_dev, KEY_LEN);
+	assert_memory_not_equal(new_key, old_key, KEY_LEN);
+	/* The new key waits, the old one works. */
+	assert_int_equal(agent_checkin(&fl, &a), 401);
+	memcpy(a.k_dev, old_key, KEY_LEN);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_true(dev.has_waiting_enrolment);
+	/* The operator says yes: the other way round, and the counter may begin anew. */
+	assert_int_equal(enroll_accept(fl.db, dev.id, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(agent_checkin(&fl, &a), 401);
+	memcpy(a.k_dev, new_key, KEY_LEN);
+	counter = a.ci.counter;
+	a.ci.counter = 0;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_true(counter > a.ci.counter);
+	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 0);
+}
+
+/* The way of an update */
+
+static void test_update(void **state)
+{
+	struct assignment_row task;
+	struct device_row dev;
+	uint8_t digest[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+	char path[128];
+
+	(void)state;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_push(&fl, release, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	assert_int_equal(a.ticket.flags, 0);
+	upkeep_flush(fl.f.app.domain);
+	expect_task(ASSIGN_OFFERED);
+
+	memcpy(path, "/d/v1/envelope/", 15);
+	hex_encode(digest, 32, path + 15);
+	assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 200);
+	assert_int_equal(fl.f.res.body_len, a.ticket.envelope_size);
+	assert_int_equal(fleet_get(&fl, path, NULL), 401);
+	path[20] = path[20] == '0' ? '1' : '0';
+	assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 404);
+
+	agent_fetches(&a, CHECKIN_FETCHING, 0);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	expect_task(ASSIGN_FETCHING);
+	agent_fetches(&a, CHECKIN_STAGED, 3);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	expect_task(ASSIGN_STAGED);
+	agent_runs(&a, 7, digest, CHECKIN_TRIAL);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_TRIAL);
+	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_task(&fl, &a, &task);
+	assert_int_equal(task.state, ASSIGN_RUNNING);
+	assert_int_equal(task.ended_at, fl.f.now);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.release, release);
+	assert_string_equal(dev.version, "1.0");
+	assert_int_equal(fleet_events(&fl, &a, "running"), 1);
+	agent_runs(&a, 7, digest, CHECKIN_IDLE);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+static void test_confirmed_is_the_first_word(void **state)
+{
+	uint8_t digest[32];
+
+	(void)state;
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_RUNNING);
+	assert_int_equal(fleet_events(&fl, &a, "claim"), 0);
+}
+
+static void test_failure_and_retry(void **state)
+{
+	struct assignment_row task;
+	uint8_t digest[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	fleet_push(&fl, release, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	agent_failed(&a, 1, 11, 123, 65536);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_task(&fl, &a, &task);
+	assert_int_equal(task.state, ASSIGN_FAILED);
+	assert_int_equal(task.reason, 11);
+	assert_int_equal(task.detail, 123);
+	assert_int_equal(task.offset, 65536);
+	/* Tried again: the old result, still told, ends nothing. */
+	fleet_push(&fl, release, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), digest, 2);
+	agent_failed(&a, 2, 11, 126, 0);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_REVERTED);
+}
+
+static void test_superseded_and_cancelled(void **state)
+{
+	uint8_t one[32], two[32];
+	int64_t old = fleet_release_of(&fl, "1.0", "one", one), new, rollout;
+
+	(void)state;
+	fl.f.now += 100;
+	new = fleet_release_of(&fl, "2.0", "two", two);
+	fleet_push(&fl, old, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), one, 1);
+	agent_fetches(&a, CHECKIN_FETCHING, 1);
+	expect_assigned(agent_checkin(&fl, &a), one, 1);
+	/* The newest decision wins; the old release is named to nobody any more. */
+	rollout = fleet_push(&fl, new, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), two, 1);
+	expect_task(ASSIGN_WAITING);
+	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, NULL, NULL, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_CANCELLED);
+	/* And what the device says later of either moves nothing. */
+	agent_fetches(&a, CHECKIN_STAGED, 3);
+	memcpy(a.ci.target_digest, two, 32);
+	a.ci.target_attempt = 1;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_CANCELLED);
+}
+
+static void test_hold(void **state)
+{
+	struct device_change change = {.state = -1, .hold = 1};
+	struct device_row dev;
+	uint8_t digest[32];
+	int64_t rollout = fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, true);
+
+	(void)state;
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	assert_int_equal(a.ticket.flags, TICKET_FLAG_HOLD);
+	assert_int_equal(rollout_unhold(fl.db, rollout, 0, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	assert_int_equal(a.ticket.flags, 0);
+	/* A device on hold, whatever the push says. */
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(device_update(fl.db, dev.id, 0, &change, fl.f.now, NULL, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	assert_int_equal(a.ticket.flags, TICKET_FLAG_HOLD);
+}
+
+static void test_already_running(void **state)
+{
+	uint8_t digest[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	agent_runs(&a, 7, digest, CHECKIN_IDLE);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_push(&fl, release, &a, false);
+	/* Without a word of the device. */
+	expect_task(ASSIGN_RUNNING);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+static void test_drift(void **state)
+{
+	uint8_t digest[32], other[32];
+	struct plan_device dev;
+	uint32_t at = registry_find(fl.f.app.domain->reg, a.id);
+
+	(void)state;
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	registry_view(fl.f.app.domain->reg, at, &dev);
+	assert_false(plan_is_drifted(&dev));
+	memset(other, 0x77, 32);
+	agent_runs(&a, 9, other, CHECKIN_IDLE);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	registry_view(fl.f.app.domain->reg, at, &dev);
+	assert_true(plan_is_drifted(&dev));
+	/* Nothing is offered by itself. */
+	expect_task(ASSIGN_RUNNING);
+}
+
+static void test_claim_is_flagged(void **state)
+{
+	uint8_t unknown[32], known[32];
+	struct device_row dev;
+
+	(void)state;
+	memset(unknown, 0x55, 32);
+	agent_runs(&a, 4000000000u, unknown, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_memory_equal(dev.said.running_digest, unknown, 32);
+	assert_int_equal(dev.release, 0);
+	assert_int_equal(fleet_events(&fl, &a, "claim"), 1);
+	/* One of ours, but never assigned to it. */
+	fleet_release_of(&fl, "1.0", "one", known);
+	agent_runs(&a, 8, known, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(fleet_events(&fl, &a, "claim"), 2);
+	/* Told again, not flagged again. */
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(fleet_events(&fl, &a, "claim"), 2);
+}
+
+/* Counters, MACs, strangers */
+
+static void test_repeat(void **state)
+{
+	uint8_t digest[32];
+	struct device_row before, after;
+
+	(void)state;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &before);
+	/* The same bytes: answered from the present state, under the same nonce (take_ticket checks it). */
+	for (int i = 0; i < 3; i++)
+		expect_assigned(agent_repeat(&fl, &a), digest, 1);
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &after);
+	assert_int_equal(before.said.counter, after.said.counter);
+	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 0);
+}
+
+static void test_counter_back(void **state)
+{
+	struct device_row before, after;
+	uint8_t digest[32];
+	uint64_t last;
+
+	(void)state;
+	a.ci.counter = 5000;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	last = a.ci.counter;
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &before);
+	memset(digest, 0x33, 32);
+	agent_runs(&a, 3, digest, CHECKIN_CONFIRMED);
+	for (uint64_t counter = 0; counter < last; counter += 1000) {
+		a.ci.counter = counter;
+		assert_int_equal(agent_checkin(&fl, &a), 409);
+		assert_true(a.ticket.has_counter);
+		assert_int_equal(a.ticket.counter, last);
+		assert_false(a.ticket.is_signed);
+	}
+	/* The same counter with other bytes. */
+	a.ci.counter = last - 1;
+	assert_int_equal(agent_checkin(&fl, &a), 409);
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &after);
+	assert_memory_equal(&before.said, &after.said, sizeof(before.said));
+	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 1);
+	/* The hint heals it. */
+	a.ci.counter = a.ticket.counter;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &after);
+	assert_memory_equal(after.said.running_digest, digest, 32);
+	/* The next time is another alarm. */
+	a.ci.counter = 1;
+	assert_int_equal(agent_checkin(&fl, &a), 409);
+	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 2);
+}
+
+static void test_wrong_mac_never_locks(void **state)
+{
+	struct device_row before, after;
+
+	(void)state;
+	fleet_device(&fl, &a, &before);
+	for (int i = 0; i < 50; i++) {
+		a.k_dev[i % KEY_LEN] ^= 1;
+		a.ci.counter += 100;
+		assert_int_equal(agent_checkin(&fl, &a), 401);
+		a.k_dev[i % KEY_LEN] ^= 1;
+	}
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &after);
+	assert_memory_equal(&before.said, &after.said, sizeof(before.said));
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+static void test_every_bit_flip_is_refused(void **state)
+{
+	uint8_t good[CHECKIN_MAX];
+	size_t len;
+
+	(void)state;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	len = a.sent_len;
+	memcpy(good, a.sent, len);
+	for (size_t bit = 0; bit < 8 * len; bit++) {
+		unsigned status;
+
+		memcpy(a.sent, good, len);
+		a.sent[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		status = fleet_post(&fl, "/d/v1/checkin", a.sent, len);
+		if (status != 400 && status != 401 && status != 404)
+			fail_msg("bit %zu: %u", bit, status);
+	}
+	for (size_t n = 0; n < len; n++)
+		assert_int_equal(fleet_post(&fl, "/d/v1/checkin", good, n), 400);
+	memcpy(a.sent, good, len);
+	expect_nothing_to_do(agent_repeat(&fl, &a));
+}
+
+static void test_another_devices_mac(void **state)
+{
+	(void)state;
+	agent_join(&fl, &b, "serial-b");
+	memcpy(a.k_dev, b.k_dev, KEY_LEN);
+	assert_int_equal(agent_checkin(&fl, &a), 401);
+}
+
+static void forget(const struct agent *who)
+{
+	struct device_row dev;
+
+	fleet_device(&fl, who, &dev);
+	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	fleet_follow(&fl);
+}
+
+static void test_receipt(void **state)
+{
+	struct device_row dev;
+
+	(void)state;
+	agent_join(&fl, &b, "serial-b");
+	forget(&a);
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	/* Another device's receipt, a forged one, and the right one under a wrong key: unknown. */
+	a.ci.receipt = (struct ota_slice){b.receipt, b.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	a.receipt[a.receipt_len - 1] ^= 1;
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	a.receipt[a.receipt_len - 1] ^= 1;
+	a.k_dev[0] ^= 1;
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	a.k_dev[0] ^= 1;
+	/* The right one: back, as pending. */
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.state, DEVICE_PENDING);
+	a.ci.receipt.len = 0;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	/* A receipt beside a known device changes nothing. */
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+static void test_revoked_is_unknown(void **state)
+{
+	struct device_change change = {.state = DEVICE_REVOKED, .hold = -1};
+	struct device_row dev;
+
+	(void)state;
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(device_update(fl.db, dev.id, 0, &change, fl.f.now, NULL, &e), OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.state, DEVICE_REVOKED);
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", agent_authorization(&a)), 401);
+}
+
+/* Commits */
+
+static void test_what_is_durable(void **state)
+{
+	struct device_row dev;
+	uint64_t stored;
+	uint8_t digest[32];
+
+	(void)state;
+	fleet_device(&fl, &a, &dev);
+	stored = dev.said.counter;
+	/* Nothing new: in memory until the group. */
+	fl.f.now += 60;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.said.counter, stored);
+	upkeep_flush(fl.f.app.domain);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.said.counter, stored + 1);
+	assert_int_equal(dev.said.seen_at, fl.f.now);
+	/* Something new: there when the answer is. */
+	memset(digest, 0x44, 32);
+	agent_runs(&a, 5, digest, CHECKIN_IDLE);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.said.counter, stored + 2);
+	assert_memory_equal(dev.said.running_digest, digest, 32);
+}
+
+static void test_restart(void **state)
+{
+	uint8_t digest[32];
+
+	(void)state;
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	agent_fetches(&a, CHECKIN_FETCHING, 1);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	fleet_restart(&fl);
+	/* The committed one is known: sent again it is a repeat, an older one is refused. */
+	expect_assigned(agent_repeat(&fl, &a), digest, 1);
+	a.ci.counter -= 2;
+	assert_int_equal(agent_checkin(&fl, &a), 409);
+	a.ci.counter = a.ticket.counter;
+	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	expect_task(ASSIGN_RUNNING);
+	/* C5: an older word of the device comes once more after a crash; it rolls nothing back. */
+	fleet_restart(&fl);
+	expect_nothing_to_do(agent_repeat(&fl, &a));
+	expect_task(ASSIGN_RUNNING);
+}
+
+static void test_timeout(void **state)
+{
+	uint8_t digest[32];
+
+	(void)state;
+	fl.f.cfg.task_timeout = 3600;
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	fl.f.now += 3599;
+	upkeep_sweep(fl.f.app.domain);
+	expect_task(ASSIGN_WAITING);
+	fl.f.now += 2;
+	upkeep_sweep(fl.f.app.domain);
+	expect_task(ASSIGN_TIMED_OUT);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+/* Roots */
+
+static void test_roots(void **state)
+{
+	uint8_t first[ROOT_MAX];
+	size_t first_len = fl.root_len;
+
+	(void)state;
+	memcpy(first, fl.root, first_len);
+	fleet_next_root(&fl);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(a.ticket.root_version, 2);
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", agent_authorization(&a)), 200);
+	assert_int_equal(fl.f.res.body_len, first_len);
+	assert_memory_equal(fl.f.res.body, first, first_len);
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/2", agent_authorization(&a)), 200);
+	assert_memory_equal(fl.f.res.body, fl.root, fl.root_len);
+	static const char *const none[] = {"3", "0", "01", "-1", "4294967297", "1x", "99999999999999999999"};
+
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/d/v1/root/%s", none[i]);
+		assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 404);
+	}
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", NULL), 401);
+	/* A device that is ahead of us, after a restored backup. */
+	a.ci.root_version = 3;
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(a.ticket.root_version, 2);
+	assert_int_equal(fl.f.app.domain->root_missing, 3);
+}
+
+/* Who may fetch */
+
+static void test_fetch_proof(void **state)
+{
+	char text[128];
+
+	(void)state;
+	snprintf(text, sizeof(text), "%s", agent_authorization(&a));
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", text), 200);
+	for (size_t i = 4; i < strlen(text); i++) {
+		char was = text[i];
+
+		text[i] = was == '0' ? '1' : '0';
+		assert_int_equal(fleet_get(&fl, "/d/v1/root/1", text), 401);
+		text[i] = was;
+	}
+	text[strlen(text) - 1] = '\0';
+	assert_int_equal(fleet_get(&fl, "/d/v1/root/1", text), 401);
+	/* It opens nothing of the operators'. */
+	assert_int_not_equal(fleet_get(&fl, "/v1/devices", agent_authorization(&a)), 200);
+}
+
+static void test_image_link(void **state)
+{
+	uint8_t sha256[32], link_id[16], k[16];
+	char path[256], sha[65], id[33], proof[33];
+
+	(void)state;
+	memset(sha256, 7, 32);
+	memset(link_id, 8, 16);
+	keys_link(fl.f.app.crypto, keystore_link(fl.f.app.domain->keys), sha256, link_id, k);
+	hex_encode(sha256, 32, sha);
+	hex_encode(link_id, 16, id);
+	hex_encode(k, 16, proof);
+	snprintf(path, sizeof(path), "/i/%s?d=%s&k=%s", sha, id, proof);
+	struct req *req = &fl.f.req;
+
+	/* Past the door: blobserve is not in this test, the principal is. */
+	proof[0] = proof[0] == '0' ? '1' : '0';
+	snprintf(path, sizeof(path), "/i/%s?d=%s&k=%s", sha, id, proof);
+	assert_int_equal(fleet_get(&fl, path, NULL), 401);
+	assert_int_equal(req->who.kind, WHO_NOBODY);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST_EMPTY(f) cmocka_unit_test_setup_teardown(f, set_up_empty, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST_EMPTY(test_no_root_yet),
+		TEST_EMPTY(test_enroll_pending_then_approved),
+		TEST_EMPTY(test_provisioned_is_approved_and_named),
+		TEST_EMPTY(test_enroll_replayed),
+		TEST_EMPTY(test_enroll_refused),
+		TEST_EMPTY(test_enroll_malformed),
+		TEST(test_known_id_is_not_rekeyed),
+		TEST(test_update),
+		TEST(test_confirmed_is_the_first_word),
+		TEST(test_failure_and_retry),
+		TEST(test_superseded_and_cancelled),
+		TEST(test_hold),
+		TEST(test_already_running),
+		TEST(test_drift),
+		TEST(test_claim_is_flagged),
+		TEST(test_repeat),
+		TEST(test_counter_back),
+		TEST(test_wrong_mac_never_locks),
+		TEST(test_every_bit_flip_is_refused),
+		TEST(test_another_devices_mac),
+		TEST(test_receipt),
+		TEST(test_revoked_is_unknown),
+		TEST(test_what_is_durable),
+		TEST(test_restart),
+		TEST(test_timeout),
+		TEST(test_roots),
+		TEST(test_fetch_proof),
+		TEST(test_image_link),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
