@@ -60,7 +60,7 @@ OTA_MUST_USE enum ota_err db_open_file(
 void db_close(struct db *db);
 
 /* A transaction, or a savepoint inside one: they nest. Always declared as
- *	AUTO(tx) struct db_tx tx = {0};
+ * 	AUTO(tx) struct db_tx tx = {0};
  * so that leaving the scope without db_commit rolls back. The store thread opens one outer transaction, runs
  * each job in an inner one, and commits once; no function here cares which it is in. */
 struct db_tx {

@@ -23,7 +23,8 @@ struct release_row {
 	int64_t created_at;
 	const char *created_by;
 	int64_t retired_at; /* 0 = in use; retired: its images may be collected once nobody needs them */
-	size_t n_items;     /* 1..RELEASE_ITEMS_MAX; ordered by component and variant; 0 when collected */
+	size_t n_items;     /* 1..RELEASE_ITEMS_MAX; ordered by component and variant */
+	bool is_collected;  /* some image of it is gone; not read by insert */
 	struct release_item items[RELEASE_ITEMS_MAX];
 	/* its newest normal manifest; all zero while there is none. Not read by insert */
 	int64_t manifest;

@@ -1,18 +1,18 @@
 /* Statements: the one place that talks to the SQL engine. For the files of db/ only.
  *
- *	static const char q_name[] = "SELECT id, name FROM board WHERE chip = $chip";
+ * 	static const char q_name[] = "SELECT id, name FROM board WHERE chip = $chip";
  *
- *	AUTO(stmt) struct stmt *st = stmt_get(db, q_name);
- *	bind_text(st, "chip", chip);
- *	while ((err = stmt_row(st, e)) == OTA_OK)
- *		... col_i64(st, "id") ...
- *	if (err != OTA_NOT_FOUND)
- *		return err;
+ * 	AUTO(stmt) struct stmt *st = stmt_get(db, q_name);
+ * 	bind_text(st, "chip", chip);
+ * 	while ((err = stmt_row(st, e)) == OTA_OK)
+ * 		... col_i64(st, "id") ...
+ * 	if (err != OTA_NOT_FOUND)
+ * 		return err;
  *
- * Mistakes of the programmer abort: SQL that does not prepare on a sound database, a parameter that is
- *unknown or left unbound, a column that is unknown or never read. Everything else is sticky: the first error
- *(arena full, value out of range) is kept in the statement and comes out of the next stmt_row, stmt_done or
- *stmt_status. */
+ * Mistakes of the programmer abort: a parameter that is
+ * unknown or left unbound, a column that is unknown or never read. Everything else is sticky: the first error
+ * (arena full, value out of range) is kept in the statement and comes out of the next stmt_row, stmt_done or
+ * stmt_status. */
 #ifndef DB_STMT_H
 #define DB_STMT_H
 
@@ -48,6 +48,9 @@ OTA_MUST_USE enum ota_err stmt_row(struct stmt *st, struct errmsg *e);
 /* Run to the end, passing over rows. */
 OTA_MUST_USE enum ota_err stmt_done(struct stmt *st, struct errmsg *e);
 
+/* Run a statement that returns one row with the column `id`, to its end. */
+OTA_MUST_USE enum ota_err stmt_id(struct stmt *st, int64_t *id, struct errmsg *e);
+
 /* The sticky error, OTA_OK when there is none: after reading the columns of a row. */
 OTA_MUST_USE enum ota_err stmt_status(struct stmt *st, struct errmsg *e);
 
@@ -76,8 +79,6 @@ void col_text_buf(struct stmt *st, const char *name, char *buf, size_t size);
 bool col_blob_exact(struct stmt *st, const char *name, void *buf, size_t len);
 /* Copy in the arena; `*len` 0 and NULL for NULL. */
 const uint8_t *col_blob(struct stmt *st, const char *name, struct arena *mem, size_t *len);
-
-/* Shorthands for one-row statements without columns worth a loop. */
 
 /* Run SQL text of several statements (migrations, pragmas); no parameters, rows are passed over. */
 OTA_MUST_USE enum ota_err stmt_script(struct db *db, const char *sql, struct errmsg *e);

@@ -50,7 +50,7 @@ OTA_MUST_USE enum ota_err token_find(
 /* Neither revoked nor expired at `now`. */
 bool token_is_valid(const struct token_row *row, int64_t now);
 
-/* Note a use. Writes at most once a minute per token and appends no change. OTA_NOT_FOUND. */
+/* Note a use. Writes at most once a minute per token and appends no change. */
 OTA_MUST_USE enum ota_err token_used(struct db *db, int64_t id, int64_t now, struct errmsg *e);
 
 /* Revoke for ever. Again: OTA_OK, nothing changed. OTA_NOT_FOUND. OTA_STATE: the last valid administrator's.
