@@ -15,7 +15,7 @@ struct assignment_row {
 	uint32_t sequence;   /* of that manifest */
 	size_t envelope_len; /* its present size, for the ticket */
 	bool is_complete;    /* its envelope reaches the threshold; false: name it in no ticket */
-	bool is_held;        /* the rollout's flag */
+	bool is_held;        /* by the rollout or the device: stage, do not arm */
 	uint8_t attempt;     /* 1..255; rises with every retry of this manifest on this device */
 	enum assign_state state;
 	int64_t created_at;
@@ -47,11 +47,12 @@ struct assignment_opened {
 	uint8_t attempt;
 };
 
-/* Give a device the task: it waits from now on. An open assignment of another rollout is superseded if it is
- * not past the point of no return. The attempt is one more than the highest of this manifest on this device.
- * Read of the device: it must be approved and of the manifest's board. OTA_STATE: its open assignment is past
- * the point of no return (`e` says whose), or the rollout has ended. OTA_CONFLICT: the device is of another
- * board, or not approved. OTA_LIMIT: 255 attempts. OTA_NOT_FOUND: rollout, device or manifest. */
+/* Give a device the task: it waits from now on. An open assignment that is another (rollout or manifest) is
+ * superseded if it can still be withdrawn (assignment_is_withdrawable). A rollout that was done runs again (a
+ * retry). The attempt is above that of every failed or reverted one of this manifest on this device.
+ * OTA_STATE: its open assignment is past the point of no return (`e` says whose), or the rollout was
+ * cancelled. OTA_CONFLICT: the device is of another board, or not approved. OTA_LIMIT: 255 attempts.
+ * OTA_NOT_FOUND: rollout, device or manifest. */
 OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
 	int64_t now, struct assignment_opened *out, struct errmsg *e);
 
@@ -70,6 +71,9 @@ struct assignment_move {
  * ends makes the rollout done. */
 OTA_MUST_USE enum ota_err assignment_advance(
 	struct db *db, int64_t id, const struct assignment_move *move, bool *moved, struct errmsg *e);
+
+/* Can it still be withdrawn? Until it is staged; staged too while it is held. */
+bool assignment_is_withdrawable(enum assign_state state, bool is_held);
 
 /* OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err assignment_load(
@@ -93,8 +97,12 @@ OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment
 OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
 	struct arena *mem, struct assignment_list *out, struct errmsg *e);
 
+/* End whatever the device has open: cancelled, or timed-out from trial (it is revoked or replaced). Nothing
+ * open: OTA_OK. */
+OTA_MUST_USE enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e);
+
 /* End as timed-out every open assignment that was created before now - its timeout (its rollout's, else
- * `default_s`; 0 = none) and that can still be withdrawn. At most 1,000 a call; `*n` how many. */
+ * `default_s`; 0 = none). At most 1,000 a call; `*n` how many. */
 OTA_MUST_USE enum ota_err assignment_expire(
 	struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *e);
 

@@ -55,8 +55,8 @@ struct blob_writer;
 
 /* Begin or go on with the upload of `sha256` at `offset`, which must be what blob_part_stat says (none: 0).
  * OTA_CONFLICT: it is not; `*at` is then the right one (the one out parameter written on an error; may be
- * NULL). OTA_BUSY: another upload of the same digest is writing. OTA_NO_SPACE: `size_max` more bytes would
- * touch the reserve. OTA_DIGEST: the partial file could not be read back; it was removed, begin at 0. What is
+ * NULL). OTA_BUSY: another upload of the same digest is writing. OTA_NO_SPACE: the reserve is
+ * reached (blob_space says so before). OTA_DIGEST: the partial file could not be read back; it was removed, begin at 0. What is
  * there already is read and hashed again first. `size_max`: bytes after which blob_write says OTA_TOO_LARGE.
  */
 OTA_MUST_USE enum ota_err blob_begin(const struct blob_store *bs, const uint8_t sha256[static 32],

@@ -17,6 +17,9 @@ enum device_state {
 	DEVICE_STATE_MAX = DEVICE_REVOKED,
 };
 
+/* "pending", "approved", "revoked": for JSON, tables and selectors. */
+const char *device_state_name(enum device_state state);
+
 /* An active enrolment: K_dev is derived from it and never stored. */
 struct device_enrolment {
 	uint8_t secret_id[8];
@@ -30,6 +33,7 @@ struct device_row {
 	char uid[33];     /* 32 hex digits: the device-id of our agent, random for others. Never changes */
 	const char *name; /* unique, changeable */
 	int64_t board;    /* 0 = not known yet */
+	const char *board_name; /* "" = not known yet */
 	enum device_state state;
 	bool is_held; /* hold wins over every push and rollout: what is assigned is staged, not armed */
 	const uint8_t *serial; /* as enrolled, NULL = none */
@@ -97,9 +101,10 @@ struct device_change {
 enum { DEVICE_TAGS_MAX = 32 };
 
 /* OTA_NOT_FOUND, OTA_CONFLICT (revision), OTA_EXISTS (name), OTA_INVALID (name, tag), OTA_LIMIT (more than
- * DEVICE_TAGS_MAX tags). Revoking also ends its open assignment as cancelled and revokes its identities;
- * approving again a revoked one brings the identities back. `*revision` (may be NULL) is the new one; a
- * change that changes nothing keeps it. */
+ * DEVICE_TAGS_MAX tags), OTA_STATE (another board while an assignment is open). Revoking also ends its open
+ * assignment: cancelled, or timed-out when it was in trial. Its identities stay as they are: who meets one
+ * looks at the device's state. `*revision` (may be NULL) is the new one; a change that changes nothing keeps
+ * it. */
 OTA_MUST_USE enum ota_err device_update(struct db *db, int64_t id, int64_t if_revision,
 	const struct device_change *change, int64_t now, int64_t *revision, struct errmsg *e);
 

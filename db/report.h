@@ -33,11 +33,13 @@ struct device_said {
 	int64_t result_at;
 	uint32_t uptime_s;
 	uint32_t flags;
-	/* kept by the database: the release that was confirmed before the one that runs now, what a revert
-	 * leads to; and since when the present one is confirmed */
-	uint8_t previous_digest[32];
-	bool has_previous;
+	/* Kept by the database, never read from the caller. Confirmed: what it runs in any state but trial.
+	 * The one before is what a revert leads to. */
+	bool has_confirmed;
+	uint8_t confirmed_digest[32];
 	int64_t confirmed_at;
+	bool has_previous;
+	uint8_t previous_digest[32];
 };
 
 /* Store all of a report but the kept fields (result_at is set to seen_at when the result is another than the

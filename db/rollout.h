@@ -9,7 +9,7 @@
 /* Stored: append only. */
 enum rollout_state {
 	ROLLOUT_RUNNING = 0,
-	ROLLOUT_DONE = 1,      /* no open assignment is left */
+	ROLLOUT_DONE = 1,      /* no open assignment is left; a retry makes it run again */
 	ROLLOUT_CANCELLED = 2, /* by the operator; assignments past the point of no return may still end */
 	ROLLOUT_STATE_MAX = ROLLOUT_CANCELLED,
 };

@@ -97,7 +97,8 @@ struct stmt *stmt_get(struct db *db, const char *sql)
 
 static void reset(struct stmt *st)
 {
-	if (st->had_row && st->err == OTA_OK && st->read != bits(st->n_columns)) {
+	/* a caller that failed before it read anything of a row is no mistake */
+	if (st->had_row && st->read && st->err == OTA_OK && st->read != bits(st->n_columns)) {
 		int i = 0;
 
 		while (st->read >> i & 1)

@@ -1,0 +1,391 @@
+#include "db/rollout.h"
+
+#include <string.h>
+
+#include "db/assignment.h"
+#include "db/change.h"
+#include "db/list.h"
+#include "db/release.h"
+#include "db/rollout_end.h"
+#include "db/selector.h"
+#include "db/stmt.h"
+
+#define COLUMNS                                                                                              \
+	"id, revision, uid, release, selector, is_held, accepts_served, timeout_s, state, created_by, "      \
+	"created_at,"                                                                                        \
+	" ended_at"
+
+static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
+{
+	struct rollout_row row = {
+		.id = col_i64(st, "id"),
+		.revision = col_i64(st, "revision"),
+		.uid = col_text(st, "uid", mem),
+		.release = col_i64(st, "release"),
+		.selector = col_text(st, "selector", mem),
+		.is_held = col_bool(st, "is_held"),
+		.accepts_served = col_bool(st, "accepts_served"),
+		.timeout_s = col_u32(st, "timeout_s"),
+		.state = (enum rollout_state)col_enum(st, "state", ROLLOUT_STATE_MAX),
+		.created_by = col_text(st, "created_by", mem),
+		.created_at = col_i64(st, "created_at"),
+		.ended_at = col_time(st, "ended_at"),
+	};
+	enum ota_err err = stmt_status(st, e);
+
+	if (err == OTA_OK)
+		*(struct rollout_row *)out = row;
+	return err;
+}
+
+static enum ota_err load_one(struct stmt *st, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+{
+	enum ota_err err = stmt_row(st, e);
+
+	if (err == OTA_NOT_FOUND)
+		return errmsg_fail(e, err, "no such rollout");
+	return err == OTA_OK ? fill(st, mem, out, e) : err;
+}
+
+enum ota_err rollout_load(
+	struct db *db, int64_t id, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+{
+	static const char q_load[] = "SELECT " COLUMNS " FROM rollout WHERE id = $id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+
+	bind_i64(st, "id", id);
+	return load_one(st, mem, out, e);
+}
+
+enum ota_err rollout_load_uid(
+	struct db *db, const char *uid, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+{
+	static const char q_load[] = "SELECT " COLUMNS " FROM rollout WHERE uid = $uid";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+
+	bind_text(st, "uid", uid);
+	return load_one(st, mem, out, e);
+}
+
+enum ota_err rollout_list(struct db *db, int state, const struct db_page *page, struct arena *mem,
+	struct rollout_list *out, struct errmsg *e)
+{
+	static const char q_list[] = "SELECT " COLUMNS " FROM rollout WHERE ($cursor = 0 OR id < $cursor)"
+				     " AND ($state < 0 OR state = $state) ORDER BY id DESC LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
+	struct list_page list;
+	enum ota_err err;
+
+	list_bind(st, page);
+	bind_i64(st, "state", state);
+	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
+	if (err == OTA_OK)
+		*out = (struct rollout_list){.rows = list.rows, .n = list.n, .next = list.next};
+	return err;
+}
+
+static bool uid_is_valid(const char *uid)
+{
+	size_t len = strlen(uid);
+
+	/* a name's characters, in a length that takes a 64-digit digest */
+	if (len < 1 || len > DB_UID_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char one[2] = {uid[i], '\0'};
+
+		if (uid[i] != '.' && uid[i] != '-' && !db_name_is_valid(one))
+			return false;
+	}
+	return true;
+}
+
+/* is_held is compared as it was at the start: releasing a held push does not make its repetition another push
+ */
+static enum ota_err is_same(struct db *db, const struct rollout_row *row, bool *same, struct errmsg *e)
+{
+	static const char q_same[] =
+		"SELECT release = $release AND selector = $selector AND was_held = $is_held"
+		" AND accepts_served = $accepts_served AND timeout_s = $timeout_s AS is_same"
+		" FROM rollout WHERE uid = $uid";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_same);
+	enum ota_err err;
+
+	bind_i64(st, "release", row->release);
+	bind_text(st, "selector", row->selector);
+	bind_i64(st, "is_held", row->is_held);
+	bind_i64(st, "accepts_served", row->accepts_served);
+	bind_i64(st, "timeout_s", row->timeout_s);
+	bind_text(st, "uid", row->uid);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	*same = col_bool(st, "is_same");
+	return stmt_status(st, e);
+}
+
+static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *id, struct errmsg *e)
+{
+	static const char q_add[] = "INSERT INTO rollout (revision, uid, release, selector, is_held, "
+				    "was_held, accepts_served, timeout_s, state,"
+				    " created_by, created_at) VALUES (1, $uid, $release, $selector, "
+				    "$is_held, $is_held, $accepts_served,"
+				    " $timeout_s, 0, $created_by, $created_at) RETURNING id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_add);
+
+	bind_text(st, "uid", row->uid);
+	bind_i64(st, "release", row->release);
+	bind_text(st, "selector", row->selector);
+	bind_i64(st, "is_held", row->is_held);
+	bind_i64(st, "accepts_served", row->accepts_served);
+	bind_i64(st, "timeout_s", row->timeout_s);
+	bind_text(st, "created_by", row->created_by);
+	bind_i64(st, "created_at", row->created_at);
+	return stmt_id(st, id, e);
+}
+
+enum ota_err rollout_insert(
+	struct db *db, const struct rollout_row *row, int64_t *id, bool *is_new, struct errmsg *e)
+{
+	AUTO(tx) struct db_tx tx = {0};
+	AUTO(arena) struct arena mem;
+	struct selector selector;
+	struct rollout_row old;
+	struct release_row release;
+	int64_t got = 0;
+	bool same = false;
+	enum ota_err err;
+
+	arena_init(&mem, 128 * 1024);
+	if (!uid_is_valid(row->uid))
+		return errmsg_fail(e, OTA_INVALID, "bad rollout id '%s'", row->uid);
+	err = selector_parse(row->selector, &selector, e);
+	if (err == OTA_OK)
+		err = db_begin(db, &tx, e);
+	if (err != OTA_OK)
+		return err;
+	err = rollout_load_uid(db, row->uid, &mem, &old, e);
+	if (err == OTA_OK) {
+		err = is_same(db, row, &same, e);
+		if (err != OTA_OK)
+			return err;
+		if (!same)
+			return errmsg_fail(e, OTA_CONFLICT, "rollout '%s' is another one", row->uid);
+		*id = old.id;
+		if (is_new)
+			*is_new = false;
+		return OTA_OK;
+	}
+	if (err == OTA_NOT_FOUND)
+		err = release_load(db, row->release, &mem, &release, e);
+	if (err != OTA_OK)
+		return err;
+	if (release.manifest == 0 || !release.is_complete)
+		return errmsg_fail(e, OTA_STATE, "release '%s' lacks signatures", release.version);
+	if (release.retired_at)
+		return errmsg_fail(e, OTA_STATE, "release '%s' is retired", release.version);
+	err = add(db, row, &got, e);
+	if (err == OTA_OK)
+		err = change_add(db, CHANGE_ROLLOUT, got, e);
+	if (err == OTA_OK)
+		err = db_commit(&tx, e);
+	if (err != OTA_OK)
+		return err;
+	*id = got;
+	if (is_new)
+		*is_new = true;
+	return OTA_OK;
+}
+
+static enum ota_err revision_check(int64_t if_revision, const struct rollout_row *row, struct errmsg *e)
+{
+	if (if_revision && if_revision != row->revision)
+		return errmsg_fail(e, OTA_CONFLICT, "rollout '%s' was changed meanwhile", row->uid);
+	return OTA_OK;
+}
+
+enum ota_err rollout_set_state(
+	struct db *db, int64_t id, enum rollout_state state, int64_t now, struct errmsg *e)
+{
+	static const char q_state[] = "UPDATE rollout SET revision = revision + 1, state = $state, ended_at "
+				      "= $ended_at WHERE id = $id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_state);
+	enum ota_err err;
+
+	bind_i64(st, "state", state);
+	bind_time(st, "ended_at", state == ROLLOUT_RUNNING ? 0 : now);
+	bind_i64(st, "id", id);
+	err = stmt_done(st, e);
+	return err == OTA_OK ? change_add(db, CHANGE_ROLLOUT, id, e) : err;
+}
+
+enum ota_err rollout_settle(struct db *db, int64_t id, int64_t now, struct errmsg *e)
+{
+	static const char q_settled[] = "SELECT EXISTS (SELECT 1 FROM rollout WHERE id = $id AND state = 0)"
+					" AND NOT EXISTS (SELECT 1 FROM assignment WHERE rollout = $id"
+					" AND ended_at IS NULL) AS is_settled";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_settled);
+	bool is_settled;
+	enum ota_err err;
+
+	bind_i64(st, "id", id);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	is_settled = col_bool(st, "is_settled");
+	err = stmt_status(st, e);
+	return err == OTA_OK && is_settled ? rollout_set_state(db, id, ROLLOUT_DONE, now, e) : err;
+}
+
+/* The ids of its open assignments, withdrawable or not. */
+struct open_row {
+	int64_t id;
+	bool is_withdrawable;
+};
+
+static enum ota_err open_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
+{
+	struct open_row row = {.id = col_i64(st, "id")};
+	enum assign_state state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1);
+	bool is_held = col_bool(st, "is_held");
+	enum ota_err err = stmt_status(st, e);
+
+	(void)mem;
+	row.is_withdrawable = assignment_is_withdrawable(state, is_held);
+	if (err == OTA_OK)
+		*(struct open_row *)out = row;
+	return err;
+}
+
+/* Cancel what can be cancelled, a page at a time: a rollout may have tens of thousands. */
+static enum ota_err cancel_open(struct db *db, int64_t id, int64_t now, uint64_t *n_withdrawn,
+	uint64_t *n_committed, struct errmsg *e)
+{
+	static const char q_open[] =
+		"SELECT a.id AS id, a.state AS state, r.is_held OR d.is_held AS is_held"
+		" FROM assignment a JOIN rollout r ON r.id = a.rollout JOIN device d ON d.id = a.device"
+		" WHERE a.rollout = $rollout AND a.ended_at IS NULL AND a.id > $cursor"
+		" ORDER BY a.id LIMIT $limit";
+	const struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = now};
+	struct db_page page = {0};
+	AUTO(arena) struct arena mem;
+	enum ota_err err;
+
+	arena_init(&mem, 256 * 1024);
+	do {
+		struct list_page list;
+		struct open_row *rows;
+
+		arena_clear(&mem);
+		{
+			AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
+
+			list_bind(st, &page);
+			bind_i64(st, "rollout", id);
+			err = list_run(st, &page, &mem, sizeof *rows, open_fill, &list, e);
+		}
+		rows = list.rows;
+		for (size_t i = 0; err == OTA_OK && i < list.n; i++) {
+			if (rows[i].is_withdrawable) {
+				err = assignment_advance(db, rows[i].id, &move, NULL, e);
+				(*n_withdrawn)++;
+			} else {
+				(*n_committed)++;
+			}
+		}
+		page.cursor = list.next;
+	} while (err == OTA_OK && page.cursor);
+	return err;
+}
+
+enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum rollout_state state,
+	int64_t now, uint64_t *n_withdrawn, uint64_t *n_committed, struct errmsg *e)
+{
+	uint64_t withdrawn = 0, committed = 0;
+	AUTO(tx) struct db_tx tx = {0};
+	AUTO(arena) struct arena mem;
+	struct rollout_row row;
+	enum ota_err err;
+
+	arena_init(&mem, 64 * 1024);
+	if (state != ROLLOUT_DONE && state != ROLLOUT_CANCELLED)
+		return errmsg_fail(e, OTA_INVALID, "a rollout ends as done or cancelled");
+	err = db_begin(db, &tx, e);
+	if (err == OTA_OK)
+		err = rollout_load(db, id, &mem, &row, e);
+	if (err == OTA_OK)
+		err = revision_check(if_revision, &row, e);
+	if (err != OTA_OK)
+		return err;
+	if (row.state != ROLLOUT_RUNNING && row.state != state)
+		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended already", row.uid);
+	if (row.state == ROLLOUT_RUNNING) {
+		/* the state first, so that the last assignment's end does not make it done */
+		err = rollout_set_state(db, id, state, now, e);
+		if (err == OTA_OK && state == ROLLOUT_CANCELLED)
+			err = cancel_open(db, id, now, &withdrawn, &committed, e);
+		if (err == OTA_OK)
+			err = db_commit(&tx, e);
+	}
+	if (err != OTA_OK)
+		return err;
+	if (n_withdrawn)
+		*n_withdrawn = withdrawn;
+	if (n_committed)
+		*n_committed = committed;
+	return OTA_OK;
+}
+
+enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e)
+{
+	static const char q_unhold[] =
+		"UPDATE rollout SET revision = revision + 1, is_held = 0 WHERE id = $id";
+	AUTO(tx) struct db_tx tx = {0};
+	AUTO(arena) struct arena mem;
+	struct rollout_row row;
+	enum ota_err err;
+
+	arena_init(&mem, 64 * 1024);
+	err = db_begin(db, &tx, e);
+	if (err == OTA_OK)
+		err = rollout_load(db, id, &mem, &row, e);
+	if (err == OTA_OK)
+		err = revision_check(if_revision, &row, e);
+	if (err == OTA_OK && row.state != ROLLOUT_RUNNING)
+		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended", row.uid);
+	if (err != OTA_OK || !row.is_held)
+		return err;
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_unhold);
+
+		bind_i64(st, "id", id);
+		err = stmt_done(st, e);
+	}
+	if (err == OTA_OK)
+		err = change_add(db, CHANGE_ROLLOUT, id, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
+enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
+{
+	static const char q_count[] = "SELECT state, count(*) AS n FROM assignment a WHERE rollout = $id"
+				      " AND NOT EXISTS (SELECT 1 FROM assignment b WHERE b.rollout = $id"
+				      " AND b.device = a.device AND b.id > a.id) GROUP BY state";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
+	struct rollout_counts counts = {0};
+	enum ota_err err;
+
+	bind_i64(st, "id", id);
+	while ((err = stmt_row(st, e)) == OTA_OK) {
+		uint64_t n = col_u64(st, "n");
+
+		counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] = n;
+		counts.total += n;
+	}
+	if (err != OTA_NOT_FOUND)
+		return err;
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*out = counts;
+	return err;
+}

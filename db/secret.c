@@ -1,0 +1,184 @@
+/* The half of enroll.h about secrets' ids. */
+#include "db/secret.h"
+
+#include <string.h>
+
+#include "db/change.h"
+#include "db/list.h"
+#include "db/stmt.h"
+
+#define COLUMNS                                                                                              \
+	"id, secret_id, board, note, name, serial, uses_max, uses, is_approving, created_at, created_by, "   \
+	"expires_at,"                                                                                        \
+	" revoked_at"
+
+enum { SERIAL_LEN_MAX = 32 };
+
+static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
+{
+	struct secret_row row = {
+		.id = col_i64(st, "id"),
+		.board = col_i64(st, "board"),
+		.note = col_text(st, "note", mem),
+		.name = col_text(st, "name", mem),
+		.uses_max = col_u32(st, "uses_max"),
+		.uses = col_u32(st, "uses"),
+		.is_approving = col_bool(st, "is_approving"),
+		.created_at = col_i64(st, "created_at"),
+		.created_by = col_text(st, "created_by", mem),
+		.expires_at = col_time(st, "expires_at"),
+		.revoked_at = col_time(st, "revoked_at"),
+	};
+	enum ota_err err;
+
+	(void)col_blob_exact(st, "secret_id", row.secret_id, sizeof row.secret_id);
+	row.serial = col_blob(st, "serial", mem, &row.serial_len);
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*(struct secret_row *)out = row;
+	return err;
+}
+
+enum ota_err secret_load(struct db *db, const uint8_t secret_id[static 8], struct arena *mem,
+	struct secret_row *out, struct errmsg *e)
+{
+	static const char q_load[] = "SELECT " COLUMNS " FROM enroll_secret WHERE secret_id = $secret_id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+	enum ota_err err;
+
+	bind_blob(st, "secret_id", secret_id, 8);
+	err = stmt_row(st, e);
+	if (err == OTA_NOT_FOUND)
+		return errmsg_fail(e, err, "no such enrollment secret");
+	return err == OTA_OK ? fill(st, mem, out, e) : err;
+}
+
+static enum ota_err name_is_free(struct db *db, const char *name, int64_t now, struct errmsg *e)
+{
+	static const char q_taken[] =
+		"SELECT EXISTS (SELECT 1 FROM device WHERE name = $name)"
+		" OR EXISTS (SELECT 1 FROM enroll_secret WHERE name = $name AND uses < uses_max"
+		" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $now)) AS is_taken";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_taken);
+	enum ota_err err;
+
+	bind_text(st, "name", name);
+	bind_i64(st, "now", now);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	if (col_bool(st, "is_taken"))
+		return errmsg_fail(e, OTA_EXISTS, "device '%s' exists already, or is provisioned", name);
+	return stmt_status(st, e);
+}
+
+static enum ota_err add(struct db *db, const struct secret_row *row, int64_t *id, struct errmsg *e)
+{
+	static const char q_add[] = "INSERT INTO enroll_secret (secret_id, board, note, name, serial, "
+				    "uses_max, uses, is_approving, created_at,"
+				    " created_by, expires_at) VALUES ($secret_id, $board, $note, $name, "
+				    "$serial, $uses_max, 0, $is_approving,"
+				    " $created_at, $created_by, $expires_at) RETURNING id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_add);
+
+	bind_blob(st, "secret_id", row->secret_id, sizeof row->secret_id);
+	bind_i64(st, "board", row->board);
+	bind_text(st, "note", row->note ? row->note : "");
+	bind_text(st, "name", row->name ? row->name : "");
+	bind_blob(st, "serial", row->serial, row->serial_len);
+	bind_i64(st, "uses_max", row->uses_max);
+	bind_i64(st, "is_approving", row->is_approving);
+	bind_i64(st, "created_at", row->created_at);
+	bind_text(st, "created_by", row->created_by);
+	bind_time(st, "expires_at", row->expires_at);
+	return stmt_id(st, id, e);
+}
+
+enum ota_err secret_insert(struct db *db, const struct secret_row *row, int64_t *id, struct errmsg *e)
+{
+	bool has_name = row->name && row->name[0];
+	AUTO(tx) struct db_tx tx = {0};
+	int64_t got = 0;
+	enum ota_err err;
+
+	if (has_name && !db_name_is_valid(row->name))
+		return errmsg_fail(e, OTA_INVALID, "bad device name '%s'", row->name);
+	if (row->serial && (row->serial_len < 1 || row->serial_len > SERIAL_LEN_MAX))
+		return errmsg_fail(e, OTA_INVALID, "a serial has 1 to %d bytes", SERIAL_LEN_MAX);
+	if (row->uses_max == 0 || (row->note && strlen(row->note) > DB_TEXT_MAX))
+		return errmsg_fail(
+			e, OTA_INVALID, "an enrollment secret has at least one use and a short note");
+	err = db_begin(db, &tx, e);
+	if (err == OTA_OK && has_name)
+		err = name_is_free(db, row->name, row->created_at, e);
+	if (err != OTA_OK)
+		return err;
+	err = add(db, row, &got, e);
+	if (err == OTA_EXISTS)
+		return errmsg_fail(e, err, "this enrollment secret exists already");
+	if (err == OTA_CONFLICT)
+		return errmsg_fail(e, OTA_NOT_FOUND, "no such board");
+	if (err == OTA_OK)
+		err = change_add(db, CHANGE_ENROLL, got, e);
+	if (err == OTA_OK)
+		err = db_commit(&tx, e);
+	if (err == OTA_OK)
+		*id = got;
+	return err;
+}
+
+enum ota_err secret_use(struct db *db, int64_t id, struct errmsg *e)
+{
+	static const char q_use[] =
+		"UPDATE enroll_secret SET uses = uses + 1 WHERE id = $id AND uses < uses_max";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_use);
+	enum ota_err err;
+
+	bind_i64(st, "id", id);
+	err = stmt_done(st, e);
+	if (err == OTA_OK && stmt_changes(st) == 0)
+		return errmsg_fail(e, OTA_DENIED, "the enrollment secret is used up");
+	return err == OTA_OK ? change_add(db, CHANGE_ENROLL, id, e) : err;
+}
+
+enum ota_err secret_revoke(struct db *db, const uint8_t secret_id[static 8], int64_t now, struct errmsg *e)
+{
+	static const char q_revoke[] = "UPDATE enroll_secret SET revoked_at = coalesce(revoked_at, $now) "
+				       "WHERE secret_id = $secret_id RETURNING id";
+	AUTO(tx) struct db_tx tx = {0};
+	int64_t id = 0;
+	enum ota_err err;
+
+	err = db_begin(db, &tx, e);
+	if (err != OTA_OK)
+		return err;
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_revoke);
+
+		bind_i64(st, "now", now);
+		bind_blob(st, "secret_id", secret_id, 8);
+		err = stmt_id(st, &id, e);
+	}
+	if (err == OTA_NOT_FOUND)
+		return errmsg_fail(e, err, "no such enrollment secret");
+	if (err == OTA_OK)
+		err = change_add(db, CHANGE_ENROLL, id, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
+enum ota_err secret_list(struct db *db, const struct db_page *page, struct arena *mem,
+	struct secret_list *out, struct errmsg *e)
+{
+	static const char q_list[] = "SELECT " COLUMNS
+				     " FROM enroll_secret WHERE ($cursor = 0 OR id < $cursor)"
+				     " ORDER BY id DESC LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
+	struct list_page list;
+	enum ota_err err;
+
+	list_bind(st, page);
+	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
+	if (err == OTA_OK)
+		*out = (struct secret_list){.rows = list.rows, .n = list.n, .next = list.next};
+	return err;
+}

@@ -1,0 +1,500 @@
+/* The driver: opening, transactions, statements, migrations. */
+#include "tests/unit/db/fixture.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "db/change.h"
+#include "db/migrate.h"
+#include "db/setting.h"
+#include "db/stmt.h"
+
+static void open_modes(void **state)
+{
+	struct fixture *f = *state;
+	struct db_options options = {.mode = DB_READ_ONLY};
+	char other[300], path[320];
+	struct db *db = NULL;
+	struct stat st;
+
+	temp_dir(other);
+	fails(f, OTA_NOT_FOUND, db_open(other, &options, &db, &f->e));
+	options.mode = DB_READ_WRITE;
+	fails(f, OTA_NOT_FOUND, db_open(other, &options, &db, &f->e));
+	options.mode = DB_CREATE;
+	fails(f, OTA_NOT_FOUND, db_open("/nonexistent", &options, &db, &f->e));
+	assert_null(db);
+	/* nobody else reads it */
+	(void)snprintf(path, sizeof path, "%s/otad.db", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	(void)snprintf(path, sizeof path, "%s/otad.db-wal", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	/* an unfinished restore */
+	(void)snprintf(path, sizeof path, "%s/.restore", other);
+	assert_int_equal(mkdir(path, 0700), 0);
+	fails(f, OTA_STATE, db_open(other, &options, &db, &f->e));
+	remove_tree(other);
+	/* a reader cannot write */
+	db = fixture_open(f->dir, DB_READ_ONLY);
+	assert_true(db_is_read_only(db));
+	fails(f, OTA_DENIED, setting_set(db, "x", "1", NOW, &f->e));
+	db_close(db);
+	db_close(NULL);
+}
+
+static void open_foreign_files(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} rows[] = {{"not a database at all, but long enough to be looked at by the engine ................",
+		86}};
+	struct fixture *f = *state;
+	struct db_options options = {.mode = DB_CREATE, .now = NOW};
+	struct db *db = NULL;
+	char path[320];
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		FILE *out;
+
+		(void)snprintf(path, sizeof path, "%s/foreign-%zu", f->dir, i);
+		out = fopen(path, "w");
+		assert_non_null(out);
+		assert_int_equal(fwrite(rows[i].bytes, 1, rows[i].len, out), rows[i].len);
+		assert_int_equal(fclose(out), 0);
+		fails(f, OTA_CORRUPT, db_open_file(path, &options, &db, &f->e));
+	}
+	/* another program's database */
+	(void)snprintf(path, sizeof path, "%s/other.db", f->dir);
+	ok(f, db_open_file(path, &options, &db, &f->e));
+	ok(f, stmt_script(db, "PRAGMA application_id = 7", &f->e));
+	db_close(db);
+	db = NULL;
+	fails(f, OTA_CORRUPT, db_open_file(path, &options, &db, &f->e));
+	assert_null(db);
+}
+
+static void settings_hold(void **state)
+{
+	static const char q_keys[] = "PRAGMA foreign_keys";
+	static const char q_sync[] = "PRAGMA synchronous";
+	static const char q_mode[] = "PRAGMA journal_mode";
+	static const char q_typo[] = "SELECT \"typo\" AS x";
+	struct fixture *f = *state;
+	char mode[8];
+	struct stmt *st;
+
+	st = stmt_get(f->db, q_keys);
+	ok(f, stmt_row(st, &f->e));
+	assert_int_equal(col_i64(st, "foreign_keys"), 1);
+	stmt_put(st);
+	st = stmt_get(f->db, q_sync);
+	ok(f, stmt_row(st, &f->e));
+	assert_int_equal(col_i64(st, "synchronous"), 2);
+	stmt_put(st);
+	st = stmt_get(f->db, q_mode);
+	ok(f, stmt_row(st, &f->e));
+	col_text_buf(st, "journal_mode", mode, sizeof mode);
+	assert_string_equal(mode, "wal");
+	stmt_put(st);
+	st = stmt_get(f->db, q_typo);
+	fails(f, OTA_CORRUPT, stmt_row(st, &f->e));
+	stmt_put(st);
+	/* STRICT: a text is no number */
+	fails(f, OTA_INVALID,
+		stmt_script(
+			f->db, "INSERT INTO lease (name, holder, until) VALUES ('a', 'b', 'never')", &f->e));
+}
+
+static bool has_setting(struct fixture *f, struct db *db, const char *name)
+{
+	const char *value;
+	enum ota_err err = setting_get(db, name, &f->mem, &value, &f->e);
+
+	assert_true(err == OTA_OK || err == OTA_NOT_FOUND);
+	return err == OTA_OK;
+}
+
+static void transactions_nest(void **state)
+{
+	struct fixture *f = *state;
+	int64_t before, after;
+
+	ok(f, change_newest(f->db, &before, &f->e));
+	{
+		AUTO(tx) struct db_tx outer = {0};
+
+		ok(f, db_begin(f->db, &outer, &f->e));
+		{
+			AUTO(tx) struct db_tx job = {0};
+
+			ok(f, db_begin(f->db, &job, &f->e));
+			ok(f, setting_set(f->db, "kept", "1", NOW, &f->e));
+			ok(f, db_commit(&job, &f->e));
+		}
+		{
+			AUTO(tx) struct db_tx job = {0};
+
+			ok(f, db_begin(f->db, &job, &f->e));
+			ok(f, setting_set(f->db, "dropped", "1", NOW, &f->e));
+			assert_true(has_setting(f, f->db, "dropped"));
+		}
+		ok(f, db_commit(&outer, &f->e));
+	}
+	assert_true(has_setting(f, f->db, "kept"));
+	assert_false(has_setting(f, f->db, "dropped"));
+	ok(f, change_newest(f->db, &after, &f->e));
+	assert_int_equal(after, before + 1);
+	{
+		AUTO(tx) struct db_tx outer = {0};
+
+		ok(f, db_begin(f->db, &outer, &f->e));
+		ok(f, setting_set(f->db, "lost", "1", NOW, &f->e));
+	}
+	assert_false(has_setting(f, f->db, "lost"));
+}
+
+static void reader_sees_one_moment(void **state)
+{
+	struct fixture *f = *state;
+	struct db *reader = fixture_open(f->dir, DB_READ_ONLY);
+
+	{
+		AUTO(tx) struct db_tx tx = {0};
+
+		ok(f, db_begin(reader, &tx, &f->e));
+		ok(f, setting_set(f->db, "later", "1", NOW, &f->e));
+		assert_false(has_setting(f, reader, "later"));
+		ok(f, db_commit(&tx, &f->e));
+	}
+	assert_true(has_setting(f, reader, "later"));
+	ok(f, db_checkpoint(f->db, &f->e));
+	db_close(reader);
+}
+
+static void second_writer_is_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct db_options options = {.mode = DB_READ_WRITE, .busy_timeout_ms = 20};
+	struct db *other = NULL;
+
+	ok(f, db_open(f->dir, &options, &other, &f->e));
+	{
+		AUTO(tx) struct db_tx tx = {0};
+
+		ok(f, db_begin(f->db, &tx, &f->e));
+		fails(f, OTA_BUSY, setting_set(other, "x", "1", NOW, &f->e));
+	}
+	ok(f, setting_set(other, "x", "1", NOW, &f->e));
+	db_close(other);
+}
+
+/* The engine rolls everything back when the disk is full; later jobs of the group must not commit by
+ * themselves. */
+static void lost_transaction(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, small;
+	enum ota_err err;
+	struct stat st;
+	char path[320];
+	char *big = malloc(4 << 20);
+
+	assert_non_null(big);
+	memset(big, 'x', 4 << 20);
+	(void)snprintf(path, sizeof path, "%s/otad.db-wal", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	{
+		static const char q_blob[] = "INSERT INTO audit (at, who, action, target, peer, after_json)"
+					     " VALUES (1, 'a', 'b', 'c', 'd', $big)";
+		AUTO(tx) struct db_tx outer = {0};
+
+		ok(f, stmt_script(f->db, "PRAGMA cache_size = 10; PRAGMA cache_spill = ON", &f->e));
+		ok(f, db_begin(f->db, &outer, &f->e));
+		ok(f, setting_set(f->db, "first", "1", NOW, &f->e));
+		small = (struct rlimit){(rlim_t)st.st_size + 65536, old.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+		big[(4 << 20) - 1] = '\0';
+		{
+			struct stmt *st_big = stmt_get(f->db, q_blob);
+
+			bind_text(st_big, "big", big);
+			err = stmt_done(st_big, &f->e);
+			stmt_put(st_big);
+		}
+		assert_true(err == OTA_NO_SPACE || err == OTA_IO);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+		/* the next job of the same group */
+		err = setting_set(f->db, "second", "1", NOW, &f->e);
+		if (err == OTA_OK) {
+			/* only that statement was undone */
+			ok(f, db_commit(&outer, &f->e));
+			assert_true(has_setting(f, f->db, "first"));
+		} else {
+			assert_int_not_equal(db_commit(&outer, &f->e), OTA_OK);
+			assert_false(has_setting(f, f->db, "first"));
+			assert_false(has_setting(f, f->db, "second"));
+		}
+	}
+	free(big);
+	/* and it works again */
+	ok(f, setting_set(f->db, "third", "1", NOW, &f->e));
+}
+
+static void statement_errors_are_sticky(void **state)
+{
+	static const char q_set[] =
+		"INSERT INTO setting (name, value, updated_at) VALUES ($name, $value, $at)";
+	static const char q_get[] = "SELECT name, value, updated_at FROM setting WHERE name = $name";
+	struct fixture *f = *state;
+	struct arena tiny;
+	struct stmt *st, *nested;
+	char small[2];
+
+	st = stmt_get(f->db, q_set);
+	bind_text(st, "name", "a");
+	bind_text(st, "value", "a long value");
+	bind_u64(st, "at", UINT64_MAX);
+	fails(f, OTA_INVALID, stmt_done(st, &f->e));
+	stmt_again(st);
+	bind_text(st, "name", "a");
+	bind_text(st, "value", "a long value");
+	bind_u64(st, "at", INT64_MAX);
+	ok(f, stmt_done(st, &f->e));
+	stmt_again(st);
+	bind_text(st, "name", "a");
+	bind_text(st, "value", NULL);
+	bind_i64(st, "at", 0);
+	fails(f, OTA_INVALID, stmt_done(st, &f->e));
+	stmt_put(st);
+
+	st = stmt_get(f->db, q_get);
+	nested = stmt_get(f->db, q_get);
+	assert_ptr_not_equal(st, nested);
+	stmt_put(nested);
+	bind_text(st, "name", "a");
+	ok(f, stmt_row(st, &f->e));
+	(void)col_u32(st, "updated_at");
+	fails(f, OTA_CORRUPT, stmt_status(st, &f->e));
+	fails(f, OTA_CORRUPT, stmt_row(st, &f->e));
+	stmt_again(st);
+	bind_text(st, "name", "a");
+	ok(f, stmt_row(st, &f->e));
+	col_text_buf(st, "value", small, sizeof small);
+	assert_string_equal(small, "");
+	fails(f, OTA_CORRUPT, stmt_status(st, &f->e));
+	stmt_again(st);
+	arena_init(&tiny, 8);
+	bind_text(st, "name", "a");
+	ok(f, stmt_row(st, &f->e));
+	assert_string_equal(col_text(st, "value", &tiny), "");
+	fails(f, OTA_NO_MEMORY, stmt_status(st, &f->e));
+	arena_release(&tiny);
+	stmt_put(st);
+}
+
+static void expect_abort(void (*fn)(struct fixture *f), struct fixture *f)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct rlimit none = {0, 0};
+
+		(void)setrlimit(RLIMIT_CORE, &none);
+		(void)close(STDERR_FILENO);
+		signal(SIGABRT, SIG_DFL);
+		fn(f);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static const char q_pair[] = "SELECT 1 AS a, 2 AS b WHERE $x = $x";
+
+static void unknown_column(struct fixture *f)
+{
+	struct stmt *st = stmt_get(f->db, q_pair);
+
+	bind_i64(st, "x", 1);
+	(void)!stmt_row(st, NULL);
+	(void)col_i64(st, "c");
+}
+
+static void unread_column(struct fixture *f)
+{
+	struct stmt *st = stmt_get(f->db, q_pair);
+
+	bind_i64(st, "x", 1);
+	(void)!stmt_row(st, NULL);
+	(void)col_i64(st, "a");
+	stmt_put(st);
+}
+
+static void unbound_parameter(struct fixture *f)
+{
+	(void)!stmt_row(stmt_get(f->db, q_pair), NULL);
+}
+
+static void unknown_parameter(struct fixture *f)
+{
+	bind_i64(stmt_get(f->db, q_pair), "y", 1);
+}
+
+static void mistakes_abort(void **state)
+{
+	struct fixture *f = *state;
+
+	expect_abort(unknown_column, f);
+	expect_abort(unread_column, f);
+	expect_abort(unbound_parameter, f);
+	expect_abort(unknown_parameter, f);
+}
+
+static void migration_is_logged(void **state)
+{
+	struct fixture *f = *state;
+	struct schema_log_list list;
+	int version;
+
+	ok(f, migrate_version(f->db, &version, &f->e));
+	assert_int_equal(version, migrate_newest());
+	ok(f, schema_log_list(f->db, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, migrate_newest());
+	for (size_t i = 0; i < list.n; i++) {
+		assert_int_equal(list.rows[i].version, i + 1);
+		assert_string_equal(list.rows[i].program, OTAD_VERSION);
+		assert_int_equal(list.rows[i].at, NOW);
+	}
+	/* again: nothing to do, no copy */
+	ok(f, migrate_run(f->db, NULL, NOW, &f->e));
+}
+
+static void newer_schema_is_refused(void **state)
+{
+	static const enum db_mode modes[] = {DB_READ_ONLY, DB_READ_WRITE, DB_CREATE};
+	struct fixture *f = *state;
+	struct db_options options = {.now = NOW};
+	struct db *db = NULL;
+	char sql[64];
+
+	ok(f, setting_set(f->db, "mine", "1", NOW, &f->e));
+	(void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", migrate_newest() + 1);
+	ok(f, stmt_script(f->db, sql, &f->e));
+	for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+		options.mode = modes[i];
+		fails(f, OTA_SCHEMA, db_open(f->dir, &options, &db, &f->e));
+	}
+	/* nothing was touched */
+	(void)snprintf(sql, sizeof sql, "PRAGMA user_version = %d", migrate_newest());
+	ok(f, stmt_script(f->db, sql, &f->e));
+	assert_true(has_setting(f, f->db, "mine"));
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+	char buf[4096];
+	size_t n;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+		assert_int_equal(fwrite(buf, 1, n, out), n);
+	assert_int_equal(fclose(in), 0);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* Every released schema is kept in tests/data/schema-<N>.db and must come up to date with its rows. */
+static void old_schemas_migrate(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int v = 1; v <= migrate_newest(); v++) {
+		struct db_options options = {.mode = DB_CREATE, .now = NOW + 1};
+		char from[64], to[320], copy[340];
+		struct db *db = NULL;
+		int version;
+
+		(void)snprintf(from, sizeof from, "tests/data/schema-%d.db", v);
+		if (access(from, R_OK) < 0) {
+			/* only the schema in the making has none */
+			assert_int_equal(v, migrate_newest());
+			continue;
+		}
+		(void)snprintf(to, sizeof to, "%s/old-%d.db", f->dir, v);
+		copy_file(from, to);
+		ok(f, db_open_file(to, &options, &db, &f->e));
+		ok(f, migrate_version(db, &version, &f->e));
+		assert_int_equal(version, migrate_newest());
+		assert_true(has_setting(f, db, "fixture"));
+		db_close(db);
+		(void)snprintf(copy, sizeof copy, "%s.schema-%d", to, v);
+		assert_int_equal(access(copy, R_OK), v < migrate_newest() ? 0 : -1);
+	}
+}
+
+static void names(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_name, is_version;
+	} rows[] = {
+		{"lamp", true, true},
+		{"a", true, true},
+		{"", false, false},
+		{"-x", false, true},
+		{".x", false, true},
+		{"a b", false, false},
+		{"a/b", false, false},
+		{"a,b", false, false},
+		{"a=b", false, false},
+		{"1.2.3+b", false, true},
+		{"k\xc3\xbc", false, false},
+		{"a\n", false, false},
+		{"A_9.z-", true, true},
+		{"123456789012345678901234567890123456789012345678901234567890123", true, true},
+		{"1234567890123456789012345678901234567890123456789012345678901234", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(db_name_is_valid(rows[i].text), rows[i].is_name);
+		assert_int_equal(db_version_is_valid(rows[i].text), rows[i].is_version);
+	}
+}
+
+#define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(open_modes),
+		test(open_foreign_files),
+		test(settings_hold),
+		test(transactions_nest),
+		test(reader_sees_one_moment),
+		test(second_writer_is_busy),
+		test(lost_transaction),
+		test(statement_errors_are_sticky),
+		test(mistakes_abort),
+		test(migration_is_logged),
+		test(newer_schema_is_refused),
+		test(old_schemas_migrate),
+		cmocka_unit_test(names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
