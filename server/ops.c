@@ -49,6 +49,7 @@ static enum ota_err first_token(struct app *app, struct db *db, struct errmsg *e
 	struct audit_row audit = {
 		.at = now, .who = "otad", .action = "token.create", .target = "admin", .from = ""};
 	AUTO(tx) struct db_tx tx = {0};
+	int64_t id;
 	enum ota_err err = crypto_random(random, sizeof(random));
 
 	if (err)
@@ -60,7 +61,7 @@ static enum ota_err first_token(struct app *app, struct db *db, struct errmsg *e
 	if (!err)
 		err = db_begin(db, &tx, e);
 	if (!err)
-		err = token_insert(db, &row, NULL, e);
+		err = token_insert(db, &row, &id, e);
 	if (!err)
 		err = audit_add(db, &audit, NULL, e);
 	if (!err)
