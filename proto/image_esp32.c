@@ -279,12 +279,11 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 		/* The bootloader refuses such lengths too (esp_image_format.c, process_segment). */
 		if (img->seg[i].len % 4 != 0)
 			return image_refuse(w, OTA_INVALID, "a segment's length is no multiple of 4");
-		/* esptool fills gaps with segments for address 0, but not with empty ones unless a hash
-		 * follows
-		 * (--secure-pad): this one is padding read as a segment header, so the count is damaged. */
+		/* esptool fills gaps with segments for address 0, but with an empty one only before a hash
+		 * (--secure-pad): else it is padding read as a segment header, and the count is damaged. */
 		if (img->seg[i].addr == 0 && img->seg[i].len == 0 && !w->head[HEADER_HASHED])
 			return image_refuse(w, OTA_INVALID, "the last segment is empty");
-		if (!is_in_flash(chip, &img->seg[i]))
+		if (!chip || !is_in_flash(chip, &img->seg[i]))
 			continue;
 		flash = true;
 		/* Whole pages are mapped; the bootloader refuses a mismatch too (esp_image_format.c). */
@@ -310,9 +309,11 @@ static enum ota_err check_esp32(struct image_work *w)
 
 	if (err)
 		return err;
-	if (!chip)
+	/* A chip newer than the table: fine where a hash holds the header together, else it may be damage. */
+	if (!chip && !w->head[HEADER_HASHED])
 		return image_refuse(w, OTA_UNSUPPORTED, "the chip id in the header is none we know");
-	image_copy_text(w->info->chip, sizeof w->info->chip, (const uint8_t *)chip->name, 12);
+	if (chip)
+		image_copy_text(w->info->chip, sizeof w->info->chip, (const uint8_t *)chip->name, 12);
 	err = read_desc(w, &img);
 	if (err == OTA_OK)
 		err = esp_xor(w, &img, IMAGE_FEED_TEXT);
@@ -321,7 +322,7 @@ static enum ota_err check_esp32(struct image_work *w)
 	if (err)
 		return err;
 	w->info->checks |= IMAGE_CHECK_CHECKSUM;
-	if (w->head[HEADER_HASHED] > 1 || image_le32(w->head + HEADER_RESERVED) != 0)
+	if (!w->head[HEADER_HASHED] && image_le32(w->head + HEADER_RESERVED) != 0)
 		return image_refuse(w, OTA_INVALID, "reserved header bytes are not zero");
 	end = img.end;
 	if (w->head[HEADER_HASHED]) {

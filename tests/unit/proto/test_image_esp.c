@@ -217,6 +217,11 @@ static void test_esp32_refused(void **state)
 	assert_non_null(strstr(info.hint, "bootloader"));
 	build_clear(&b);
 	build_esp32(&b, &future);
+	assert_int_equal(recognise(), OTA_OK);
+	assert_string_equal(info.chip, "");
+	future.no_hash = true;
+	build_clear(&b);
+	build_esp32(&b, &future);
 	assert_int_equal(recognise(), OTA_UNSUPPORTED);
 	assert_non_null(strstr(info.hint, "chip id"));
 	build_clear(&b);
