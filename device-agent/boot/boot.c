@@ -1,0 +1,267 @@
+#include "device-agent/boot/boot.h"
+
+#include <string.h>
+
+#include "device-agent/src/slot.h"
+#include "device-agent/src/trust.h"
+
+struct boot {
+	const struct ota_boot_config *cfg;
+	struct ota_boot_work *w;
+	struct ota_boot_choice *out;
+};
+
+static enum ota_err check(const struct boot *b, unsigned k)
+{
+	return slot_check(b->cfg->flash, b->cfg->crypto, &b->w->journal.s.slot[k], k);
+}
+
+static uint8_t attempts(const struct boot *b)
+{
+	return b->cfg->attempts ? b->cfg->attempts : OTA_BOOT_ATTEMPTS;
+}
+
+/* Does this envelope verify under the stored root, or the provisioned one where none is stored? */
+static bool is_signed(const struct boot *b, const struct suit_envelope *e)
+{
+	const struct ota_crypto *c = b->cfg->crypto;
+	struct root_doc doc;
+	struct cose_keyring ring;
+	uint32_t len;
+
+	if (root_load(b->cfg->flash, c, b->w->trust.root, &len, &doc) != OTA_OK) {
+		struct provision p;
+
+		if (identity_load(b->cfg->flash, c, b->w->trust.identity, &p, &len) != OTA_OK ||
+			root_decode_first(c, p.root.p, p.root.len, &doc) != OTA_OK)
+			return false;
+	}
+	root_keyring(c, &doc, ROOT_ROLE_RELEASE, &ring);
+	return suit_envelope_verify(c, e, &ring) == OTA_OK;
+}
+
+/* The record of slot `k` by its own envelope, if its images match it. */
+static bool by_envelope(const struct boot *b, unsigned k, struct journal_slot *rec, bool *has_signature)
+{
+	const struct ota_crypto *c = b->cfg->crypto;
+	struct suit_envelope e;
+	struct suit_manifest m;
+	uint32_t len;
+
+	if (slot_envelope_read(b->cfg->flash, k, b->w->envelope, &len) != OTA_OK ||
+		suit_envelope_decode(c, b->w->envelope, len, &e) != OTA_OK ||
+		suit_manifest_decode(e.manifest, &m) != OTA_OK ||
+		slot_record_from(&m, e.digest, k, rec) != OTA_OK ||
+		slot_check(b->cfg->flash, c, rec, k) != OTA_OK)
+		return false;
+	*has_signature = is_signed(b, &e);
+	return true;
+}
+
+/* Rebuild the slots' records from what is in flash; the counters that are there stay. The best slot starts as
+ * a trial. Returns false when nothing boots. */
+static bool rebuild(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+	bool found = false, best_signed = false;
+
+	for (unsigned k = 0; k < OTA_SLOTS; k++) {
+		struct journal_slot rec;
+		bool has_signature = false;
+
+		memset(&s->slot[k], 0, sizeof s->slot[k]);
+		if (!by_envelope(b, k, &rec, &has_signature))
+			continue;
+		s->slot[k] = rec;
+		if (found &&
+			(has_signature < best_signed || (has_signature == best_signed &&
+								rec.sequence <= s->slot[s->active].sequence)))
+			continue;
+		found = true;
+		best_signed = has_signature;
+		s->active = (uint8_t)k;
+	}
+	memset(&s->target, 0, sizeof s->target);
+	b->out->is_rebuilt = true;
+	s->phase = found ? JOURNAL_TRIAL : JOURNAL_IDLE;
+	s->attempts_left = found ? (uint8_t)(attempts(b) - 1) : 0;
+	if (found) {
+		memcpy(s->target.digest, s->slot[s->active].digest, sizeof s->target.digest);
+		s->target.attempt = 1;
+	} else {
+		s->active = 1; /* the first image goes to slot 0 */
+	}
+	return found;
+}
+
+/* The image on trial, or about to be, failed: note it and go on with the other slot. */
+static void fail(struct boot *b, enum ota_err why)
+{
+	struct journal_state *s = &b->w->journal.s;
+
+	if (s->target.attempt != 0) {
+		memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
+		s->failed.attempt = s->target.attempt;
+		memcpy(s->result.digest, s->target.digest, sizeof s->result.digest);
+		s->result.attempt = s->target.attempt;
+		s->result.reason = ota_err_reason(why);
+		s->result.detail = ota_err_detail(why);
+		s->result.offset = 0;
+	}
+	memset(&s->target, 0, sizeof s->target);
+	s->phase = JOURNAL_IDLE;
+	s->attempts_left = 0;
+	b->out->why = why;
+}
+
+/* Go back from the active slot. False: the other one does not verify. */
+static bool go_back(struct boot *b, enum ota_err why)
+{
+	struct journal_state *s = &b->w->journal.s;
+	uint8_t other = (uint8_t)(1 - s->active);
+
+	if (check(b, other) != OTA_OK)
+		return false;
+	fail(b, why);
+	s->active = other;
+	b->out->is_reverted = true;
+	return true;
+}
+
+/* Each of these leaves in the journal what is to be committed, and answers whether s->active may be booted.
+ */
+
+static bool select_armed(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+	uint8_t fresh = (uint8_t)(1 - s->active);
+
+	if (check(b, fresh) != OTA_OK) {
+		fail(b, OTA_DIGEST);
+		return check(b, s->active) == OTA_OK;
+	}
+	s->phase = JOURNAL_TRIAL;
+	s->active = fresh;
+	s->attempts_left = (uint8_t)(attempts(b) - 1);
+	return true;
+}
+
+static bool select_trial(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+
+	if (check(b, s->active) != OTA_OK)
+		return go_back(b, OTA_DIGEST);
+	if (s->attempts_left > 0) {
+		s->attempts_left--;
+		return true;
+	}
+	/* Nothing to go back to: an image that verifies is better than none, and stays on trial. */
+	(void)go_back(b, OTA_BOOTS);
+	return true;
+}
+
+static bool select_revert(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+	enum ota_err why = ota_err_from_detail(s->result.detail);
+
+	/* The agent that wrote REVERT wrote the result with it. */
+	if (check(b, (uint8_t)(1 - s->active)) == OTA_OK) {
+		s->active = (uint8_t)(1 - s->active);
+		b->out->is_reverted = true;
+		b->out->why = why;
+	}
+	memset(&s->target, 0, sizeof s->target);
+	s->phase = JOURNAL_IDLE;
+	s->attempts_left = 0;
+	return check(b, s->active) == OTA_OK;
+}
+
+static bool select_running(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+	uint8_t other = (uint8_t)(1 - s->active);
+
+	if (check(b, s->active) == OTA_OK)
+		return true;
+	if (check(b, other) != OTA_OK)
+		return false;
+	/* The running image rotted. What was being done with the other slot is over: it runs now. */
+	b->out->why = OTA_DIGEST;
+	b->out->is_reverted = true;
+	memset(&s->target, 0, sizeof s->target);
+	s->phase = JOURNAL_IDLE;
+	s->active = other;
+	return true;
+}
+
+static bool select_slot(struct boot *b)
+{
+	switch (b->w->journal.s.phase) {
+	case JOURNAL_ARMED:
+		return select_armed(b);
+	case JOURNAL_TRIAL:
+		return select_trial(b);
+	case JOURNAL_REVERT:
+		return select_revert(b);
+	default:
+		return select_running(b);
+	}
+}
+
+/* The journal takes no record any more: no trial, only what ran before, and nothing is written. */
+static enum ota_err select_read_only(struct boot *b)
+{
+	struct journal_state *s = &b->w->journal.s;
+
+	if (s->phase == JOURNAL_TRIAL || check(b, s->active) != OTA_OK)
+		s->active = (uint8_t)(1 - s->active);
+	if (check(b, s->active) != OTA_OK)
+		return OTA_NOT_FOUND;
+	return OTA_FLASH;
+}
+
+static void describe(const struct journal_state *s, struct ota_boot_choice *out)
+{
+	out->slot = s->active;
+	out->is_trial = s->phase == JOURNAL_TRIAL;
+	out->sequence = s->slot[s->active].sequence;
+}
+
+enum ota_err ota_boot_select(
+	const struct ota_boot_config *cfg, struct ota_boot_work *w, struct ota_boot_choice *out)
+{
+	struct boot b = {cfg, w, out};
+	struct journal_state *s = &w->journal.s;
+	bool is_bootable = false, is_changed = true;
+	enum ota_err err;
+
+	memset(out, 0, sizeof *out);
+	out->why = OTA_OK;
+	err = journal_open(&w->journal, cfg->flash, cfg->crypto);
+	if (err != OTA_OK && err != OTA_NOT_FOUND)
+		return err;
+	if (err == OTA_OK) {
+		uint8_t phase = s->phase, active = s->active, left = s->attempts_left;
+
+		if (journal_commit(&w->journal) != OTA_OK) {
+			err = select_read_only(&b);
+			describe(s, out);
+			return err;
+		}
+		is_bootable = select_slot(&b);
+		is_changed = s->phase != phase || s->active != active || s->attempts_left != left;
+	}
+	if (!is_bootable) {
+		is_bootable = rebuild(&b);
+		is_changed = true;
+	}
+	if (is_changed) {
+		err = journal_commit(&w->journal);
+		if (err != OTA_OK)
+			return err;
+	}
+	describe(s, out);
+	return is_bootable ? OTA_OK : OTA_NOT_FOUND;
+}

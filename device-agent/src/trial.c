@@ -1,0 +1,96 @@
+/* Trial: the new image runs, and has to show that it is well and that it can be reached. */
+#include <string.h>
+
+#include "device-agent/src/agent.h"
+
+void result_set(
+	struct journal_state *s, const uint8_t digest[32], uint8_t attempt, enum ota_err err, uint32_t offset)
+{
+	memcpy(s->result.digest, digest, sizeof s->result.digest);
+	s->result.attempt = attempt ? attempt : 1;
+	s->result.reason = ota_err_reason(err);
+	s->result.detail = ota_err_detail(err);
+	s->result.offset = offset;
+}
+
+void trial_start(struct ota_agent *a)
+{
+	a->trial_start_ms = a->start_ms;
+	a->trial_end_ms = a->start_ms + (int64_t)a->cfg.trial_contact_s * 1000;
+	agent_event(a, OTA_EVENT_TRIAL, OTA_OK);
+}
+
+void trial_prolong(struct ota_agent *a)
+{
+	int64_t end = agent_now(a) + (int64_t)a->cfg.trial_contact_s * 1000;
+	int64_t most = a->trial_start_ms + (int64_t)AGENT_TRIAL_MAX_S * 1000;
+
+	if (end > most)
+		end = most;
+	if (a->journal.s.phase == JOURNAL_TRIAL && end > a->trial_end_ms)
+		a->trial_end_ms = end;
+}
+
+static void give_up(struct ota_agent *a, enum ota_err why)
+{
+	struct journal_state *s = &a->journal.s;
+	bool has_other = s->slot[agent_other(a)].component[0].size != 0;
+
+	/* Nothing to go back to: without contact it goes on trying, ill it is told and stays. */
+	if (!has_other && why == OTA_CONTACT) {
+		a->trial_end_ms = agent_now(a) + (int64_t)a->cfg.trial_contact_s * 1000;
+		return;
+	}
+	memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
+	s->failed.attempt = s->target.attempt;
+	result_set(s, s->target.digest, s->target.attempt, why, 0);
+	s->phase = has_other ? JOURNAL_REVERT : JOURNAL_IDLE;
+	if (!has_other)
+		memset(&s->target, 0, sizeof s->target);
+	if (agent_commit(a) != OTA_OK) {
+		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+		return;
+	}
+	agent_event(a, OTA_EVENT_REVERTING, why);
+	if (has_other)
+		a->phase = PHASE_RESET;
+	else
+		agent_poll_at_once(a);
+}
+
+static void confirm(struct ota_agent *a)
+{
+	struct journal_state *s = &a->journal.s;
+
+	/* Confirm and floor are one record: never one without the other. */
+	s->phase = JOURNAL_CONFIRMED;
+	if (s->floor < s->slot[s->active].sequence)
+		s->floor = s->slot[s->active].sequence;
+	memset(&s->target, 0, sizeof s->target);
+	s->attempts_left = 0;
+	if (agent_commit(a) != OTA_OK) {
+		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+		return;
+	}
+	agent_event(a, OTA_EVENT_CONFIRMED, OTA_OK);
+	agent_poll_at_once(a);
+}
+
+bool trial_step(struct ota_agent *a, struct ota_want *want)
+{
+	enum ota_health health = a->cfg.app_health ? a->cfg.app_health(a->cfg.ctx) : OTA_HEALTH_WELL;
+	int64_t now = agent_now(a);
+	uint8_t before = a->journal.s.phase;
+
+	if (health == OTA_HEALTH_ILL)
+		give_up(a, OTA_HEALTH);
+	else if (health == OTA_HEALTH_WELL && a->has_contact)
+		confirm(a);
+	else if (!a->has_contact && a->cfg.trial_contact_s != 0 && now >= a->trial_end_ms)
+		give_up(a, OTA_CONTACT);
+	else if (health != OTA_HEALTH_WELL && a->cfg.trial_health_s != 0 &&
+		 now - a->trial_start_ms >= (int64_t)a->cfg.trial_health_s * 1000)
+		give_up(a, OTA_HEALTH);
+	want->kind = OTA_WANT_NOW;
+	return a->journal.s.phase != before;
+}
