@@ -41,7 +41,7 @@ static const char *const schema_1[] = {
 	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
 	" uid TEXT NOT NULL UNIQUE,"
 	" name TEXT NOT NULL,"
-	" role INTEGER NOT NULL CHECK (role BETWEEN 0 AND 2),"
+	" role INTEGER NOT NULL CHECK (role BETWEEN 0 AND 3),"
 	" sha256 BLOB NOT NULL UNIQUE CHECK (length(sha256) = 32),"
 	" created_at INTEGER NOT NULL,"
 	" created_by TEXT NOT NULL,"

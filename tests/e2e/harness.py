@@ -310,11 +310,17 @@ class Fleet:
 
     def __init__(self, folder, broker=True, otad_args=(), otad_env=None, public_url=None):
         self.folder = pathlib.Path(folder)
-        self.broker = Broker(self.folder).start() if broker else None
-        self.otad = Otad(self.folder, self.broker, otad_args, otad_env, public_url=public_url).start()
-        self.ctl = Otactl(self.otad)
         self.agents = []
         self.links = []
+        self.broker = self.otad = None
+        try:
+            self.broker = Broker(self.folder).start() if broker else None
+            self.otad = Otad(self.folder, self.broker, otad_args, otad_env, public_url=public_url)
+            self.otad.start()
+        except BaseException:
+            self.close()
+            raise
+        self.ctl = Otactl(self.otad)
 
     def init(self):
         """Root 1, as scripts make it."""
