@@ -4,6 +4,7 @@
 
 #include "tests/unit/server/cmocka_all.h"
 #include "db/enroll.h"
+#include "db/release.h"
 #include "db/rollout.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
@@ -286,6 +287,30 @@ static void test_update(void **state)
 	assert_int_equal(fleet_events(&fl, &a, "running"), 1);
 	agent_runs(&a, 7, digest, CHECKIN_IDLE);
 	expect_nothing_to_do(agent_checkin(&fl, &a));
+}
+
+/* A release that lost a signature (a root took its key away) is named to nobody and given to nobody. */
+static void test_draft(void **state)
+{
+	struct manifest_row m;
+	uint8_t digest[32];
+	char path[128] = "/d/v1/envelope/";
+
+	(void)state;
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	hex_encode(digest, 32, path + 15);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 200);
+	assert_int_equal(manifest_load_digest(fl.db, digest, &fl.mem, &m, &e), OTA_OK);
+	m.is_complete = false;
+	assert_int_equal(manifest_set_envelope(fl.db, m.id, &m, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 404);
+	m.is_complete = true;
+	assert_int_equal(manifest_set_envelope(fl.db, m.id, &m, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
 }
 
 static void test_confirmed_is_the_first_word(void **state)
@@ -580,6 +605,23 @@ static void test_receipt(void **state)
 	expect_nothing_to_do(agent_checkin(&fl, &a));
 }
 
+/* A device's own receipt and key under another's id bring back neither. */
+static void test_receipt_is_of_one_device(void **state)
+{
+	struct device_row dev;
+	char uid[2 * DEVICE_ID_LEN + 1];
+
+	(void)state;
+	agent_join(&fl, &b, "serial-b");
+	forget(&a);
+	forget(&b);
+	memcpy(a.k_dev, b.k_dev, KEY_LEN);
+	a.ci.receipt = (struct ota_slice){b.receipt, b.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	hex_encode(b.id, sizeof(b.id), uid);
+	assert_int_equal(device_load_uid(fl.db, uid, &fl.mem, &dev, &e), OTA_NOT_FOUND);
+}
+
 static void test_revoked_is_unknown(void **state)
 {
 	struct device_change change = {.state = DEVICE_REVOKED, .hold = -1};
@@ -756,6 +798,7 @@ int main(void)
 		TEST_EMPTY(test_enroll_malformed),
 		TEST(test_known_id_is_not_rekeyed),
 		TEST(test_update),
+		TEST(test_draft),
 		TEST(test_confirmed_is_the_first_word),
 		TEST(test_failure_and_retry),
 		TEST(test_superseded_and_cancelled),
@@ -769,6 +812,7 @@ int main(void)
 		TEST(test_every_bit_flip_is_refused),
 		TEST(test_another_devices_mac),
 		TEST(test_receipt),
+		TEST(test_receipt_is_of_one_device),
 		TEST(test_revoked_is_unknown),
 		TEST(test_what_is_durable),
 		TEST(test_restart),
