@@ -43,7 +43,8 @@ static size_t utf8_len(const unsigned char *p)
 
 /* Append `text` to out[used..room), escaping what is not printable, and `also` where that is in the text.
  * Stops before a character that does not fit. */
-static size_t escape(const char *text, const char *also, bool is_json, char *out, size_t used, size_t room)
+static size_t escape(
+	const char *text, const char *also, bool is_json, char *out, size_t used, size_t room, bool *is_cut)
 {
 	for (const unsigned char *p = (const unsigned char *)text; *p;) {
 		size_t len = utf8_len(p);
@@ -61,8 +62,11 @@ static size_t escape(const char *text, const char *also, bool is_json, char *out
 			len = (size_t)snprintf(piece, sizeof piece, is_json ? "\\u00%02x" : "\\x%02x", *p);
 			p++;
 		}
-		if (used + len >= room)
+		if (used + len >= room) {
+			if (is_cut)
+				*is_cut = true;
 			break;
+		}
 		memcpy(out + used, piece, len);
 		used += len;
 	}
@@ -71,6 +75,7 @@ static size_t escape(const char *text, const char *also, bool is_json, char *out
 
 const char *log_quote(const char *text, char out[static LOG_QUOTE_LEN])
 {
+	bool is_cut = false;
 	size_t used;
 
 	if (!text) {
@@ -78,9 +83,8 @@ const char *log_quote(const char *text, char out[static LOG_QUOTE_LEN])
 		return out;
 	}
 	out[0] = '"';
-	used = escape(text, "\"\\", false, out, 1, LOG_QUOTE_LEN - 4);
-	/* Escaping never shortens, so a full buffer means something was left out. */
-	if (used + 8 >= LOG_QUOTE_LEN - 4 && strlen(text) > used - 1) {
+	used = escape(text, "\"\\", false, out, 1, LOG_QUOTE_LEN - 4, &is_cut);
+	if (is_cut) {
 		memcpy(out + used, "...", 3);
 		used += 3;
 	} else {
@@ -104,7 +108,7 @@ size_t log_render(enum log_format format, enum log_level level, int64_t now_s, c
 	if (format == LOG_FORMAT_JSON) {
 		used = (size_t)snprintf(
 			out, room, "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"", when, level_names[level]);
-		used = escape(msg, "\"\\", true, out, used, room);
+		used = escape(msg, "\"\\", true, out, used, room, NULL);
 		out[used++] = '"';
 		out[used++] = '}';
 	} else {
@@ -112,7 +116,7 @@ size_t log_render(enum log_format format, enum log_level level, int64_t now_s, c
 			used = (size_t)snprintf(out, room, "<%c>", level_priorities[level]);
 		else
 			used = (size_t)snprintf(out, room, "%s %-5s ", when, level_names[level]);
-		used = escape(msg, "", false, out, used, room);
+		used = escape(msg, "", false, out, used, room, NULL);
 	}
 	out[used++] = '\n';
 	out[used] = '\0';
