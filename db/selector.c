@@ -151,7 +151,7 @@ enum ota_err selector_parse(const char *text, struct selector *out, struct errms
 		return errmsg_fail(
 			e, OTA_TOO_LARGE, "the selector is longer than %d characters", SELECTOR_TEXT_MAX);
 	memcpy(out->text, text, len + 1);
-	if (strcmp(text, "all") == 0)
+	if (strcmp(text, "all") == 0 || strcmp(text, "*") == 0)
 		return OTA_OK;
 	while (next) {
 		char *word = next;

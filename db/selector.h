@@ -1,6 +1,6 @@
 /* Selectors: which devices? Terms joined by ',', all of which must hold.
  *
- * 	all
+ * 	all   (or *)
  * 	tag=kitchen,tag!=spare,board=c3-sensor,version<1.4
  * 	name=kitchen   id=00112233445566778899aabbccddeeff   state=approved   attr.floor=2
  *
