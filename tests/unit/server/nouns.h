@@ -1,0 +1,59 @@
+/* The operators' handlers on a real database and blob store, with inline jobs and no network.
+ *
+ *	struct nouns n;
+ *	nouns_init(&n);
+ *	nouns_root(&n);
+ *	nouns_call(&n, ROLE_OPERATOR, "POST", "/v1/boards", "{\"name\":\"lamp\"}");
+ *	assert_int_equal(n.status, 201);
+ *	assert_string_equal(nouns_text(&n, "name"), "lamp");
+ *	nouns_release(&n); */
+#ifndef TESTS_NOUNS_H
+#define TESTS_NOUNS_H
+
+#include <jansson.h>
+
+#include "db/db.h"
+#include "tests/unit/server/fake.h"
+
+struct nouns {
+	struct fake f;
+	char dir[128];
+	struct db *db; /* the jobs' own connection */
+	unsigned status;
+	json_t *json; /* the answer, NULL where it is no JSON */
+	struct ota_signer root_key;
+};
+
+/* A fresh data directory: keys, an administrator's token, no root. */
+void nouns_init(struct nouns *n);
+void nouns_release(struct nouns *n);
+
+/* POST /v1/keys/release and root 1, as otactl init does. */
+void nouns_root(struct nouns *n);
+
+/* One request from somebody of that role (ROLE_PUBLIC: without a token). `body` NULL: none. */
+void nouns_call(struct nouns *n, enum role role, const char *method, const char *target, const char *body);
+void nouns_call_bytes(struct nouns *n, enum role role, const char *method, const char *target, const void *body,
+	size_t len);
+
+/* The same, and nothing in the database may have changed by it. */
+void nouns_refused(struct nouns *n, enum role role, const char *method, const char *target, const char *body,
+	unsigned status, const char *words);
+
+/* Members of the answer by a path of keys and positions: "items.0.name". NULL, -1 where there is none. */
+const char *nouns_text(const struct nouns *n, const char *path);
+int64_t nouns_int(const struct nouns *n, const char *path);
+const json_t *nouns_at(const struct nouns *n, const char *path);
+
+/* Upload made-up bytes (an ESP32 image for `chip`, or raw where `chip` is ""); its SHA-256 in hex. `seed` makes
+ * them different. */
+void nouns_image(struct nouns *n, const char *chip, uint8_t seed, char hex[65]);
+
+/* A board of that chip with a signed release of one image; the release's id is BOARD:VERSION. */
+void nouns_board(struct nouns *n, const char *name, const char *chip);
+void nouns_make_release(struct nouns *n, const char *board, const char *version, const char *chip, uint8_t seed);
+
+/* An approved device that our agent would be, straight into the database; returns its row. */
+int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved);
+
+#endif
