@@ -127,7 +127,7 @@ static enum ota_err insert_secret(
 	row->created_at = a->now;
 	row->created_by = a->req->who.name;
 	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
-	err = secret_insert(job->db, row, NULL, &job->e);
+	err = secret_insert(job->db, row, &row->id, &job->e);
 	if (err == OTA_EXISTS)
 		return errmsg_fail(&job->e, err, "the name '%s' is taken", row->name);
 	hex_encode(row->secret_id, SECRET_ID_LEN, id);

@@ -345,7 +345,7 @@ static enum ota_err insert_run(struct api_job *a, struct job *job)
 	row->is_damaged = false;
 	row->created_at = a->now;
 	row->created_by = a->req->who.name;
-	err = image_insert(job->db, a->app->blobs, row, NULL, &job->e);
+	err = image_insert(job->db, a->app->blobs, row, &row->id, &job->e);
 	if (!err)
 		err = api_audit(a, job, "image.upload", a->req->cap.value[0], NULL,
 			api_facts(job->mem, "format", image_format_name(row->info.format), "chip",

@@ -369,6 +369,7 @@ static enum ota_err store_envelope(struct api_job *a, struct job *job, const str
 {
 	struct manifest_row old;
 	uint32_t highest;
+	int64_t id;
 	enum ota_err err = manifest_load_digest(job->db, new->digest, job->mem, &old, &job->e);
 
 	if (!err && old.n_signatures > new->n_signatures)
@@ -380,7 +381,7 @@ static enum ota_err store_envelope(struct api_job *a, struct job *job, const str
 	err = manifest_highest(job->db, row->board, &highest, &job->e);
 	if (!err)
 		err = sign_check_sequence(m->sequence, highest, a->now, &job->e);
-	return err ? err : manifest_insert(job->db, new, NULL, &job->e);
+	return err ? err : manifest_insert(job->db, new, &id, &job->e);
 }
 
 static enum ota_err envelope_put_run(struct api_job *a, struct job *job)

@@ -140,7 +140,7 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 	row->created_at = a->now;
 	row->created_by = a->req->who.name;
 	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
-	err = token_insert(job->db, row, NULL, &job->e);
+	err = token_insert(job->db, row, &row->id, &job->e);
 	if (err == OTA_EXISTS)
 		return errmsg_fail(&job->e, OTA_EXISTS, "there is a token '%s' already", in->name);
 	if (!err)
