@@ -22,6 +22,8 @@ struct nouns {
 	unsigned status;
 	json_t *json; /* the answer, NULL where it is no JSON */
 	struct ota_signer root_key;
+	enum role role; /* who the next request comes from; ROLE_PUBLIC: as its headers say */
+	enum ota_err (*auth)(struct app *app, struct req *req); /* the domain's own */
 };
 
 /* A fresh data directory: keys, an administrator's token, no root. */
@@ -33,8 +35,8 @@ void nouns_root(struct nouns *n);
 
 /* One request from somebody of that role (ROLE_PUBLIC: without a token). `body` NULL: none. */
 void nouns_call(struct nouns *n, enum role role, const char *method, const char *target, const char *body);
-void nouns_call_bytes(struct nouns *n, enum role role, const char *method, const char *target, const void *body,
-	size_t len);
+void nouns_call_bytes(struct nouns *n, enum role role, const char *method, const char *target,
+	const void *body, size_t len);
 
 /* The same, and nothing in the database may have changed by it. */
 void nouns_refused(struct nouns *n, enum role role, const char *method, const char *target, const char *body,
@@ -45,13 +47,14 @@ const char *nouns_text(const struct nouns *n, const char *path);
 int64_t nouns_int(const struct nouns *n, const char *path);
 const json_t *nouns_at(const struct nouns *n, const char *path);
 
-/* Upload made-up bytes (an ESP32 image for `chip`, or raw where `chip` is ""); its SHA-256 in hex. `seed` makes
- * them different. */
+/* Upload made-up bytes (an ESP32 image for `chip`, or raw where `chip` is ""); its SHA-256 in hex. `seed`
+ * makes them different. */
 void nouns_image(struct nouns *n, const char *chip, uint8_t seed, char hex[65]);
 
 /* A board of that chip with a signed release of one image; the release's id is BOARD:VERSION. */
 void nouns_board(struct nouns *n, const char *name, const char *chip);
-void nouns_make_release(struct nouns *n, const char *board, const char *version, const char *chip, uint8_t seed);
+void nouns_make_release(
+	struct nouns *n, const char *board, const char *version, const char *chip, uint8_t seed);
 
 /* An approved device that our agent would be, straight into the database; returns its row. */
 int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved);

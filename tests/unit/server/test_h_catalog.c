@@ -97,12 +97,14 @@ static void test_board_refused(void **state)
 		{"POST", "/v1/boards", "{\"name\":\"-a\"}", 400, "no name for a board"},
 		{"POST", "/v1/boards", "{\"name\":\"a b\"}", 400, "no name for a board"},
 		{"POST", "/v1/boards", "{\"name\":\"a\",\"chip\":\"esp33\"}", 400, "unknown chip 'esp33'"},
-		{"POST", "/v1/boards", "{\"name\":\"a\",\"algorithms\":[\"rsa\"]}", 400, "unknown algorithm 'rsa'"},
+		{"POST", "/v1/boards", "{\"name\":\"a\",\"algorithms\":[\"rsa\"]}", 400,
+			"unknown algorithm 'rsa'"},
 		{"POST", "/v1/boards", "{\"name\":\"a\",\"client\":\"ftp\"}", 400, "unknown client 'ftp'"},
 		{"POST", "/v1/boards", "{\"name\":\"a\",\"vendor_id\":\"7\"}", 400, "must be a UUID"},
-		{"POST", "/v1/boards", "{\"name\":\"a\",\"components\":[{\"name\":\"x\"},{\"name\":\"x\"}]}", 400,
-			"stands there twice"},
-		{"POST", "/v1/boards", "{\"name\":\"a\",\"components\":[{\"name\":\"toolongname\"}]}", 400, "too long"},
+		{"POST", "/v1/boards", "{\"name\":\"a\",\"components\":[{\"name\":\"x\"},{\"name\":\"x\"}]}",
+			400, "stands there twice"},
+		{"POST", "/v1/boards", "{\"name\":\"a\",\"components\":[{\"name\":\"toolongname\"}]}", 400,
+			"too long"},
 		{"GET", "/v1/boards/lmap", NULL, 404, "did you mean lamp?"},
 		{"PATCH", "/v1/boards/lmap", "{}", 404, "there is no board 'lmap'"},
 		{"PATCH", "/v1/boards/lamp", "{\"class_id\":\"x\"}", 400, "never change"},
@@ -213,7 +215,8 @@ static void test_image_refused(void **state)
 	nouns_refused(n, ROLE_VIEWER, "GET", path, NULL, 404, "there is no image");
 	nouns_refused(n, ROLE_OPERATOR, "DELETE", path, NULL, 404, "there is no image");
 	/* printf '\177ELF\1\1\1' | head -c 64 of zeroes, by sha256sum */
-	snprintf(path, sizeof(path), "/v1/images/%s", "ed54ba1db568d809e09f63d396cee2e18a118849f9e6f672a93d9cfdd6357904");
+	snprintf(path, sizeof(path), "/v1/images/%s",
+		"ed54ba1db568d809e09f63d396cee2e18a118849f9e6f672a93d9cfdd6357904");
 	nouns_call_bytes(n, ROLE_UPLOADER, "PUT", path, elf, sizeof(elf));
 	assert_int_equal(n->status, 400);
 	assert_non_null(nouns_text(n, "hint"));
@@ -235,7 +238,8 @@ static void test_release(void **state)
 	assert_string_equal(nouns_text(n, "images.0.component"), "app");
 	assert_true(nouns_int(n, "size") > 300);
 	nouns_image(n, "esp32c3", 1, hex);
-	snprintf(again, sizeof(again), "{\"board\":\"lamp\",\"version\":\"1.0\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	snprintf(again, sizeof(again),
+		"{\"board\":\"lamp\",\"version\":\"1.0\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
 	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", again);
 	assert_int_equal(n->status, 200);
 	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
@@ -261,7 +265,8 @@ static void release_refused(
 {
 	char body[600];
 
-	snprintf(body, sizeof(body), "{\"board\":\"lamp\",\"version\":\"%s\",\"images\":[%s]}", version, images);
+	snprintf(body, sizeof(body), "{\"board\":\"lamp\",\"version\":\"%s\",\"images\":[%s]}", version,
+		images);
 	nouns_refused(n, ROLE_UPLOADER, "POST", "/v1/releases", body, status, words);
 }
 
@@ -282,8 +287,9 @@ static void test_release_refused(void **state)
 	release_refused(n, "", images, 400, "'version' is empty");
 	release_refused(n, "2.0", "", 400, "'images' must have");
 	release_refused(n, "2.0", "{\"sha256\":\"00\"}", 400, "'sha256' must be 64");
-	release_refused(n, "2.0", "{\"sha256\":\"0000000000000000000000000000000000000000000000000000000000000000\"}",
-		404, "upload it first");
+	release_refused(n, "2.0",
+		"{\"sha256\":\"0000000000000000000000000000000000000000000000000000000000000000\"}", 404,
+		"upload it first");
 	snprintf(images, sizeof(images), "{\"sha256\":\"%s\",\"component\":\"net\"}", c3);
 	release_refused(n, "2.0", images, 422, "no component 'net'");
 	snprintf(images, sizeof(images), "{\"sha256\":\"%s\"},{\"sha256\":\"%s\"}", c3, c3b);
@@ -302,7 +308,8 @@ static void test_release_refused(void **state)
 	nouns_refused(n, ROLE_VIEWER, "GET", "/v1/releases/lamp:1.1", NULL, 404, "did you mean lamp:1.0?");
 	nouns_refused(n, ROLE_VIEWER, "GET", "/v1/releases/1.0", NULL, 404, "BOARD:VERSION");
 	nouns_refused(n, ROLE_VIEWER, "GET", "/v1/releases?board=lmap", NULL, 404, "did you mean lamp?");
-	nouns_refused(n, ROLE_UPLOADER, "PUT", "/v1/releases/lamp:1.0/envelope", "nonsense", 422, "no envelope");
+	nouns_refused(
+		n, ROLE_UPLOADER, "PUT", "/v1/releases/lamp:1.0/envelope", "nonsense", 422, "no envelope");
 }
 
 static void test_two_variants(void **state)
@@ -330,7 +337,8 @@ static void test_no_root_yet(void **state)
 
 	nouns_board(n, "lamp", "esp32c3");
 	nouns_image(n, "esp32c3", 1, hex);
-	snprintf(body, sizeof(body), "{\"board\":\"lamp\",\"version\":\"1\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	snprintf(body, sizeof(body),
+		"{\"board\":\"lamp\",\"version\":\"1\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
 	nouns_refused(n, ROLE_UPLOADER, "POST", "/v1/releases", body, 503, "no root yet");
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\"}", 503, "no root yet");
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/a", "{}", 503, "no root yet");
