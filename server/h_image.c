@@ -277,17 +277,18 @@ static enum ota_err refuse(struct upload_in *in, enum ota_err err, struct errmsg
 {
 	const struct image_info *info = &in->row.info;
 
-	memcpy(in->hint, info->hint, sizeof(in->hint));
 	if (err == OTA_IO || err == OTA_NO_MEMORY)
 		return errmsg_fail(e, err, "cannot read the image back: %s", ota_err_text(err));
 	/* The bytes have no row, and with the same bytes never will: nobody else can be using this blob. */
 	if (blob_unlink(in->app->blobs, in->sha256, NULL))
 		return errmsg_fail(e, OTA_IO, "cannot remove a refused image");
-	if (err == OTA_UNSUPPORTED)
-		return errmsg_fail(e, OTA_UNSUPPORTED, "this file is not to be installed: %s",
+	if (err == OTA_UNSUPPORTED) {
+		memcpy(in->hint, info->hint, sizeof(in->hint));
+		return errmsg_fail(e, OTA_UNSUPPORTED, "this file is not to be installed (%s)",
 			image_format_name(info->format));
+	}
 	return errmsg_fail(e, OTA_INVALID, "this %s image is damaged: %s", image_format_name(info->format),
-		ota_err_text(err));
+		*info->hint ? info->hint : ota_err_text(err));
 }
 
 static enum ota_err recognise(struct upload_in *in, struct errmsg *e)
@@ -365,8 +366,7 @@ static enum h_result finish_done(struct req *req, struct res *res, struct job *j
 
 	(void)res;
 	if (job->err)
-		return api_fail(req, job->err == OTA_UNSUPPORTED ? 400 : res_status_of(job->err), job->err,
-			&job->e, *in->hint ? in->hint : NULL);
+		return api_fail(req, res_status_of(job->err), job->err, &job->e, *in->hint ? in->hint : NULL);
 	return api_store(req, insert_run, in);
 }
 

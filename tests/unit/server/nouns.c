@@ -238,11 +238,18 @@ static size_t esp32_image(const char *chip, uint8_t seed, uint8_t *out)
 	out[0] = 0xe9;
 	out[1] = 1;
 	out[2] = 2;
+	out[3] = 0x20;
+	out[4] = 0x30; /* entry point, inside of the segment */
+	out[6] = 0x20;
+	out[7] = 0x3c;
+	out[8] = 0xee;
+	out[17] = 99; /* newest chip revision */
 	for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++) {
 		if (strcmp(chips[i].name, chip) == 0)
 			out[12] = chips[i].id;
 	}
 	out[23] = 1; /* hash appended */
+	out[len] = (uint8_t)(len + 8); /* pages are mapped: its place in the file */
 	out[len + 2] = 0x20;
 	out[len + 3] = 0x3c; /* load address of mapped data */
 	out[len + 4] = (uint8_t)payload;
@@ -283,7 +290,7 @@ void nouns_image(struct nouns *n, const char *chip, uint8_t seed, char hex[65])
 	snprintf(target, sizeof(target), "/v1/images/%s", hex);
 	nouns_call_bytes(n, ROLE_UPLOADER, "PUT", target, bytes, len);
 	if (n->status != 201 && n->status != 200)
-		fail_msg("image: %u %s", n->status, nouns_text(n, "detail"));
+		fail_msg("image: %u %s (%s)", n->status, nouns_text(n, "detail"), nouns_text(n, "hint"));
 }
 
 void nouns_board(struct nouns *n, const char *name, const char *chip)

@@ -218,7 +218,7 @@ static void test_image_refused(void **state)
 	snprintf(path, sizeof(path), "/v1/images/%s",
 		"ed54ba1db568d809e09f63d396cee2e18a118849f9e6f672a93d9cfdd6357904");
 	nouns_call_bytes(n, ROLE_UPLOADER, "PUT", path, elf, sizeof(elf));
-	assert_int_equal(n->status, 400);
+	assert_int_equal(n->status, 422);
 	assert_non_null(nouns_text(n, "hint"));
 	nouns_call(n, ROLE_VIEWER, "HEAD", path, NULL);
 	assert_int_equal(n->status, 404);
