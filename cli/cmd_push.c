@@ -138,7 +138,7 @@ static int check_selection(struct cli *cli, const struct push *p)
 				p->file[i].board);
 		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", p->file[i].board,
 			held ? " (some on hold wait)" : "");
-		if (strcmp(p->selector, "*") == 0 &&
+		if (strcmp(p->selector, "all") == 0 &&
 			!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n,
 				n == 1 ? "" : "s", p->file[i].board))
 			return cli_fail(cli, "nothing was done");
@@ -271,7 +271,7 @@ int cmd_push(struct cli *cli, const struct args *args)
 		return cli_fail(cli, "out of memory");
 	}
 	p->boards = boards;
-	p->selector = args_has(args, "all") ? "*" : to;
+	p->selector = args_has(args, "all") ? "all" : to;
 	int code = run_push(cli, args, p, timeout_s);
 
 	for (int i = 0; i < p->n; i++)

@@ -129,8 +129,7 @@ void show_rollout(const json_t *r)
 {
 	out_field("push", "%s", js_text(r, "id", "?"));
 	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
-	out_field("to", "%s",
-		strcmp(js_text(r, "selector", "*"), "*") == 0 ? "all" : js_text(r, "selector", "*"));
+	out_field("to", "%s", js_text(r, "selector", "all"));
 	out_field("state", "%s%s", js_text(r, "state", "?"), js_bool(r, "hold", false) ? ", on hold" : "");
 	out_field("devices", "%lld: %s", (long long)js_int(r, "targets", 0), show_counts(r));
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
@@ -152,11 +151,10 @@ void show_rollouts(const json_t *list, const char *none)
 		char id[9];
 
 		(void)snprintf(id, sizeof id, "%.8s", js_text(r, "id", "?"));
-		out_table_row(&t,
-			(const char *const[]){id, js_text(r, "board", ""), js_text(r, "version", ""),
-				strcmp(js_text(r, "selector", "*"), "*") == 0 ? "all"
-									      : js_text(r, "selector", ""),
-				js_text(r, "state", ""), show_counts(r), out_ago(js_int(r, "created", 0))});
+		out_table_row(
+			&t, (const char *const[]){id, js_text(r, "board", ""), js_text(r, "version", ""),
+				    js_text(r, "selector", "all"), js_text(r, "state", ""), show_counts(r),
+				    out_ago(js_int(r, "created", 0))});
 	}
 	out_table_end(&t, none);
 }
