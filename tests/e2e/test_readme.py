@@ -39,6 +39,10 @@ def test_the_way_without_docker(folder):
                 if word == "otad":
                     wait_for("otad's socket", (folder / "otad-data/otad.sock").exists, alive=[process])
                 continue
+            if "otactl push" in text:  # what the README says to look for first
+                wait_for("the device to be listed", lambda: "kitchen" in subprocess.run(
+                    [BIN / "otactl", "device", "list"], stdout=subprocess.PIPE, text=True, check=False,
+                    env={**os.environ, **env, "OTAD_DATA": str(folder / "otad-data")}).stdout, alive=background)
             done = subprocess.run(["bash", "-ec", lasting + text], cwd=checkout, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True, check=False, timeout=180,
                                   env={**os.environ, **sanitizer_env(folder, f"block{number}"), **env})
