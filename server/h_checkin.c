@@ -276,6 +276,37 @@ static enum ota_err judge_claim(struct job *job)
 		arena_printf(job->mem, "says it runs %.16s, which was never assigned to it", hex));
 }
 
+/* "runs 1.1, confirmed": the line of a move in the device's log. */
+static const char *words_of(struct arena *mem, const struct assignment_move *move, const char *version)
+{
+	char why[PLAN_TEXT_MAX];
+
+	plan_result_text(move->reason, move->detail, move->offset, why);
+	switch (move->to) {
+	case ASSIGN_FETCHING:
+		return arena_printf(mem, "downloads %s", version);
+	case ASSIGN_STAGED:
+		return arena_printf(mem, "has %s in its flash, verified", version);
+	case ASSIGN_TRIAL:
+		return arena_printf(mem, "tries %s", version);
+	case ASSIGN_RUNNING:
+		return arena_printf(mem, "runs %s, confirmed", version);
+	case ASSIGN_FAILED:
+		return arena_printf(mem, "%s failed: %s", version, why);
+	case ASSIGN_REVERTED:
+		return arena_printf(mem, "went back from %s: %s", version, why);
+	case ASSIGN_WAITING:
+	case ASSIGN_OFFERED:
+	case ASSIGN_SUPERSEDED:
+	case ASSIGN_CANCELLED:
+	case ASSIGN_TIMED_OUT:
+	case ASSIGN_SERVED:
+	case ASSIGN_STATES:
+		break; /* no check-in leads there */
+	}
+	return assign_state_name(move->to);
+}
+
 static enum ota_err move_task(struct job *job)
 {
 	const struct visit *v = job->ctx;
@@ -286,20 +317,19 @@ static enum ota_err move_task(struct job *job)
 		.detail = v->step.detail,
 		.offset = v->step.offset,
 	};
-	char words[PLAN_TEXT_MAX];
+	struct assignment_row task;
 	bool moved = false;
 	enum ota_err err = assignment_advance(job->db, v->task_row, &move, &moved, &job->e);
 
 	/* The operator was first, or the device was moved elsewhere: what it said stands in its row. */
 	if (err == OTA_STATE || err == OTA_NOT_FOUND)
 		return OTA_OK;
+	if (!err && moved)
+		err = assignment_load(job->db, v->task_row, job->mem, &task, &job->e);
 	if (err || !moved)
 		return err;
-	if (!v->step.has_reason)
-		return add_event(job, assign_state_name(move.to), v->task_row, assign_state_name(move.to));
-	plan_result_text(move.reason, move.detail, move.offset, words);
-	return add_event(job, assign_state_name(move.to), v->task_row,
-		arena_printf(job->mem, "%s: %s", assign_state_name(move.to), words));
+	return add_event(
+		job, assign_state_name(move.to), v->task_row, words_of(job->mem, &move, task.version));
 }
 
 static enum ota_err store_report(struct job *job)
@@ -442,6 +472,11 @@ static enum ota_err restore(struct job *job)
 
 	if (!err)
 		err = enroll_restore(job->db, &v->restore, &out, &job->e);
+	if (!err) {
+		v->row = out.device;
+		err = add_event(
+			job, "restored", 0, "was unknown here, showed its receipt, waits for approval");
+	}
 	if (!err)
 		err = follow_load_device(
 			job->db, v->crypto, v->keys, out.device, job->mem, &v->facts, &job->e);

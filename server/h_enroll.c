@@ -20,6 +20,21 @@ struct enroll_job {
 	struct own_changes changes;
 };
 
+static enum ota_err log_outcome(struct job *job)
+{
+	static const char *const words[] = {
+		[ENROLL_APPROVED] = "enrolled, approved by its secret",
+		[ENROLL_PENDING] = "enrolled, waits for approval",
+		[ENROLL_REPEATED] = NULL,
+		[ENROLL_WAITING] = "enrolled again: its key stays, the new one waits for approval",
+	};
+	const struct enroll_job *j = job->ctx;
+	struct event_row event = {
+		.device = j->out.device, .at = j->in.now, .kind = "enrolled", .text = words[j->out.outcome]};
+
+	return event.text ? event_add(job->db, &event, &job->e) : OTA_OK;
+}
+
 static enum ota_err enroll(struct job *job)
 {
 	struct enroll_job *j = job->ctx;
@@ -27,6 +42,8 @@ static enum ota_err enroll(struct job *job)
 
 	if (!err)
 		err = enroll_device(job->db, &j->in, &j->out, &job->e);
+	if (!err)
+		err = log_outcome(job);
 	if (err)
 		return err;
 	err = follow_load_device(job->db, j->crypto, j->keys, j->out.device, job->mem, &j->facts, &job->e);
