@@ -327,7 +327,9 @@ void ota_agent_step(struct ota_agent *a, struct ota_want *want)
 		want->kind = OTA_WANT_DATA;
 		return;
 	}
-	if (a->phase != PHASE_RESET && a->journal.s.phase == JOURNAL_TRIAL && trial_step(a, want))
+	/* A root walk is finished first: confirming would cut it short. */
+	if ((a->phase == PHASE_POLL || a->phase == PHASE_ENROLL) && a->journal.s.phase == JOURNAL_TRIAL &&
+		trial_step(a, want))
 		return;
 	switch ((enum agent_phase)a->phase) {
 	case PHASE_ENROLL:

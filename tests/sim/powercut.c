@@ -1,0 +1,282 @@
+/* Power cuts over a whole life: enroll, walk two roots, update, confirm, on simulated flash.
+ *
+ *     powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]
+ *
+ * Without options: one small geometry, every operation, every damage; of a torn operation a few lengths (--bytes:
+ * every byte). --pairs N: N random pairs of cuts more, the second while the first is being recovered from. After
+ * each: an image that verifies boots, nothing that only counts up went back, and the device ends on the new image,
+ * idle, with the truth told. Exit 1 at the first breach, with what replays it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "device-agent/src/agent.h"
+#include "device-agent/src/slot.h"
+#include "proto/crypto_openssl.h"
+#include "tests/unit/agent/kit.h"
+
+static const struct flash_sim_options geometries[] = {
+	{1024, 4, 0xFF, 8192, 1, false},
+	{128, 1, 0xFF, 8192, 1, false},
+	{256, 8, 0x00, 8192, 1, false},
+	{512, 16, 0xFF, 8192, 1, false},
+	{4096, 4, 0xFF, 16384, 1, false},
+	{4096, 32, 0x00, 16384, 1, false},
+	{65536, 4, 0xFF, 65536, 1, false},
+	{262144, 4, 0xFF, 262144, 1, false},
+};
+
+enum { N_GEOMETRIES = sizeof geometries / sizeof geometries[0], RECOVER_S = 30 * 3600 };
+
+struct cut {
+	uint64_t at;
+	enum flash_damage damage;
+	uint32_t num, den;
+	uint32_t seed;
+};
+
+struct world {
+	struct kit k;
+	struct flash_sim start; /* the flash as the factory made it */
+	unsigned geometry;
+	uint32_t floor, boots, root;
+	uint64_t runs;
+};
+
+static struct world w;
+
+static void world_init(unsigned geometry)
+{
+	w.geometry = geometry;
+	kit_init(&w.k, &geometries[geometry]);
+	kit_make(&w.k, 0, 1000, 3000, 1);
+	kit_make(&w.k, 1, 2000, 4500, 2);
+	kit_factory(&w.k, 0, 0);
+	for (unsigned i = 0; i < 2; i++)
+		kit_root_add(&w.k);
+	w.k.ticket_is_signed = true;
+	flash_sim_copy(&w.start, &w.k.flash);
+}
+
+static void world_end(void)
+{
+	flash_sim_release(&w.start);
+	kit_end(&w.k);
+}
+
+static void world_reset(void)
+{
+	flash_sim_copy(&w.k.flash, &w.start);
+	kit_forget(&w.k);
+	w.k.last_counter = 0;
+	w.k.now = 1000000;
+	kit_assign(&w.k, 1, 1);
+	w.floor = w.boots = w.root = 0;
+	memset(&w.k.agent, 0, sizeof w.k.agent);
+}
+
+static void arm(const struct cut *c)
+{
+	w.k.flash.seed = c->seed;
+	flash_sim_cut(&w.k.flash, c->at, c->damage, c->num, c->den);
+}
+
+static const char *breach_at_start(void)
+{
+	const struct journal_state *s = &w.k.agent.journal.s;
+
+	if (w.k.boot_err != OTA_OK)
+		return "nothing boots";
+	if (!kit_runs(&w.k, 0) && !kit_runs(&w.k, 1))
+		return "what boots is not an image that verifies";
+	if (s->floor < w.floor || s->boots < w.boots || w.k.agent.root.version < w.root)
+		return "a counter went back";
+	w.floor = s->floor;
+	w.boots = s->boots;
+	w.root = w.k.agent.root.version;
+	return NULL;
+}
+
+static const char *breach_at_end(bool is_settled)
+{
+	const struct journal_state *s = &w.k.agent.journal.s;
+
+	if (!is_settled || s->phase != JOURNAL_IDLE)
+		return "it does not come to rest";
+	if (!kit_runs(&w.k, 1))
+		return "it does not end on the new image";
+	if (s->floor != 2000 || w.k.agent.root.version != 3 || w.k.agent.identity.has_secret)
+		return "floor, root or secret are not as they should be";
+	if (w.k.counter_went_back)
+		return "a check-in counter went back";
+	if (!w.k.last.has_running || w.k.last.running_sequence != 2000 ||
+		(w.k.last.state != CHECKIN_IDLE && w.k.last.state != CHECKIN_CONFIRMED))
+		return "the last report is not the truth";
+	if (w.k.told.has_result)
+		return "it told of a failure that was none";
+	if (w.k.flash.violations != 0)
+		return "flash was used against its rules";
+	return NULL;
+}
+
+/* One life with these cuts, each counted from the start that follows the one before. */
+static const char *live(const struct cut *cuts, unsigned n_cuts)
+{
+	const char *breach;
+	bool is_settled = false;
+
+	world_reset();
+	w.runs++;
+	for (unsigned i = 0; i <= n_cuts; i++) {
+		flash_sim_power_on(&w.k.flash);
+		if (i < n_cuts)
+			arm(&cuts[i]);
+		if (kit_start(&w.k)) {
+			breach = breach_at_start();
+			if (breach && !w.k.flash.is_off)
+				return breach;
+			is_settled = kit_run(&w.k, RECOVER_S);
+		} else if (!w.k.flash.is_off) {
+			return "it does not start";
+		}
+		if (!w.k.flash.is_off)
+			break; /* all done before this cut was reached */
+	}
+	return breach_at_end(is_settled);
+}
+
+static void tell(const char *breach, const struct cut *cuts, unsigned n_cuts)
+{
+	printf("BREACH: %s\n  geometry %u (erase %u, program %u, erased %02x)\n", breach, w.geometry,
+		geometries[w.geometry].erase_unit, (unsigned)geometries[w.geometry].prog_unit,
+		(unsigned)geometries[w.geometry].erased);
+	for (unsigned i = 0; i < n_cuts; i++)
+		printf("  cut at operation %llu, damage %d, %u/%u, seed %u\n", (unsigned long long)cuts[i].at,
+			(int)cuts[i].damage, cuts[i].num, cuts[i].den, cuts[i].seed);
+	for (unsigned i = 0; i < w.k.n_events; i++)
+		printf("  event %u %s\n", (unsigned)w.k.events[i], ota_err_name(w.k.event_err[i]));
+	printf("  ends in phase %u, active %u, floor %u, settled after %u starts, %u check-ins\n",
+		(unsigned)w.k.agent.journal.s.phase, (unsigned)w.k.agent.journal.s.active, w.k.agent.journal.s.floor,
+		w.k.n_starts, w.k.n_checkins);
+}
+
+static bool try_cut(const struct cut *cuts, unsigned n_cuts)
+{
+	const char *breach = live(cuts, n_cuts);
+
+	if (breach)
+		tell(breach, cuts, n_cuts);
+	return breach == NULL;
+}
+
+static uint64_t count_ops(void)
+{
+	uint64_t before;
+	const char *breach;
+
+	world_reset();
+	before = w.k.flash.ops;
+	breach = kit_start(&w.k) && kit_run(&w.k, RECOVER_S) ? breach_at_end(true) : "it does not finish uncut";
+	if (breach) {
+		tell(breach, NULL, 0);
+		exit(1);
+	}
+	return w.k.flash.ops - before;
+}
+
+static bool every_cut(uint64_t ops, bool is_every_byte)
+{
+	for (uint64_t at = 0; at < ops; at++) {
+		for (unsigned damage = 0; damage < DAMAGES; damage++) {
+			uint32_t den = is_every_byte ? 384 : 4;
+			bool is_torn = damage == DAMAGE_PREFIX;
+			unsigned repeats = is_torn ? den - 1 : damage == DAMAGE_BITS || damage == DAMAGE_UNSTABLE ? 2 : 1;
+
+			for (unsigned i = 0; i < repeats; i++) {
+				struct cut c = {at, (enum flash_damage)damage, i + 1, den,
+					(uint32_t)at * 31 + i * 7 + damage + 1};
+
+				if (!try_cut(&c, 1))
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool random_pairs(uint64_t ops, unsigned n, uint32_t seed)
+{
+	uint32_t x = seed;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct cut c[2];
+
+		for (unsigned j = 0; j < 2; j++) {
+			x = x * 1664525U + 1013904223U;
+			c[j].at = (x >> 8) % (j == 0 ? ops : 24);
+			x = x * 1664525U + 1013904223U;
+			c[j].damage = (enum flash_damage)((x >> 8) % DAMAGES);
+			c[j].num = 1 + (x >> 16) % 7;
+			c[j].den = 8;
+			c[j].seed = x;
+		}
+		if (!try_cut(c, 2))
+			return false;
+	}
+	return true;
+}
+
+static bool geometry_run(unsigned g, bool is_every_byte, unsigned pairs, uint32_t seed)
+{
+	struct timespec a, b;
+	uint64_t ops;
+	bool is_good;
+
+	world_init(g);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	ops = count_ops();
+	w.runs = 0;
+	is_good = every_cut(ops, is_every_byte) && random_pairs(ops, pairs, seed);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("geometry %u (erase %u, program %u, erased %02x): %llu operations, %llu power cuts, %s, %.1f s\n", g,
+		geometries[g].erase_unit, (unsigned)geometries[g].prog_unit, (unsigned)geometries[g].erased,
+		(unsigned long long)ops, (unsigned long long)w.runs, is_good ? "all survived" : "BREACHED",
+		(double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+	(void)fflush(stdout);
+	world_end();
+	return is_good;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned first = 0, last = 0, pairs = 200;
+	bool is_every_byte = false;
+	uint32_t seed = 1;
+
+	for (int i = 1; i < argc; i++) {
+		const char *next = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strcmp(argv[i], "--bytes") == 0) {
+			is_every_byte = true;
+		} else if (strcmp(argv[i], "--geometry") == 0) {
+			first = strcmp(next, "all") == 0 ? 0 : (unsigned)strtoul(next, NULL, 10) % N_GEOMETRIES;
+			last = strcmp(next, "all") == 0 ? N_GEOMETRIES - 1U : first;
+			i++;
+		} else if (strcmp(argv[i], "--pairs") == 0) {
+			pairs = (unsigned)strtoul(next, NULL, 10);
+			i++;
+		} else if (strcmp(argv[i], "--seed") == 0) {
+			seed = (uint32_t)strtoul(next, NULL, 10);
+			i++;
+		} else {
+			(void)fprintf(stderr, "usage: powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]\n");
+			return 2;
+		}
+	}
+	for (unsigned g = first; g <= last; g++) {
+		if (!geometry_run(g, is_every_byte, pairs, seed))
+			return 1;
+	}
+	return 0;
+}
