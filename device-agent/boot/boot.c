@@ -63,6 +63,7 @@ static bool by_envelope(const struct boot *b, unsigned k, struct journal_slot *r
 static bool rebuild(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
+	bool is_fetching = s->phase == JOURNAL_ACCEPTED || s->phase == JOURNAL_FETCHING;
 	bool found = false, best_signed = false;
 
 	for (unsigned k = 0; k < OTA_SLOTS; k++) {
@@ -81,8 +82,11 @@ static bool rebuild(struct boot *b)
 		best_signed = has_signature;
 		s->active = (uint8_t)k;
 	}
-	memset(&s->target, 0, sizeof s->target);
 	b->out->is_rebuilt = true;
+	/* A device that has no image yet goes on with the one it was fetching. */
+	if (!found && is_fetching)
+		return false;
+	memset(&s->target, 0, sizeof s->target);
 	s->phase = found ? JOURNAL_TRIAL : JOURNAL_IDLE;
 	s->attempts_left = found ? (uint8_t)(attempts(b) - 1) : 0;
 	if (found) {

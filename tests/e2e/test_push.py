@@ -56,16 +56,21 @@ def test_without_a_broker(make_fleet):
     fleet.wait_running("2.0.0", deadline_s=5)
 
 
-def test_a_power_cut_in_the_middle_of_the_download(make_fleet):
-    link = SlowLink(0, 150 * KIB)
+@pytest.mark.parametrize("first", [None, "1.0.0"])
+def test_a_power_cut_in_the_middle_of_the_download(make_fleet, first):
+    """Of a device that has an image, and of one that has none yet."""
+    link = SlowLink(0)
     fleet = make_fleet(public_url=link.url)
     fleet.links.append(link)
     link.target = fleet.otad.port
     set_up(fleet)
     [agent] = fleet.add(1)
+    if first:
+        fleet.ctl("push", fleet.image(first), "--all", "-y", "--wait", "--timeout", "100s")
+    link.rate = 150 * KIB
     image = fleet.image("3.0.0", size=600 * KIB)
-    fleet.ctl("push", image, "--all", "-y")
     before = link.passed
+    fleet.ctl("push", image, "--all", "-y")
     wait_for("a good part of the image to be there", lambda: link.passed - before > 300 * KIB, 60, alive=[agent])
     agent.kill9()
     link.cut()
