@@ -14,6 +14,7 @@ struct push {
 	struct push_file file[PUSH_FILES_MAX];
 	json_t *boards;
 	char version[65];
+	bool is_timed;        /* the version is the time, for want of a better one */
 	const char *selector; /* NULL: nothing is assigned */
 };
 
@@ -57,7 +58,7 @@ static int check_pairs(struct cli *cli, const struct push *p)
 {
 	for (int i = 0; i < p->n; i++) {
 		const struct push_file *f = &p->file[i];
-		bool has_other = f->in.info.variant == 0;
+		bool has_other = !f->in.info.needs_pair;
 
 		for (int k = 0; k < p->n && !has_other; k++) {
 			const struct push_file *other = &p->file[k];
@@ -70,6 +71,59 @@ static int check_pairs(struct cli *cli, const struct push *p)
 			return cli_fail(cli, "'%s': %s; nothing was uploaded", f->path, f->in.info.hint);
 	}
 	return EXIT_DONE;
+}
+
+/* Does the release hold just the files of its board? */
+static bool has_same_bytes(const struct push *p, const json_t *release)
+{
+	json_t *images = js_array(release, "images"), *image;
+	size_t n = 0, same = 0, k;
+
+	for (int i = 0; i < p->n; i++) {
+		if (strcmp(p->file[i].board, js_text(release, "board", "")) != 0)
+			continue;
+		n++;
+		json_array_foreach(images, k, image)
+			same += strcmp(js_text(image, "sha256", ""), p->file[i].in.sha256_hex) == 0;
+	}
+	return n == same && n == json_array_size(images);
+}
+
+/* A version means one set of bytes for ever. A chosen one that is taken ends the push before anything is
+ * sent; one that is only the time gets a number behind. */
+static int free_version(struct cli *cli, struct push *p)
+{
+	json_t *list = NULL, *r;
+	size_t i;
+	int code = EXIT_DONE, number = 1;
+	const size_t len = strlen(p->version);
+
+	if (!cli_list(cli, "/v1/releases", &list))
+		return EXIT_FAILED;
+	for (bool is_free = false; !is_free && code == EXIT_DONE;) {
+		is_free = true;
+		json_array_foreach(list, i, r)
+		{
+			bool is_ours = false;
+
+			for (int k = 0; k < p->n; k++)
+				is_ours = is_ours || strcmp(p->file[k].board, js_text(r, "board", "")) == 0;
+			if (!is_ours || strcmp(js_text(r, "version", ""), p->version) != 0 ||
+				has_same_bytes(p, r))
+				continue;
+			is_free = false;
+			if (!p->is_timed)
+				code = cli_fail(cli,
+					"release %s %s exists with other bytes: say another --version; "
+					"nothing was uploaded",
+					js_text(r, "board", "?"), out_safe(p->version));
+			else
+				(void)snprintf(p->version + len, sizeof p->version - len, "-%d", ++number);
+			break;
+		}
+	}
+	json_decref(list);
+	return code;
 }
 
 static int choose_version(struct cli *cli, const struct args *args, struct push *p)
@@ -96,12 +150,16 @@ static int choose_version(struct cli *cli, const struct args *args, struct push 
 		struct tm tm;
 
 		(void)strftime(p->version, sizeof p->version, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+		p->is_timed = true;
 	}
-	fprintf(stderr, "version: %s%s\n", out_safe(p->version),
-		given  ? ""
-		: said ? " (the image says so)"
-		       : " (the time: the image says none)");
-	return EXIT_DONE;
+	int code = free_version(cli, p);
+
+	if (code == EXIT_DONE)
+		fprintf(stderr, "version: %s%s\n", out_safe(p->version),
+			given  ? ""
+			: said ? " (the image says so)"
+			       : " (the time: the image says none)");
+	return code;
 }
 
 /* The first file of each board stands for it. */

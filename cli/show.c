@@ -168,6 +168,8 @@ void show_image(const json_t *i)
 		out_field("version", "%s", js_text(i, "version", ""));
 	if (js_text(i, "project", "")[0])
 		out_field("project", "%s", js_text(i, "project", ""));
+	if (js_text(i, "sdk", "")[0])
+		out_field("sdk", "%s", js_text(i, "sdk", ""));
 	if (js_text(i, "built", "")[0])
 		out_field("built", "%s", js_text(i, "built", ""));
 	if (js_get(i, "created"))
