@@ -38,7 +38,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 
 	view_init(&v, a, job);
 	if (!err)
-		err = select_parse(a, job, api_query(a->req, "selector"), &selector);
+		err = select_parse(a, job, api_query(a->req, "selector"), &selector, NULL);
 	if (!err && board) {
 		struct board_row row;
 
@@ -367,13 +367,24 @@ enum h_result h_device_cancel(struct req *req, struct res *res)
 	return api_store(req, cancel_run, NULL);
 }
 
-static void event_json(struct js_out *o, const struct event_row *row)
+static enum ota_err event_json(struct api_job *a, struct job *job, const struct event_row *row)
 {
+	struct assignment_row task;
+	struct js_out *o = &a->out;
+	enum ota_err err = row->assignment
+				   ? assignment_load(job->db, row->assignment, job->mem, &task, &job->e)
+				   : OTA_NOT_FOUND;
+
+	if (err && err != OTA_NOT_FOUND)
+		return err;
 	js_object(o, NULL);
 	js_int(o, "at", row->at);
 	js_text(o, "kind", row->kind);
 	js_text(o, "text", row->text);
+	js_text(o, "release", err ? NULL : task.version);
+	js_text(o, "rollout", err ? NULL : task.rollout_uid);
 	js_end(o);
+	return OTA_OK;
 }
 
 static enum ota_err log_run(struct api_job *a, struct job *job)
@@ -387,10 +398,10 @@ static enum ota_err log_run(struct api_job *a, struct job *job)
 	if (err)
 		return err;
 	api_items(a);
-	for (size_t i = 0; i < events.n; i++)
-		event_json(&a->out, &events.rows[i]);
+	for (size_t i = 0; i < events.n && !err; i++)
+		err = event_json(a, job, &events.rows[i]);
 	api_items_end(a, events.next);
-	return OTA_OK;
+	return err;
 }
 
 enum h_result h_device_log(struct req *req, struct res *res)

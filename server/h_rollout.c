@@ -121,7 +121,7 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 	if (board_name)
 		err = find_board(a, job, board_name, &board);
 	if (!err)
-		err = select_parse(a, job, api_query(a->req, "selector"), &selector);
+		err = select_parse(a, job, api_query(a->req, "selector"), &selector, NULL);
 	filter.board = board.id;
 	if (!err)
 		err = device_count(job->db, &filter, &count, &job->e);
@@ -174,10 +174,23 @@ static const struct js_field push_fields[] = {
 struct push {
 	struct api_job *a;
 	struct job *job;
+	const char *uid, *version;
 	int64_t rollout, manifest;
 	uint64_t n_opened, n_busy;
 	const char *busy; /* why the first of those was left alone */
 };
+
+static enum ota_err note_assigned(struct api_job *a, struct job *job, const char *uid, const char *version,
+	int64_t device, const struct assignment_opened *opened)
+{
+	struct event_row row = {.device = device, .at = a->now, .kind = "assigned", .assignment = opened->id};
+	char text[256];
+
+	snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s", version, opened->attempt, uid,
+		a->req->who.name);
+	row.text = text;
+	return event_add(job->db, &row, &job->e);
+}
 
 static enum ota_err push_device(void *ctx, const struct device_row *row)
 {
@@ -200,7 +213,7 @@ static enum ota_err push_device(void *ctx, const struct device_row *row)
 		return errmsg_fail(
 			&p->job->e, err, "%s: %s", row->name, *e.text ? e.text : ota_err_text(err));
 	p->n_opened++;
-	return OTA_OK;
+	return opened.is_new ? note_assigned(p->a, p->job, p->uid, p->version, row->id, &opened) : OTA_OK;
 }
 
 /* Nobody: why not? */
@@ -237,7 +250,6 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	const struct push_in *in = a->in;
 	struct rollout_row row = {
 		.uid = a->req->cap.value[0],
-		.selector = in->selector,
 		.is_held = in->hold,
 		.accepts_served = in->accept_served,
 		.timeout_s = (uint32_t)in->timeout_s,
@@ -251,7 +263,7 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	enum ota_err err = find_release(a, job, in->release, &release);
 
 	if (!err)
-		err = select_parse(a, job, in->selector, &selector);
+		err = select_parse(a, job, in->selector, &selector, &row.selector);
 	if (err)
 		return err;
 	row.release = release.id;
@@ -268,6 +280,8 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	if (err || !is_new)
 		return err ? err : answer_rollout(a, job, p.rollout);
 	p.manifest = release.manifest;
+	p.uid = row.uid;
+	p.version = release.version;
 	err = select_each(job, &selector, release.board, push_device, &p);
 	if (!err && p.n_opened == 0 && p.n_busy)
 		err = errmsg_fail(&job->e, OTA_STATE, "%.200s", p.busy);
@@ -433,7 +447,7 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 			job->db, &(struct assignment_filter){.rollout = row.id}, &page, &mem, &list, &job->e);
 		for (size_t i = 0; i < list.n && !err; i++) {
 			const struct assignment_row *was = &list.rows[i];
-			struct assignment_opened opened;
+			struct assignment_opened opened = {0};
 			struct assignment_list newest;
 
 			if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED &&
@@ -448,7 +462,8 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 			if (err == OTA_CONFLICT)
 				err = OTA_OK; /* revoked meanwhile */
 			else if (!err)
-				retried++;
+				err = note_assigned(a, job, row.uid, was->version, was->device, &opened);
+			retried += !err && opened.is_new;
 		}
 		page.cursor = list.next;
 	} while (page.cursor && !err);

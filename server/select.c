@@ -4,23 +4,25 @@
 
 #include "server/find.h"
 
-enum ota_err select_parse(struct api_job *a, struct job *job, const char *text, struct selector *out)
+enum ota_err select_parse(
+	struct api_job *a, struct job *job, const char *text, struct selector *out, const char **plain)
 {
 	struct device_row row;
-	const char *id;
 	enum ota_err err;
 
 	if (!text || !*text || strcmp(text, "*") == 0)
 		text = "all";
-	if (strcmp(text, "all") == 0 || strpbrk(text, "=!<>"))
-		return selector_parse(text, out, &job->e);
-	err = find_device(a, job, text, &row);
-	if (err)
-		return err;
-	id = arena_printf(job->mem, "id=%s", row.uid);
-	if (!id)
-		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
-	return selector_parse(id, out, &job->e);
+	if (strcmp(text, "all") != 0 && !strpbrk(text, "=!<>")) {
+		err = find_device(a, job, text, &row);
+		if (err)
+			return err;
+		text = arena_printf(job->mem, "name=%s", row.name);
+		if (!text)
+			return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	}
+	if (plain)
+		*plain = text;
+	return selector_parse(text, out, &job->e);
 }
 
 enum ota_err select_each(

@@ -5,9 +5,10 @@
 #include "db/device.h"
 #include "server/api.h"
 
-/* NULL, "" and "*" are all devices; a text without operators is one device's name, id or MAC; else terms. */
+/* NULL, "" and "*" are all devices; a text without operators is one device's name, id or MAC; else terms.
+ * `*plain` (may be NULL) is the same as db/selector.h has it, in job->mem. */
 OTA_MUST_USE enum ota_err select_parse(
-	struct api_job *a, struct job *job, const char *text, struct selector *out);
+	struct api_job *a, struct job *job, const char *text, struct selector *out, const char **plain);
 
 /* Call `fn` for every approved device of the board (0: any) that the selector takes, in the order of
  * creation, a page at a time. The row lives only during the call. */

@@ -1,0 +1,426 @@
+/* Devices, secrets, provisioning, pushes. */
+#include "db/assignment.h"
+#include "db/device.h"
+#include "tests/unit/server/cmocka_all.h"
+#include "tests/unit/server/nouns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int setup(void **state)
+{
+	static struct nouns n;
+
+	nouns_init(&n);
+	nouns_root(&n);
+	nouns_board(&n, "lamp", "esp32c3");
+	*state = &n;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	nouns_release(*state);
+	return 0;
+}
+
+/* What a check-in would have said. */
+static void device_moves(struct nouns *n, int64_t device, enum assign_state to)
+{
+	const struct assignment_move move = {.to = to, .now = n->f.now, .reason = 10, .detail = 104};
+	struct assignment_row row;
+	struct errmsg e = {""};
+	struct arena mem;
+
+	arena_init(&mem, 1 << 20);
+	if (assignment_load_open(n->db, device, &mem, &row, &e) ||
+		assignment_advance(n->db, row.id, &move, NULL, &e))
+		fail_msg("%s", e.text);
+	arena_release(&mem);
+}
+
+static void push(struct nouns *n, const char *id, const char *release, const char *selector, unsigned status)
+{
+	char path[100], body[300];
+
+	snprintf(path, sizeof(path), "/v1/rollouts/%s", id);
+	snprintf(body, sizeof(body), "{\"release\":\"%s\",\"selector\":\"%s\"}", release, selector);
+	nouns_call(n, ROLE_OPERATOR, "PUT", path, body);
+	if (n->status != status)
+		fail_msg("push: %u %s", n->status, nouns_text(n, "detail"));
+}
+
+static void test_device(void **state)
+{
+	struct nouns *n = *state;
+	char uid[33], path[100];
+
+	nouns_device(n, "lamp", "kitchen", false);
+	nouns_device(n, "lamp", "hall", true);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?state=pending", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	assert_string_equal(nouns_text(n, "items.0.name"), "kitchen");
+	assert_string_equal(nouns_text(n, "items.0.state"), "pending");
+	assert_true(json_is_null(nouns_at(n, "items.0.online")));
+	assert_true(json_is_null(nouns_at(n, "items.0.running")));
+	assert_true(json_is_null(nouns_at(n, "items.0.assignment")));
+	snprintf(uid, sizeof(uid), "%s", nouns_text(n, "items.0.id"));
+
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/approve", NULL);
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "state"), "approved");
+	assert_int_equal(nouns_int(n, "approved_at"), n->f.now);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/approve", NULL);
+	assert_int_equal(n->status, 200);
+
+	snprintf(path, sizeof(path), "/v1/devices/%.6s", uid);
+	nouns_call(n, ROLE_OPERATOR, "PATCH", path,
+		"{\"name\":\"cellar\",\"tags_add\":[\"dark\",\"cold\"],\"hold\":true}");
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "name"), "cellar");
+	assert_string_equal(nouns_text(n, "tags.0"), "cold");
+	assert_int_equal(nouns_int(n, "hold"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?selector=tag%3Ddark&hold=true&board=lamp", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?hold=false", NULL);
+	assert_string_equal(nouns_text(n, "items.0.name"), "hall");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/cellar/log", NULL);
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "items.0.kind"), "held");
+	assert_string_equal(nouns_text(n, "items.0.text"), "put on hold by tester");
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=device.update", NULL);
+	assert_string_equal(nouns_text(n, "items.0.target"), uid);
+	assert_string_equal(nouns_text(n, "items.0.before.name"), "kitchen");
+	assert_string_equal(nouns_text(n, "items.0.after.name"), "cellar");
+	assert_int_equal(nouns_int(n, "items.0.after.hold"), 1);
+
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/status", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "devices.total"), 2);
+	assert_int_equal(nouns_int(n, "devices.held"), 1);
+	assert_int_equal(nouns_int(n, "devices.pending"), 0);
+
+	nouns_call(n, ROLE_OPERATOR, "DELETE", path, NULL);
+	assert_int_equal(n->status, 204);
+	nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+	assert_int_equal(n->status, 404);
+}
+
+static void test_device_replace(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_device(n, "lamp", "old", true);
+	nouns_device(n, "lamp", "new", false);
+	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/old", "{\"tags_add\":[\"roof\"]}");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/old/replace", "{\"new\":\"new\"}");
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "name"), "old");
+	assert_string_equal(nouns_text(n, "state"), "approved");
+	assert_string_equal(nouns_text(n, "tags.0"), "roof");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?state=revoked", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+}
+
+static void test_device_refused(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		unsigned status;
+		const char *words;
+	} rows[] = {
+		{"GET", "/v1/devices/kitchne", NULL, 404, "did you mean kitchen?"},
+		{"GET", "/v1/devices/00:11:22:33:44:55", NULL, 404, "there is no device"},
+		{"GET", "/v1/devices?state=new", NULL, 422, "state must be"},
+		{"GET", "/v1/devices?hold=maybe", NULL, 422, "hold must be"},
+		{"GET", "/v1/devices?selector=tga%3Dx", NULL, 422, "tga"},
+		{"GET", "/v1/devices?board=lmap", NULL, 404, "did you mean lamp?"},
+		{"PATCH", "/v1/devices/kitchen", "{\"name\":\"hall\"}", 409,
+			"there is a device 'hall' already"},
+		{"PATCH", "/v1/devices/kitchen", "{\"name\":\"a b\"}", 400, "is no name"},
+		{"PATCH", "/v1/devices/kitchen", "{\"tags_add\":[\"a,b\"]}", 400, "is no tag"},
+		{"PATCH", "/v1/devices/kitchen", "{\"hold\":\"yes\"}", 400, "'hold' must be true or false"},
+		{"PATCH", "/v1/devices/kitchen", "{\"state\":\"approved\"}", 400, "unknown field 'state'"},
+		{"PATCH", "/v1/devices/nobody", "{}", 404, "there is no device"},
+		{"POST", "/v1/devices/kitchen/replace", "{}", 400, "'new' is missing"},
+		{"POST", "/v1/devices/kitchen/replace", "{\"new\":\"kitchen\"}", 409,
+			"cannot replace itself"},
+		{"POST", "/v1/devices/kitchen/replace", "{\"new\":\"nobody\"}", 404, "there is no device"},
+		{"POST", "/v1/devices/kitchen/replace", "{\"new\":\"socket\"}", 409, "different boards"},
+		{"POST", "/v1/devices/nobody/approve", NULL, 404, "there is no device"},
+		{"POST", "/v1/devices/nobody/cancel", NULL, 404, "there is no device"},
+		{"DELETE", "/v1/devices/nobody", NULL, 404, "there is no device"},
+		{"GET", "/v1/devices/nobody/log", NULL, 404, "there is no device"},
+	};
+	struct nouns *n = *state;
+
+	nouns_board(n, "plug", "");
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_device(n, "lamp", "hall", true);
+	nouns_device(n, "plug", "socket", true);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		nouns_refused(n, ROLE_OPERATOR, rows[i].method, rows[i].path, rows[i].body, rows[i].status,
+			rows[i].words);
+	fake_header(&n->f, "If-Match", "\"99\"");
+	nouns_refused(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"hold\":true}", 412, NULL);
+	fake_header(&n->f, "If-Match", "\"99\"");
+	nouns_refused(n, ROLE_OPERATOR, "DELETE", "/v1/devices/kitchen", NULL, 412, NULL);
+	fake_header(&n->f, "If-Match", "\"99\"");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/cancel", NULL, 412, NULL);
+}
+
+static void test_secret(void **state)
+{
+	struct nouns *n = *state;
+	char path[100];
+
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets",
+		"{\"board\":\"lamp\",\"uses\":20,\"expires_s\":3600,\"approve\":true}");
+	assert_int_equal(n->status, 201);
+	assert_int_equal(strlen(nouns_text(n, "secret")), 64);
+	assert_int_equal(nouns_int(n, "uses_left"), 20);
+	assert_int_equal(nouns_int(n, "expires"), n->f.now + 3600);
+	snprintf(path, sizeof(path), "/v1/enroll-secrets/%s", nouns_text(n, "id"));
+	nouns_call(n, ROLE_OPERATOR, "GET", "/v1/enroll-secrets", NULL);
+	assert_null(nouns_text(n, "items.0.secret"));
+	assert_int_equal(nouns_int(n, "items.0.approve"), 1);
+	nouns_call(n, ROLE_OPERATOR, "DELETE", path, NULL);
+	assert_int_equal(n->status, 204);
+	nouns_call(n, ROLE_OPERATOR, "GET", "/v1/enroll-secrets", NULL);
+	assert_int_equal(nouns_int(n, "items.0.revoked"), n->f.now);
+	nouns_refused(n, ROLE_OPERATOR, "DELETE", "/v1/enroll-secrets/00", NULL, 404, "no enrollment secret");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets", "{\"board\":\"lmap\"}", 404,
+		"did you mean lamp?");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets", "{\"board\":\"lamp\",\"uses\":0}", 400,
+		"'uses'");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets",
+		"{\"board\":\"lamp\",\"uses\":2,\"name\":\"x\"}", 400, "has one use");
+	nouns_refused(n, ROLE_VIEWER, "POST", "/v1/enroll-secrets", "{\"board\":\"lamp\"}", 403, "may not");
+}
+
+static void test_provision(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\",\"name\":\"kitchen\"}");
+	assert_int_equal(n->status, 201);
+	assert_int_equal(strlen(nouns_text(n, "serial")), 32);
+	assert_int_equal(strlen(nouns_text(n, "secret")), 64);
+	assert_string_equal(nouns_text(n, "urls.0"), "http://127.0.0.1:8484/");
+	assert_non_null(strstr(nouns_text(n, "warning"), "loopback"));
+	assert_true(json_is_null(nouns_at(n, "broker")));
+	assert_int_equal(nouns_int(n, "root_version"), 1);
+	n->f.cfg.public_url = "https://ota.example/";
+	n->f.cfg.mqtt_url = "mqtt://broker.example";
+	n->f.cfg.device_mqtt_user = "device";
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\",\"serial\":\"SN-1\"}");
+	assert_int_equal(n->status, 201);
+	assert_string_equal(nouns_text(n, "serial"), "SN-1");
+	assert_string_equal(nouns_text(n, "urls.0"), "https://ota.example/");
+	assert_true(json_is_null(nouns_at(n, "warning")));
+	assert_string_equal(nouns_text(n, "broker.url"), "mqtt://broker.example");
+	assert_string_equal(nouns_text(n, "broker.user"), "device");
+	assert_true(json_is_null(nouns_at(n, "broker.password")));
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\",\"name\":\"kitchen\"}",
+		409, "'kitchen' is taken");
+	nouns_refused(
+		n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"nope\"}", 404, "there is no board");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions",
+		"{\"board\":\"lamp\",\"serial\":\"123456789012345678901234567890123\"}", 400, "too long");
+	n->f.cfg.public_url = NULL;
+	n->f.cfg.listen = (struct config_list){.n = 1, .value = {"http://127.0.0.1:8484=operators"}};
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\"}", 409,
+		"no listener serves");
+}
+
+static void test_push(void **state)
+{
+	struct nouns *n = *state;
+	int64_t kitchen;
+
+	kitchen = nouns_device(n, "lamp", "kitchen", true);
+	nouns_device(n, "lamp", "hall", true);
+	nouns_device(n, "lamp", "new", false);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/selection?board=lamp&selector=%2A", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "count"), 3);
+	assert_int_equal(nouns_int(n, "approved"), 2);
+	assert_string_equal(nouns_text(n, "items.0.name"), "kitchen");
+
+	push(n, "p1", "lamp:1.0", "*", 201);
+	assert_string_equal(nouns_text(n, "state"), "open");
+	assert_int_equal(nouns_int(n, "targets"), 2);
+	assert_int_equal(nouns_int(n, "counts.waiting"), 2);
+	assert_int_equal(nouns_int(n, "skipped"), 0);
+	push(n, "p1", "lamp:1.0", "*", 200);
+	assert_int_equal(nouns_int(n, "targets"), 2);
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
+		"{\"release\":\"lamp:1.1\",\"selector\":\"*\"}", 409, "exists with another release");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1/assignments?limit=1", NULL);
+	assert_string_equal(nouns_text(n, "items.0.device.name"), "kitchen");
+	assert_string_equal(nouns_text(n, "items.0.state"), "waiting");
+	assert_true(nouns_int(n, "items.0.size") > 300);
+	assert_non_null(nouns_text(n, "next"));
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
+	assert_string_equal(nouns_text(n, "assignment.version"), "1.0");
+	assert_string_equal(nouns_text(n, "assignment.release"), "lamp:1.0");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen/log", NULL);
+	assert_string_equal(nouns_text(n, "items.0.kind"), "assigned");
+	assert_string_equal(nouns_text(n, "items.0.release"), "1.0");
+
+	/* The newest decision wins. */
+	push(n, "p2", "lamp:1.1", "kitchen", 201);
+	assert_int_equal(nouns_int(n, "targets"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "open");
+	assert_string_equal(nouns_text(n, "superseded_by"), "p2");
+	assert_int_equal(nouns_int(n, "counts.superseded"), 1);
+	push(n, "p3", "lamp:1.1", "all", 201);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "superseded");
+
+	/* What is on trial cannot be taken back. */
+	device_moves(n, kitchen, ASSIGN_TRIAL);
+	push(n, "p4", "lamp:1.0", "*", 201);
+	assert_int_equal(nouns_int(n, "targets"), 1);
+	assert_int_equal(nouns_int(n, "skipped"), 1);
+	assert_non_null(strstr(nouns_text(n, "skipped_why"), "kitchen"));
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p5",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"kitchen\"}", 409, "kitchen");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p3/cancel", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	assert_int_equal(nouns_int(n, "committed"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/cancel", NULL);
+	assert_int_equal(nouns_int(n, "committed"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/cancel", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/assignments?device=hall&state=cancelled", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.", NULL);
+	assert_string_equal(nouns_text(n, "items.0.action"), "rollout.cancel");
+	assert_string_equal(nouns_text(n, "items.1.after.release"), "lamp:1.0");
+	/* Nothing that was assigned goes away. */
+	nouns_refused(n, ROLE_OPERATOR, "DELETE", "/v1/releases/lamp:1.0", NULL, 409, "stays as history");
+}
+
+static void test_push_retry(void **state)
+{
+	struct nouns *n = *state;
+	int64_t kitchen = nouns_device(n, "lamp", "kitchen", true);
+
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "*", 201);
+	device_moves(n, kitchen, ASSIGN_OFFERED);
+	device_moves(n, kitchen, ASSIGN_FAILED);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "done");
+	assert_int_equal(nouns_int(n, "counts.failed"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1/assignments", NULL);
+	assert_int_equal(nouns_int(n, "items.0.reason"), 10);
+	assert_non_null(strstr(nouns_text(n, "items.0.text"), "sequence is below the floor"));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "retried"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
+	assert_int_equal(nouns_int(n, "assignment.attempt"), 2);
+	assert_string_equal(nouns_text(n, "assignment.state"), "waiting");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "open");
+	assert_int_equal(nouns_int(n, "targets"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(nouns_int(n, "retried"), 0);
+}
+
+static void test_push_held(void **state)
+{
+	struct nouns *n = *state;
+	int64_t kitchen = nouns_device(n, "lamp", "kitchen", true);
+
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	nouns_call(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"*\",\"hold\":true,\"timeout_s\":600}");
+	assert_int_equal(n->status, 201);
+	assert_int_equal(nouns_int(n, "hold"), 1);
+	device_moves(n, kitchen, ASSIGN_STAGED);
+	fake_header(&n->f, "If-Match", "\"77\"");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/release-hold", NULL, 412, NULL);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/release-hold", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "hold"), 0);
+	nouns_refused(
+		n, ROLE_OPERATOR, "POST", "/v1/rollouts/nope/release-hold", NULL, 404, "there is no push");
+}
+
+static void test_push_refused(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		unsigned status;
+		const char *words;
+	} rows[] = {
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"tag=none\"}", 409,
+			"no approved device of board 'lamp' matches 'tag=none'"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"new\"}", 409,
+			"wait for approval"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"socket\"}", 409,
+			"of other boards"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"kitchne\"}", 404,
+			"did you mean kitchen?"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"tag<1\"}", 422, NULL},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"\"}", 400,
+			"'selector' is empty"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:2.0\",\"selector\":\"*\"}", 404,
+			"there is no release"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp\",\"selector\":\"*\"}", 404, "BOARD:VERSION"},
+		{"PUT", "/v1/rollouts/p", "{\"selector\":\"*\"}", 400, "'release' is missing"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\",\"to\":\"x\"}", 400,
+			"unknown field 'to'"},
+		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\",\"timeout_s\":1}",
+			400, "'timeout_s'"},
+		{"PUT", "/v1/rollouts/-p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\"}", 400,
+			"named by 1 to 63"},
+		{"PUT", "/v1/rollouts/p", "[]", 400, "JSON object"},
+		{"GET", "/v1/rollouts/p", NULL, 404, "there is no push"},
+		{"GET", "/v1/rollouts?state=x", NULL, 422, "state must be"},
+		{"GET", "/v1/rollouts/p/assignments", NULL, 404, "there is no push"},
+		{"GET", "/v1/assignments?state=x", NULL, 422, "no assignment state"},
+		{"GET", "/v1/assignments?device=nobody", NULL, 404, "there is no device"},
+		{"POST", "/v1/rollouts/p/cancel", NULL, 404, "there is no push"},
+		{"POST", "/v1/rollouts/p/retry", NULL, 404, "there is no push"},
+		{"GET", "/v1/selection?board=lmap", NULL, 404, "did you mean lamp?"},
+	};
+	struct nouns *n = *state;
+
+	nouns_board(n, "plug", "");
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_device(n, "lamp", "new", false);
+	nouns_device(n, "plug", "socket", true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		nouns_refused(n, ROLE_OPERATOR, rows[i].method, rows[i].path, rows[i].body, rows[i].status,
+			rows[i].words);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_replace, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_retry, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
