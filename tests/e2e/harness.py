@@ -263,11 +263,11 @@ class Otactl:
         self.env = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "OTAD_DATA": str(otad.data),
                     "OTACTL_PASSPHRASE": PASSPHRASE, **(env or {})}
 
-    def start(self, *args, env=None, stdin=subprocess.DEVNULL):
+    def start(self, *args, env=None, stdin=subprocess.DEVNULL, cwd=None):
         """In the background; a Process."""
         self.count += 1
         return Process(f"otactl{self.count}", [BIN / "otactl", *args], self.folder, env={**self.env, **(env or {})},
-                       stdin=stdin).start()
+                       stdin=stdin, cwd=cwd).start()
 
     def run(self, *args, code=None, input=None, env=None, deadline_s=120.0):
         """Run to the end. `code` None: any exit code."""
