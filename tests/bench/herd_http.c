@@ -231,7 +231,7 @@ static bool all_done(const struct herd *h)
 
 static void turns(struct herd *h)
 {
-	int64_t end = h->run->seconds > 0 ? herd_now_us() + (int64_t)(h->run->seconds * 1e6) : INT64_MAX;
+	int64_t end = h->run->seconds > 0 ? herd_now_us() + (int64_t)(h->run->seconds * 1e6) : INT64_MAX / 2;
 	struct epoll_event events[256];
 
 	while (!all_done(h)) {
