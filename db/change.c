@@ -16,7 +16,9 @@ enum ota_err change_add(struct db *db, enum change_kind kind, int64_t id, struct
 static enum ota_err ends(struct db *db, int64_t *oldest, int64_t *newest, struct errmsg *e)
 {
 	static const char q_ends[] =
-		"SELECT coalesce(min(seq), 0) AS oldest, coalesce(max(seq), 0) AS newest FROM change";
+		/* Two subqueries: only a lone min() or max() is a look at one end of the table. */
+		"SELECT coalesce((SELECT min(seq) FROM change), 0) AS oldest,"
+		" coalesce((SELECT max(seq) FROM change), 0) AS newest";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_ends);
 	enum ota_err err = stmt_row(st, e);
 
