@@ -50,7 +50,7 @@ enum h_result health_ready(struct req *req, struct res *res)
 
 static enum ota_err exchange(int fd, char *answer, size_t room, struct errmsg *e)
 {
-	static const char ask[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	static const char ask[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 	size_t used = 0;
 
 	if (send(fd, ask, sizeof ask - 1, MSG_NOSIGNAL) != (ssize_t)sizeof ask - 1)
@@ -95,7 +95,7 @@ enum ota_err health_ask(const char *dir, struct errmsg *e)
 
 		detail = detail ? detail + 10 : "no reason given";
 		return errmsg_fail(
-			e, OTA_UNAVAILABLE, "otad is not ready: %.*s", (int)strcspn(detail, "\""), detail);
+			e, OTA_UNAVAILABLE, "otad is not well: %.*s", (int)strcspn(detail, "\""), detail);
 	}
 	return OTA_OK;
 }
