@@ -126,14 +126,12 @@ enum ota_err cose_decode_next(struct cbor_in *in, struct cose_msg *out)
 
 enum ota_err cose_decode(const void *bytes, size_t len, struct cose_msg *out)
 {
-	struct cbor_in in;
-	struct cose_msg m;
+	struct cose_msg m = {0};
 	enum ota_err err;
 
 	if (cbor_check(bytes, len))
 		return OTA_CBOR;
-	cbor_in_init(&in, bytes, len);
-	err = cose_decode_next(&in, &m);
+	err = decode_item((struct ota_slice){bytes, len}, &m);
 	if (!err)
 		*out = m;
 	return err;
