@@ -184,6 +184,27 @@ static void weak_keys(void **state)
 	}
 }
 
+static void point_forms(void **state)
+{
+	/* SEC 1's hybrid form says the same point with another first byte: a second kid for one key. */
+	const struct ota_signer *s = test_signer(0);
+	struct ota_slice part = {s->kid, sizeof s->kid};
+	uint8_t pub[OTA_P256_PUB_LEN], sig[OTA_SIG_LEN];
+
+	(void)state;
+	assert_err(s->sign(s->ctx, &part, 1, sig), OTA_OK);
+	memcpy(pub, s->pub, sizeof pub);
+	assert_err(crypto_openssl()->verify(s->alg, pub, sizeof pub, &part, 1, sig), OTA_OK);
+	pub[0] = (uint8_t)(0x06 | (pub[64] & 1));
+	assert_err(crypto_openssl()->verify(s->alg, pub, sizeof pub, &part, 1, sig), OTA_SIG);
+	/* No point of the curve. */
+	pub[0] = 0x04;
+	pub[64] ^= 1;
+	assert_err(crypto_openssl()->verify(s->alg, pub, sizeof pub, &part, 1, sig), OTA_SIG);
+	memset(pub + 1, 0, sizeof pub - 1);
+	assert_err(crypto_openssl()->verify(s->alg, pub, sizeof pub, &part, 1, sig), OTA_SIG);
+}
+
 static void long_messages(void **state)
 {
 	static uint8_t text[2049];
@@ -236,6 +257,7 @@ int main(void)
 		cmocka_unit_test(helpers),
 		cmocka_unit_test(pems),
 		cmocka_unit_test(weak_keys),
+		cmocka_unit_test(point_forms),
 		cmocka_unit_test(long_messages),
 		cmocka_unit_test(malleable),
 	};
