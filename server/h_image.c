@@ -380,6 +380,29 @@ static enum h_result upload_end(struct req *req, struct res *res)
 	return req_job_worker(req, finish_run, in, finish_done);
 }
 
+/* The bytes are here already; the client is heard out, or it would see a broken connection instead of the
+ * answer. */
+static enum ota_err upload_ignore(void *ctx, const uint8_t *bytes, size_t len, struct errmsg *e)
+{
+	(void)ctx;
+	(void)bytes;
+	(void)len;
+	(void)e;
+	return OTA_OK;
+}
+
+static enum h_result answer_known(struct req *req, struct res *res)
+{
+	const struct upload_in *in = req->ctx;
+	struct js_out o;
+
+	(void)res;
+	js_init(&o, req->mem);
+	js_object(&o, NULL);
+	image_json(&o, &in->row);
+	return js_answer(req, 200, &o);
+}
+
 static enum h_result begin_done(struct req *req, struct res *res, struct job *job)
 {
 	struct upload_in *in = job->ctx;
@@ -393,15 +416,9 @@ static enum h_result begin_done(struct req *req, struct res *res, struct job *jo
 	}
 	if (job->err)
 		return api_fail(req, res_status_of(job->err), job->err, &job->e, NULL);
-	if (in->is_there) {
-		struct js_out o;
-
-		js_init(&o, req->mem);
-		js_object(&o, NULL);
-		image_json(&o, &in->row);
-		return js_answer(req, 200, &o);
-	}
 	req->ctx = in;
+	if (in->is_there)
+		return req_upload(req, &(struct upload_sink){.write = upload_ignore}, answer_known);
 	return req_upload(req, &(struct upload_sink){.write = upload_write, .ctx = in}, upload_end);
 }
 

@@ -44,8 +44,9 @@ const struct route routes[] = {
 	{HTTP_DELETE, "/v1/boards/:name",                ROLE_OPERATOR, 0,          h_board_delete,          0},
 	{HTTP_GET,    "/v1/boards/:name/card",           ROLE_VIEWER,   0,          h_board_card,            0},
 	{HTTP_GET,    "/v1/images",                      ROLE_VIEWER,   0,          h_image_list,            0},
-	{HTTP_GET,    "/v1/images/:sha256",              ROLE_VIEWER,   0,          h_image_get,             0},
+	/* Before its GET row, which would answer HEAD too. */
 	{HTTP_HEAD,   "/v1/images/:sha256",              ROLE_VIEWER,   0,          h_image_head,            0},
+	{HTTP_GET,    "/v1/images/:sha256",              ROLE_VIEWER,   0,          h_image_get,             0},
 	{HTTP_PUT,    "/v1/images/:sha256",              ROLE_UPLOADER, 0,          h_image_put,             ROUTE_UPLOAD},
 	{HTTP_DELETE, "/v1/images/:sha256",              ROLE_OPERATOR, 0,          h_image_delete,          0},
 	{HTTP_GET,    "/v1/releases",                    ROLE_VIEWER,   0,          h_release_list,          0},
