@@ -2,10 +2,11 @@
  *
  *     powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]
  *
- * Without options: one small geometry, every operation, every damage; of a torn operation a few lengths (--bytes:
- * every byte). --pairs N: N random pairs of cuts more, the second while the first is being recovered from. After
- * each: an image that verifies boots, nothing that only counts up went back, and the device ends on the new image,
- * idle, with the truth told. Exit 1 at the first breach, with what replays it. */
+ * Without options: one small geometry, every operation, every damage; of a torn operation a few lengths
+ * (--bytes: every byte). --pairs N: N random pairs of cuts more, the second while the first is being
+ * recovered from. After each: an image that verifies boots, nothing that only counts up went back, and the
+ * device ends on the new image, idle, with the truth told. Exit 1 at the first breach, with what replays it.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,8 +158,8 @@ static void tell(const char *breach, const struct cut *cuts, unsigned n_cuts)
 	for (unsigned i = 0; i < w.k.n_events; i++)
 		printf("  event %u %s\n", (unsigned)w.k.events[i], ota_err_name(w.k.event_err[i]));
 	printf("  ends in phase %u, active %u, floor %u, settled after %u starts, %u check-ins\n",
-		(unsigned)w.k.agent.journal.s.phase, (unsigned)w.k.agent.journal.s.active, w.k.agent.journal.s.floor,
-		w.k.n_starts, w.k.n_checkins);
+		(unsigned)w.k.agent.journal.s.phase, (unsigned)w.k.agent.journal.s.active,
+		w.k.agent.journal.s.floor, w.k.n_starts, w.k.n_checkins);
 }
 
 static bool try_cut(const struct cut *cuts, unsigned n_cuts)
@@ -177,7 +178,8 @@ static uint64_t count_ops(void)
 
 	world_reset();
 	before = w.k.flash.ops;
-	breach = kit_start(&w.k) && kit_run(&w.k, RECOVER_S) ? breach_at_end(true) : "it does not finish uncut";
+	breach = kit_start(&w.k) && kit_run(&w.k, RECOVER_S) ? breach_at_end(true)
+							     : "it does not finish uncut";
 	if (breach) {
 		tell(breach, NULL, 0);
 		exit(1);
@@ -191,7 +193,9 @@ static bool every_cut(uint64_t ops, bool is_every_byte)
 		for (unsigned damage = 0; damage < DAMAGES; damage++) {
 			uint32_t den = is_every_byte ? 384 : 4;
 			bool is_torn = damage == DAMAGE_PREFIX;
-			unsigned repeats = is_torn ? den - 1 : damage == DAMAGE_BITS || damage == DAMAGE_UNSTABLE ? 2 : 1;
+			unsigned repeats = is_torn                                              ? den - 1
+					   : damage == DAMAGE_BITS || damage == DAMAGE_UNSTABLE ? 2
+												: 1;
 
 			for (unsigned i = 0; i < repeats; i++) {
 				struct cut c = {at, (enum flash_damage)damage, i + 1, den,
@@ -239,9 +243,11 @@ static bool geometry_run(unsigned g, bool is_every_byte, unsigned pairs, uint32_
 	w.runs = 0;
 	is_good = every_cut(ops, is_every_byte) && random_pairs(ops, pairs, seed);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	printf("geometry %u (erase %u, program %u, erased %02x): %llu operations, %llu power cuts, %s, %.1f s\n", g,
-		geometries[g].erase_unit, (unsigned)geometries[g].prog_unit, (unsigned)geometries[g].erased,
-		(unsigned long long)ops, (unsigned long long)w.runs, is_good ? "all survived" : "BREACHED",
+	printf("geometry %u (erase %u, program %u, erased %02x): %llu operations, %llu power cuts, %s, %.1f "
+	       "s\n",
+		g, geometries[g].erase_unit, (unsigned)geometries[g].prog_unit,
+		(unsigned)geometries[g].erased, (unsigned long long)ops, (unsigned long long)w.runs,
+		is_good ? "all survived" : "BREACHED",
 		(double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	(void)fflush(stdout);
 	world_end();
@@ -260,7 +266,8 @@ int main(int argc, char **argv)
 		if (strcmp(argv[i], "--bytes") == 0) {
 			is_every_byte = true;
 		} else if (strcmp(argv[i], "--geometry") == 0) {
-			first = strcmp(next, "all") == 0 ? 0 : (unsigned)strtoul(next, NULL, 10) % N_GEOMETRIES;
+			first = strcmp(next, "all") == 0 ? 0
+							 : (unsigned)strtoul(next, NULL, 10) % N_GEOMETRIES;
 			last = strcmp(next, "all") == 0 ? N_GEOMETRIES - 1U : first;
 			i++;
 		} else if (strcmp(argv[i], "--pairs") == 0) {
@@ -270,7 +277,8 @@ int main(int argc, char **argv)
 			seed = (uint32_t)strtoul(next, NULL, 10);
 			i++;
 		} else {
-			(void)fprintf(stderr, "usage: powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]\n");
+			(void)fprintf(stderr,
+				"usage: powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]\n");
 			return 2;
 		}
 	}

@@ -340,7 +340,8 @@ static void test_ticket_wrong_key(void **state)
 static void spoil_ticket(struct kit *kit, char what, uint8_t *bytes, size_t *len)
 {
 	if (what == 't')
-		bytes[flash_sim_random(&kit->flash) % *len] ^= (uint8_t)(1U << flash_sim_random(&kit->flash) % 8);
+		bytes[flash_sim_random(&kit->flash) % *len] ^= (uint8_t)(1U << flash_sim_random(&kit->flash) %
+										       8);
 }
 
 static void test_ticket_bit_flips(void **state)
