@@ -40,6 +40,7 @@ static void target_of(const struct ota_agent *a, struct suit_target *t)
 	memset(t, 0, sizeof *t);
 	memcpy(t->vendor_id, a->identity.vendor_id, sizeof t->vendor_id);
 	memcpy(t->class_id, a->identity.class_id, sizeof t->class_id);
+	memcpy(t->device_id, a->identity.device_id, sizeof t->device_id);
 	t->floor = s->floor;
 	t->has_running = running->sequence != 0;
 	t->running_sequence = running->sequence;
