@@ -234,5 +234,6 @@ void domain_stop(struct app *app)
 	registry_free(d->reg);
 	keystore_free(d->keys);
 	wake_list_release(&d->news);
+	damaged_release(&d->damaged);
 	free(d);
 }

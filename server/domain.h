@@ -8,6 +8,7 @@
 
 #include "proto/root.h"
 #include "server/app.h"
+#include "server/damaged.h"
 #include "server/keystore.h"
 #include "server/log.h"
 #include "server/registry.h"
@@ -41,12 +42,14 @@ struct domain {
 	bool follow_again;
 	uint64_t rounds_begun, rounds_done;
 	struct wake_list news;
+	struct damaged damaged; /* manifests that no ticket may name now */
 	bool has_new_root;
 
 	/* Timers. */
 	struct timer flush, sweep;
 	bool is_flushing;
 	int64_t next_gc_s;
+	int64_t lease_renew_s;
 
 	struct log_limit log_strangers, log_alarms;
 	uint64_t random; /* state of domain_random */

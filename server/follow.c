@@ -6,6 +6,7 @@
 #include "db/board.h"
 #include "db/change.h"
 #include "db/device.h"
+#include "db/image.h"
 #include "db/release.h"
 #include "db/rollout.h"
 #include "db/rootdoc.h"
@@ -180,6 +181,47 @@ static void check_already_running(struct domain *d, uint32_t at)
 	jobs_post(d->app->jobs, JOB_STORE, job, end_already_running, ended_already_running);
 }
 
+/* A task whose image is damaged is there, but named in no ticket. */
+static enum ota_err put_facts(struct domain *d, const struct reg_facts *f)
+{
+	struct reg_facts kept;
+	enum ota_err err;
+
+	if (!f->dev.task.exists || !damaged_find(&d->damaged, f->dev.task.digest))
+		return registry_put(d->reg, f);
+	kept = *f;
+	kept.dev.task.envelope_size = 0;
+	err = registry_put(d->reg, &kept);
+	ota_wipe(kept.k_dev, sizeof(kept.k_dev));
+	return err;
+}
+
+static void set_envelope_size(struct domain *d, const uint8_t digest[32], uint16_t size)
+{
+	struct damaged_row *row = damaged_find(&d->damaged, digest);
+
+	if (row)
+		row->size = size;
+	else
+		registry_envelope_size(d->reg, digest, size);
+}
+
+static void healed(void *ctx, const struct damaged_row *row)
+{
+	struct domain *d = ctx;
+
+	registry_envelope_size(d->reg, row->digest, row->size);
+}
+
+static enum ota_err take_damaged(struct domain *d, int64_t image, const struct damaged_row *rows, size_t n)
+{
+	enum ota_err err = damaged_replace(&d->damaged, image, rows, n, healed, d);
+
+	for (size_t i = 0; !err && i < n; i++)
+		registry_envelope_size(d->reg, rows[i].digest, 0);
+	return err;
+}
+
 enum ota_err follow_put(struct domain *d, const struct reg_facts *f)
 {
 	uint32_t at = registry_find(d->reg, f->id);
@@ -192,7 +234,7 @@ enum ota_err follow_put(struct domain *d, const struct reg_facts *f)
 		registry_view(d->reg, at, &was);
 		registry_live(d->reg, at, &was_live);
 	}
-	err = registry_put(d->reg, f);
+	err = put_facts(d, f);
 	if (err)
 		return err;
 	at = registry_find(d->reg, f->id);
@@ -258,6 +300,32 @@ static enum ota_err load_boards(struct domain *d, struct db *db, struct arena *m
 	return OTA_OK;
 }
 
+static enum ota_err load_damaged(struct domain *d, struct db *db, struct arena *mem, struct errmsg *e)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+	struct image_list list;
+
+	do {
+		enum ota_err err = image_list(db, &page, mem, &list, e);
+
+		for (size_t i = 0; !err && i < list.n; i++) {
+			struct damaged_row *rows = NULL;
+			size_t n = 0;
+
+			if (!list.rows[i].is_damaged)
+				continue;
+			err = damaged_load(db, list.rows[i].id, mem, &rows, &n, e);
+			if (!err)
+				err = take_damaged(d, list.rows[i].id, rows, n);
+		}
+		if (err)
+			return err;
+		page.cursor = list.next;
+		arena_clear(mem);
+	} while (page.cursor);
+	return OTA_OK;
+}
+
 static enum ota_err load_devices(struct domain *d, struct db *db, struct arena *mem, struct errmsg *e)
 {
 	struct db_page page = {.limit = DB_PAGE_MAX};
@@ -274,7 +342,7 @@ static enum ota_err load_devices(struct domain *d, struct db *db, struct arena *
 				err = OTA_OK;
 				continue;
 			}
-			if (!err && (err = registry_put(d->reg, &f)) != OTA_OK)
+			if (!err && (err = put_facts(d, &f)) != OTA_OK)
 				errmsg_set(e, "cannot hold device '%s': %s", list.rows[i].uid,
 					ota_err_text(err));
 			ota_wipe(&f, sizeof(f));
@@ -301,6 +369,8 @@ enum ota_err follow_load_all(struct domain *d, struct db *db, struct errmsg *e)
 		err = change_newest(db, &d->applied, e);
 	if (!err)
 		err = load_boards(d, db, &mem, e);
+	if (!err)
+		err = load_damaged(d, db, &mem, e);
 	if (!err)
 		err = load_devices(d, db, &mem, e);
 	if (!err) {
@@ -335,6 +405,13 @@ struct found_size {
 	struct found_size *next;
 };
 
+struct found_image {
+	int64_t image;
+	struct damaged_row *rows;
+	size_t n;
+	struct found_image *next;
+};
+
 struct chunk {
 	struct domain *domain; /* the loop's */
 	const struct ota_crypto *crypto;
@@ -348,6 +425,7 @@ struct chunk {
 	struct found_device *devices;
 	struct found_board *boards;
 	struct found_size *sizes;
+	struct found_image *images;
 	uint32_t root_version; /* 0: not changed */
 	size_t root_len;
 	uint8_t root[ROOT_MAX];
@@ -476,6 +554,28 @@ static enum ota_err load_release(struct chunk *ch, int64_t id)
 	return OTA_OK;
 }
 
+static enum ota_err load_image(struct chunk *ch, int64_t id)
+{
+	struct found_image *f = arena_alloc(ch->job->mem, sizeof(*f));
+	enum ota_err err;
+
+	if (!f)
+		return OTA_NO_MEMORY;
+	arena_clear(&ch->scratch);
+	err = damaged_load(ch->job->db, id, &ch->scratch, &f->rows, &f->n, &ch->job->e);
+	if (err)
+		return err;
+	if (f->n) {
+		f->rows = arena_dup(ch->job->mem, f->rows, f->n * sizeof(*f->rows));
+		if (!f->rows)
+			return OTA_NO_MEMORY;
+	}
+	f->image = id;
+	f->next = ch->images;
+	ch->images = f;
+	return OTA_OK;
+}
+
 static enum ota_err load_board(struct chunk *ch, int64_t id)
 {
 	struct found_board *b = arena_alloc(ch->job->mem, sizeof(*b));
@@ -525,6 +625,7 @@ static enum ota_err load_change(struct chunk *ch, const struct change_row *row)
 	case CHANGE_ROOT:
 		return load_root(ch);
 	case CHANGE_IMAGE:
+		return load_image(ch, row->id);
 	case CHANGE_ENROLL:
 	case CHANGE_TOKEN:
 	case CHANGE_SETTING:
@@ -582,12 +683,14 @@ static void apply_chunk(struct domain *d, const struct chunk *ch)
 
 	for (const struct found_board *b = ch->boards; b && !err; b = b->next)
 		err = registry_put_board(d->reg, &b->board);
+	for (const struct found_image *f = ch->images; f && !err; f = f->next)
+		err = take_damaged(d, f->image, f->rows, f->n);
 	for (const struct found_device *f = ch->devices; f && !err; f = f->next)
 		err = follow_put(d, &f->facts);
 	for (const struct gone *g = ch->gone; g; g = g->next)
 		apply_gone(d, g);
 	for (const struct found_size *s = ch->sizes; s; s = s->next)
-		registry_envelope_size(d->reg, s->digest, s->size);
+		set_envelope_size(d, s->digest, s->size);
 	if (ch->root_version)
 		follow_take_root(d, ch->root_version, ch->root, ch->root_len);
 	if (err)

@@ -13,7 +13,7 @@
 enum {
 	FLUSH_JOB_MAX = 1024 * 1024,
 	GC_JOB_MAX = 1024 * 1024,
-	LEASE_S = 60,
+	LEASE_S = 600, /* renewed when half of it is over: an idle server writes nothing */
 };
 
 /* One database, one otad (the data directory is locked): whoever runs is this holder. */
@@ -223,18 +223,21 @@ struct sweep_job {
 	struct domain *domain; /* the loop's */
 	int64_t now;
 	int64_t default_s;
-	bool has_lease;
+	bool renews_lease, has_lease;
 	uint64_t n_expired;
 };
 
 static enum ota_err sweep(struct job *job)
 {
 	struct sweep_job *j = job->ctx;
-	enum ota_err err = lease_take(job->db, "plan", lease_holder, j->now, LEASE_S, &job->e);
+	enum ota_err err = OTA_OK;
 
-	if (err == OTA_BUSY)
-		return OTA_OK;
-	j->has_lease = !err;
+	if (j->renews_lease) {
+		err = lease_take(job->db, "plan", lease_holder, j->now, LEASE_S, &job->e);
+		if (err == OTA_BUSY)
+			return OTA_OK;
+		j->has_lease = !err;
+	}
 	if (!err)
 		err = assignment_expire(job->db, j->now, j->default_s, &j->n_expired, &job->e);
 	if (!err)
@@ -253,6 +256,8 @@ static void swept(struct job *job)
 		log_info("%llu assignments timed out", (unsigned long long)j->n_expired);
 	/* Also what a failed round of following left. */
 	domain_changed(d->app);
+	if (!job->err && j->renews_lease && j->has_lease)
+		d->lease_renew_s = j->now + LEASE_S / 2;
 	if (job->err || !j->has_lease || j->now < d->next_gc_s || !d->app->blobs)
 		return;
 	d->next_gc_s = j->now + UPKEEP_GC_S;
@@ -270,6 +275,8 @@ void upkeep_sweep(struct domain *d)
 	j->domain = d;
 	j->now = app_now(d->app);
 	j->default_s = d->app->cfg->task_timeout;
+	j->renews_lease = j->now >= d->lease_renew_s;
+	j->has_lease = !j->renews_lease;
 	job->ctx = j;
 	jobs_post(d->app->jobs, JOB_STORE, job, sweep, swept);
 }

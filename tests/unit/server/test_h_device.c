@@ -4,6 +4,7 @@
 
 #include "tests/unit/server/cmocka_all.h"
 #include "db/enroll.h"
+#include "db/image.h"
 #include "db/release.h"
 #include "db/rollout.h"
 #include "proto/crypto_openssl.h"
@@ -309,6 +310,32 @@ static void test_draft(void **state)
 	assert_int_equal(fleet_get(&fl, path, agent_authorization(&a)), 404);
 	m.is_complete = true;
 	assert_int_equal(manifest_set_envelope(fl.db, m.id, &m, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+}
+
+/* A blob with a bad sector: not offered until the same bytes were brought again. */
+static void test_damaged_image(void **state)
+{
+	uint8_t digest[32], other[32], sha256[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	fl.f.now += 10;
+	fleet_release_of(&fl, "2.0", "two", other);
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"one", 3}, 1, sha256);
+	fleet_push(&fl, release, &a, false);
+	expect_assigned(agent_checkin(&fl, &a), digest, 1);
+	fl.f.app.hooks.image_damaged(&fl.f.app, sha256);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	fleet_restart(&fl);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	/* Whatever touches the device meanwhile. */
+	memcpy(a.ticket.digest, digest, 32);
+	a.ticket.attempt = 1;
+	agent_fetches(&a, CHECKIN_FETCHING, 1);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(image_set_damaged(fl.db, sha256, false, &e), OTA_OK);
 	fleet_follow(&fl);
 	expect_assigned(agent_checkin(&fl, &a), digest, 1);
 }
@@ -799,6 +826,7 @@ int main(void)
 		TEST(test_known_id_is_not_rekeyed),
 		TEST(test_update),
 		TEST(test_draft),
+		TEST(test_damaged_image),
 		TEST(test_confirmed_is_the_first_word),
 		TEST(test_failure_and_retry),
 		TEST(test_superseded_and_cancelled),
