@@ -386,8 +386,9 @@ enum ota_err root_decode_first(
 
 	if (!err)
 		err = root_payload_decode(c, payload, &d);
-	if (!err)
-		err = verify_by(c, &d, blocks, n_blocks, payload);
+	if (err)
+		return err;
+	err = verify_by(c, &d, blocks, n_blocks, payload);
 	if (!err)
 		*out = d;
 	return err;
