@@ -89,7 +89,7 @@ enum range_result range_parse(
 	unsigned count = 0;
 	const char *p;
 
-	if (!value || strncasecmp(value, "bytes=", 6) != 0)
+	if (!value || strncasecmp(value, "bytes=", 6) != 0 || value[6] == '\0')
 		return RANGE_WHOLE;
 	p = value + 6;
 	for (;;) {
