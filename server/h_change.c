@@ -156,7 +156,7 @@ static enum ota_err look_run(struct job *job)
 {
 	struct watch_in *in = job->ctx;
 	struct api_job a = {0};
-	struct view v;
+	AUTO(view) struct view v = {0};
 
 	view_init(&v, &a, job);
 	js_init(&in->out, job->mem);

@@ -33,7 +33,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	struct selector selector;
 	struct device_filter filter = {.selector = &selector};
 	struct device_list list;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = parse_state(api_query(a->req, "state"), &filter.state, &job->e);
 
 	view_init(&v, a, job);
@@ -57,6 +57,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	for (size_t i = 0; i < list.n; i++) {
 		if (hold && list.rows[i].is_held != (*hold == 't'))
 			continue;
+		view_next(&v);
 		js_object(&a->out, NULL);
 		err = view_device(&v, &list.rows[i]);
 		js_end(&a->out);
@@ -77,7 +78,7 @@ enum h_result h_device_list(struct req *req, struct res *res)
 static enum ota_err answer_device(struct api_job *a, struct job *job, int64_t id)
 {
 	struct device_row row;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = device_load(job->db, id, job->mem, &row, &job->e);
 
 	view_init(&v, a, job);

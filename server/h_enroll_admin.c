@@ -45,7 +45,7 @@ static enum ota_err secret_json(struct view *v, const struct secret_row *row)
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct secret_list list;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = secret_list(job->db, a->in, job->mem, &list, &job->e);
 
 	if (err)
@@ -53,6 +53,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	view_init(&v, a, job);
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		view_next(&v);
 		js_object(&a->out, NULL);
 		err = secret_json(&v, &list.rows[i]);
 		js_end(&a->out);
@@ -149,7 +150,7 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 	struct secret_in *in = a->in;
 	uint8_t secret[SECRET_LEN];
 	struct board_row board;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = insert_secret(a, job, &board, "enroll.create");
 
 	if (err)

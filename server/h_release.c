@@ -20,7 +20,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	const char *board_name = api_query(a->req, "board");
 	struct board_row board = {0};
 	struct release_list list;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = board_name ? find_board(a, job, board_name, &board) : OTA_OK;
 
 	view_init(&v, a, job);
@@ -30,6 +30,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 		return err;
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		view_next(&v);
 		js_object(&a->out, NULL);
 		err = view_release(&v, &list.rows[i]);
 		js_end(&a->out);
@@ -49,7 +50,7 @@ enum h_result h_release_list(struct req *req, struct res *res)
 static enum ota_err answer_release(struct api_job *a, struct job *job, int64_t id)
 {
 	struct release_row row;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = release_load(job->db, id, job->mem, &row, &job->e);
 
 	if (err)
@@ -292,7 +293,7 @@ static enum ota_err delete_run(struct api_job *a, struct job *job)
 {
 	struct release_row row;
 	const char *id;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = find_release(a, job, a->req->cap.value[0], &row);
 
 	view_init(&v, a, job);

@@ -30,7 +30,7 @@ static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct rollout_list list;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	int state;
 	enum ota_err err = parse_state(api_query(a->req, "state"), &state, &job->e);
 
@@ -41,6 +41,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 		return err;
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		view_next(&v);
 		js_object(&a->out, NULL);
 		err = view_rollout(&v, &list.rows[i]);
 		js_end(&a->out);
@@ -60,7 +61,7 @@ enum h_result h_rollout_list(struct req *req, struct res *res)
 static enum ota_err answer_rollout(struct api_job *a, struct job *job, int64_t id)
 {
 	struct rollout_row row;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = rollout_load(job->db, id, job->mem, &row, &job->e);
 
 	if (err)
@@ -224,7 +225,7 @@ static enum ota_err nobody(struct api_job *a, struct job *job, const struct sele
 		.selector = selector, .board = release->board, .state = DEVICE_PENDING};
 	uint64_t pending = 0, elsewhere = 0;
 	struct view_board board;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = device_count(job->db, &filter, &pending, &job->e);
 
 	view_init(&v, a, job);
@@ -324,7 +325,7 @@ static enum ota_err assignments_json(
 	struct api_job *a, struct job *job, const struct assignment_filter *filter, int state)
 {
 	struct assignment_list list;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err = assignment_list(job->db, filter, a->in, job->mem, &list, &job->e);
 
 	if (err)
@@ -337,7 +338,8 @@ static enum ota_err assignments_json(
 
 		if (state >= 0 && (int)row->state != state)
 			continue;
-		err = device_load(job->db, row->device, job->mem, &device, &job->e);
+		view_next(&v);
+		err = device_load(job->db, row->device, &v.tmp, &device, &job->e);
 		if (err)
 			return err;
 		js_object(&a->out, NULL);

@@ -21,7 +21,7 @@
 /* What only the loop may look at, taken before the job starts. */
 struct server_in {
 	uint32_t root_version, root_missing;
-	bool key_is_listed, broker_is_connected;
+	bool key_is_listed, broker_is_connected, broker_refuses;
 	struct loop_lag lag;
 	struct url_list urls;
 	size_t n_registry;
@@ -39,6 +39,7 @@ static struct server_in *server_facts(struct req *req)
 	in->key_is_listed = app->domain->root.server_key_is_listed;
 	in->n_registry = registry_count(app->domain->reg);
 	in->broker_is_connected = app->mqtt && mqtt_is_connected(app->mqtt);
+	in->broker_refuses = app->mqtt && !in->broker_is_connected && mqtt_is_refused(app->mqtt);
 	if (app->loop)
 		in->lag = loop_lag(app->loop, false);
 	/* Without an address the list is empty, and provisioning says why. */
@@ -95,9 +96,11 @@ static enum ota_err warnings_json(struct api_job *a, struct job *job, const stru
 	}
 	if (a->app->blobs && blob_space(a->app->blobs, 1, NULL) == OTA_NO_SPACE)
 		js_text(o, NULL, "the disk is full up to its reserve: nothing can be uploaded");
-	if (a->app->cfg->mqtt_url && !in->broker_is_connected)
+	if (in->broker_refuses)
 		js_text(o, NULL,
-			"the broker does not answer or refuses us: devices are reached by their polls only");
+			"the broker refuses our user or password: devices are reached by their polls only");
+	else if (a->app->cfg->mqtt_url && !in->broker_is_connected)
+		js_text(o, NULL, "the broker does not answer: devices are reached by their polls only");
 	if (in->urls.warning)
 		js_text(o, NULL, in->urls.warning);
 	js_end(o);
@@ -117,6 +120,13 @@ static void key_json(struct js_out *o, const char *key, const struct ota_signer 
 	js_end(o);
 }
 
+static const char *broker_state(const struct config *cfg, const struct server_in *in)
+{
+	if (!cfg->mqtt_url)
+		return "none";
+	return in->broker_is_connected ? "connected" : in->broker_refuses ? "refused" : "connecting";
+}
+
 static void settings_json(struct api_job *a, const struct server_in *in)
 {
 	const struct config *cfg = a->app->cfg;
@@ -124,7 +134,7 @@ static void settings_json(struct api_job *a, const struct server_in *in)
 
 	js_object(o, "broker");
 	js_text(o, "url", cfg->mqtt_url);
-	js_text(o, "state", !cfg->mqtt_url ? "none" : in->broker_is_connected ? "connected" : "connecting");
+	js_text(o, "state", broker_state(a->app->cfg, in));
 	js_null(o, "detail");
 	js_end(o);
 	js_object(o, "limits");
@@ -310,7 +320,7 @@ static enum ota_err status_run(struct api_job *a, struct job *job)
 	struct js_out *o = &a->out;
 	struct fleet *f = arena_alloc(job->mem, sizeof(*f));
 	struct rollout_list rollouts;
-	struct view v;
+	AUTO(view) struct view v = {0};
 	enum ota_err err;
 
 	if (!f)
@@ -327,6 +337,7 @@ static enum ota_err status_run(struct api_job *a, struct job *job)
 	err = fleet_json(&v, f);
 	js_array(o, "rollouts");
 	for (size_t i = 0; i < rollouts.n && !err; i++) {
+		view_next(&v);
 		js_object(o, NULL);
 		err = view_rollout(&v, &rollouts.rows[i]);
 		js_end(o);

@@ -519,3 +519,8 @@ bool mqtt_is_connected(const struct mqtt *m)
 {
 	return m && m->state == MQTT_UP;
 }
+
+bool mqtt_is_refused(const struct mqtt *m)
+{
+	return m->is_refused;
+}

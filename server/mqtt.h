@@ -33,4 +33,7 @@ void mqtt_device_hint(struct mqtt *m, const uint8_t device_id[16], const uint8_t
 
 bool mqtt_is_connected(const struct mqtt *m);
 
+/* The broker answered and said no (wrong user or password, most often); until it says yes. */
+bool mqtt_is_refused(const struct mqtt *m);
+
 #endif

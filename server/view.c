@@ -16,6 +16,8 @@ struct view_online {
 	uint8_t id[16];
 };
 
+enum { ROW_MEM_MAX = 4 * 1024 * 1024 }; /* what hangs on one row */
+
 struct view_fill {
 	size_t n;
 	struct view_online *slot;
@@ -28,6 +30,12 @@ void view_init(struct view *v, struct api_job *a, struct job *job)
 	v->job = job;
 	v->poll_s = a->poll_s;
 	v->poll_spread = a->poll_spread;
+	arena_init(&v->tmp, ROW_MEM_MAX);
+}
+
+void view_next(struct view *v)
+{
+	arena_clear(&v->tmp);
 }
 
 enum ota_err view_board(struct view *v, int64_t id, struct view_board *out)
@@ -44,13 +52,13 @@ enum ota_err view_board(struct view *v, int64_t id, struct view_board *out)
 			return OTA_OK;
 		}
 	}
-	err = board_load(v->job->db, id, v->job->mem, &row, &v->job->e);
+	err = board_load(v->job->db, id, &v->tmp, &row, &v->job->e);
 	if (err)
 		return err;
-	*out = (struct view_board){id, row.name, row.poll_s};
+	*out = (struct view_board){id, arena_strdup(v->job->mem, row.name), row.poll_s};
+	if (!out->name)
+		return errmsg_fail(&v->job->e, OTA_NO_MEMORY, "out of memory");
 	v->board[v->n_boards++ % VIEW_CACHE] = *out;
-	if (v->n_boards == 2 * VIEW_CACHE)
-		v->n_boards = VIEW_CACHE;
 	return OTA_OK;
 }
 
@@ -72,8 +80,7 @@ enum ota_err view_release_size(struct view *v, const struct release_row *row, ui
 	for (size_t i = 0; i < row->n_items; i++) {
 		struct image_row image;
 		uint32_t c = row->items[i].component;
-		enum ota_err err = image_load(
-			v->job->db, row->items[i].sha256, v->job->mem, &image, &v->job->e);
+		enum ota_err err = image_load(v->job->db, row->items[i].sha256, &v->tmp, &image, &v->job->e);
 
 		if (err)
 			return err;
@@ -99,9 +106,9 @@ static enum ota_err manifest_facts(struct view *v, int64_t id, struct view_manif
 			return OTA_OK;
 		}
 	}
-	err = manifest_load(v->job->db, id, v->job->mem, &manifest, &v->job->e);
+	err = manifest_load(v->job->db, id, &v->tmp, &manifest, &v->job->e);
 	if (!err)
-		err = release_load(v->job->db, manifest.release, v->job->mem, &release, &v->job->e);
+		err = release_load(v->job->db, manifest.release, &v->tmp, &release, &v->job->e);
 	if (!err)
 		err = view_release_size(v, &release, &m.size);
 	if (!err)
@@ -110,8 +117,6 @@ static enum ota_err manifest_facts(struct view *v, int64_t id, struct view_manif
 		return err;
 	*out = m;
 	v->manifest[v->n_manifests++ % VIEW_CACHE] = m;
-	if (v->n_manifests == 2 * VIEW_CACHE)
-		v->n_manifests = VIEW_CACHE;
 	return OTA_OK;
 }
 
@@ -250,10 +255,10 @@ static enum ota_err details_json(struct view *v, const struct device_row *row)
 	struct identity_list identities;
 	struct attribute *attrs;
 	size_t n;
-	enum ota_err err = attribute_list(v->job->db, row->id, v->job->mem, &attrs, &n, &v->job->e);
+	enum ota_err err = attribute_list(v->job->db, row->id, &v->tmp, &attrs, &n, &v->job->e);
 
 	if (!err)
-		err = identity_list(v->job->db, row->id, &page, v->job->mem, &identities, &v->job->e);
+		err = identity_list(v->job->db, row->id, &page, &v->tmp, &identities, &v->job->e);
 	if (err)
 		return err;
 	js_object(o, "attributes");
@@ -283,7 +288,7 @@ static enum ota_err running_json(struct view *v, const struct device_row *row)
 	}
 	if (row->release) {
 		struct release_row release;
-		enum ota_err err = release_load(v->job->db, row->release, v->job->mem, &release, &v->job->e);
+		enum ota_err err = release_load(v->job->db, row->release, &v->tmp, &release, &v->job->e);
 
 		if (!err)
 			err = view_release_id(v, release.board, release.version, &id);
@@ -308,7 +313,7 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 	struct db_page page = {.limit = 1};
 	struct assignment_list list;
 	bool drifted;
-	enum ota_err err = assignment_history(v->job->db, row->id, &page, v->job->mem, &list, &v->job->e);
+	enum ota_err err = assignment_history(v->job->db, row->id, &page, &v->tmp, &list, &v->job->e);
 
 	if (err)
 		return err;
@@ -374,7 +379,7 @@ static enum ota_err envelope_json(struct view *v, const struct release_row *row)
 		js_end(o);
 		return OTA_OK;
 	}
-	err = manifest_load(v->job->db, row->manifest, v->job->mem, &manifest, &v->job->e);
+	err = manifest_load(v->job->db, row->manifest, &v->tmp, &manifest, &v->job->e);
 	if (err)
 		return err;
 	js_int(o, "envelope_size", (int64_t)manifest.envelope_len);
@@ -394,7 +399,7 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 	struct board_row board;
 	const char *id;
 	uint64_t size;
-	enum ota_err err = board_load(v->job->db, row->board, v->job->mem, &board, &v->job->e);
+	enum ota_err err = board_load(v->job->db, row->board, &v->tmp, &board, &v->job->e);
 
 	if (!err)
 		err = view_release_id(v, row->board, row->version, &id);
@@ -418,7 +423,7 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 		const struct release_item *item = &row->items[i];
 		struct image_row image;
 
-		err = image_load(v->job->db, item->sha256, v->job->mem, &image, &v->job->e);
+		err = image_load(v->job->db, item->sha256, &v->tmp, &image, &v->job->e);
 		if (err)
 			return err;
 		js_object(o, NULL);
@@ -460,8 +465,7 @@ static enum ota_err superseded_by(struct view *v, const struct rollout_row *row,
 
 			if (!list.rows[i].superseded_by)
 				continue;
-			err = rollout_load(
-				v->job->db, list.rows[i].superseded_by, v->job->mem, &by, &v->job->e);
+			err = rollout_load(v->job->db, list.rows[i].superseded_by, &v->tmp, &by, &v->job->e);
 			if (!err)
 				*uid = by.uid;
 			return err;
@@ -481,7 +485,7 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 	enum ota_err err = rollout_count(v->job->db, row->id, &counts, &v->job->e);
 
 	if (!err)
-		err = release_load(v->job->db, row->release, v->job->mem, &release, &v->job->e);
+		err = release_load(v->job->db, row->release, &v->tmp, &release, &v->job->e);
 	if (!err)
 		err = view_board(v, release.board, &board);
 	if (!err)

@@ -6,6 +6,7 @@
 #include "db/device.h"
 #include "db/release.h"
 #include "db/rollout.h"
+#include "proto/cleanup.h"
 #include "server/api.h"
 
 /* What rows name by number, looked up once per job. */
@@ -30,12 +31,22 @@ struct view {
 	unsigned n_boards, n_manifests;
 	struct view_board board[VIEW_CACHE];
 	struct view_manifest manifest[VIEW_CACHE];
+	struct arena tmp; /* rows that one object of the answer needed */
 	/* Where the loop fills in what only the registry knows ("online"). */
 	struct view_online *online;
 	size_t n_online;
 };
 
+/* Ends itself: AUTO(view) struct view v = {0}; */
 void view_init(struct view *v, struct api_job *a, struct job *job);
+
+/* The next object of a list begins: what was loaded for the one before is given back. */
+void view_next(struct view *v);
+
+static inline void auto_view(struct view *v)
+{
+	arena_release(&v->tmp);
+}
 
 /* "BOARD:VERSION". */
 OTA_MUST_USE enum ota_err view_release_id(

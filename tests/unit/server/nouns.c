@@ -248,7 +248,7 @@ static size_t esp32_image(const char *chip, uint8_t seed, uint8_t *out)
 		if (strcmp(chips[i].name, chip) == 0)
 			out[12] = chips[i].id;
 	}
-	out[23] = 1; /* hash appended */
+	out[23] = 1;                   /* hash appended */
 	out[len] = (uint8_t)(len + 8); /* pages are mapped: its place in the file */
 	out[len + 2] = 0x20;
 	out[len + 3] = 0x3c; /* load address of mapped data */
@@ -317,34 +317,61 @@ void nouns_make_release(
 		fail_msg("release: %u %s", n->status, nouns_text(n, "detail"));
 }
 
-int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved)
+/* One more enrolled device, in whatever transaction is open. */
+static int64_t enroll(
+	struct nouns *n, const struct board_row *board, const uint8_t secret_id[8], const char *name)
 {
 	struct enroll_in in = {.now = n->f.now, .serial = (const uint8_t *)name, .serial_len = strlen(name)};
 	struct device_change rename = {.name = name, .state = -1, .hold = -1};
 	struct enroll_out out;
-	struct board_row row;
-	struct arena mem;
 	struct errmsg e = {""};
-	char body[200];
-	const char *id;
 
-	arena_init(&mem, 1 << 20);
-	snprintf(body, sizeof(body), "{\"board\":\"%s\",\"approve\":%s}", board, approved ? "true" : "false");
-	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets", body);
-	assert_int_equal(n->status, 201);
-	id = nouns_text(n, "id");
-	assert_int_equal(hex_decode(id, strlen(id), HEX_LOWER, in.secret_id, sizeof(in.secret_id)), OTA_OK);
-	assert_int_equal(board_load_name(n->db, board, &mem, &row, &e), OTA_OK);
-	memcpy(in.vendor_id, row.vendor_id, 16);
-	memcpy(in.class_id, row.class_id, 16);
-	crypto_uuid5(row.vendor_id, name, strlen(name), in.device_id);
+	memcpy(in.secret_id, secret_id, 8);
+	memcpy(in.vendor_id, board->vendor_id, 16);
+	memcpy(in.class_id, board->class_id, 16);
+	crypto_uuid5(board->vendor_id, name, strlen(name), in.device_id);
 	assert_int_equal(crypto_random(in.nonce_d, sizeof(in.nonce_d)), OTA_OK);
 	assert_int_equal(crypto_random(in.nonce_s, sizeof(in.nonce_s)), OTA_OK);
 	assert_int_equal(crypto_random(in.link_id, sizeof(in.link_id)), OTA_OK);
 	if (enroll_device(n->db, &in, &out, &e) ||
 		device_update(n->db, out.device, 0, &rename, n->f.now, NULL, &e))
 		fail_msg("device: %s", e.text);
+	return out.device;
+}
+
+int64_t nouns_devices(struct nouns *n, const char *board, const char *name, unsigned count, bool approved)
+{
+	uint8_t secret_id[8];
+	struct board_row row;
+	struct db_tx tx = {0};
+	struct arena mem;
+	char body[200], one[64];
+	const char *id;
+	int64_t last = 0;
+
+	arena_init(&mem, 1 << 20);
+	snprintf(body, sizeof(body), "{\"board\":\"%s\",\"uses\":%u,\"approve\":%s}", board, count,
+		approved ? "true" : "false");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets", body);
+	assert_int_equal(n->status, 201);
+	id = nouns_text(n, "id");
+	assert_int_equal(hex_decode(id, strlen(id), HEX_LOWER, secret_id, sizeof(secret_id)), OTA_OK);
+	assert_int_equal(board_load_name(n->db, board, &mem, &row, NULL), OTA_OK);
+	assert_int_equal(db_begin(n->db, &tx, NULL), OTA_OK);
+	for (unsigned i = 0; i < count; i++) {
+		if (count > 1)
+			snprintf(one, sizeof(one), "%.40s-%u", name, i);
+		else
+			snprintf(one, sizeof(one), "%.40s", name);
+		last = enroll(n, &row, secret_id, one);
+	}
+	assert_int_equal(db_commit(&tx, NULL), OTA_OK);
 	domain_changed(&n->f.app);
 	arena_release(&mem);
-	return out.device;
+	return last;
+}
+
+int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved)
+{
+	return nouns_devices(n, board, name, 1, approved);
 }

@@ -58,5 +58,7 @@ void nouns_make_release(
 
 /* An approved device that our agent would be, straight into the database; returns its row. */
 int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved);
+/* NAME-0, NAME-1, ...: the last one's row. */
+int64_t nouns_devices(struct nouns *n, const char *board, const char *name, unsigned count, bool approved);
 
 #endif

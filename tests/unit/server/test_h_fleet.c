@@ -107,6 +107,29 @@ static void test_device(void **state)
 	assert_int_equal(n->status, 404);
 }
 
+/* The largest page fits into one request's memory, with all that hangs on each row. */
+static void test_largest_page(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_devices(n, "lamp", "device-with-a-long-name", 500, true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "*", 201);
+	assert_int_equal(nouns_int(n, "targets"), 500);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?limit=500", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 500);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1/assignments?limit=500", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 500);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/changes?after=1", NULL);
+	assert_int_equal(n->status, 200);
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?limit=500", NULL);
+	assert_int_equal(n->status, 200);
+	nouns_call(n, ROLE_OPERATOR, "GET", "/v1/enroll-secrets?limit=500", NULL);
+	assert_int_equal(n->status, 200);
+}
+
 static void test_device_replace(void **state)
 {
 	struct nouns *n = *state;
@@ -412,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_largest_page, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_replace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
