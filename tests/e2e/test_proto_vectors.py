@@ -99,6 +99,23 @@ def test_other_objects_same_bytes():
         op.enc(root_fields(1, epoch=2, floors=floors)), op.notice(77, 60))]
 
 
+@pytest.mark.parametrize("alg", [op.ESP256, op.ED25519])
+def test_signed_by_c(alg):
+    (_, release_made), (_, root_made), (_, ticket_made) = ask(*(f"sign {alg} {what}" for what in ("release", "root", "ticket")))
+    pub, made = op.decode(release_made)
+    envelope = op.decode(made)
+    digest, block_made = op.decode(envelope.value[2])
+    assert envelope.tag == 107 and digest == op.container(envelope.value[3])
+    assert op.verify_sign1(alg, pub, "", op.decode(block_made), digest)
+    assert not op.verify_sign1(alg, pub, "", op.decode(block_made), digest + b"x")
+    pub, made = op.decode(root_made)
+    authentication, payload = op.decode(made)
+    assert op.verify_sign1(alg, pub, "otad/root/1", op.decode(authentication)[0], payload)
+    pub, made = op.decode(ticket_made)
+    assert op.verify_sign1(alg, pub, "otad/ticket/1", op.decode(made))
+    assert op.decode(op.decode(made).value[2]) == op.ticket_payload(bytes(16), bytes(16), assignment=[bytes(32), 9, 1])
+
+
 # Releases made wrong
 
 

@@ -92,20 +92,22 @@ class Signer:
         r, s = utils.decode_dss_signature(self.key.sign(data, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
-    def verify(self, data, sig):
-        try:
-            if self.alg == ED25519:
-                self.key.public_key().verify(sig, data)
-            else:
-                der = utils.encode_dss_signature(int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:], "big"))
-                self.key.public_key().verify(der, data, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
-            return False
-        return True
-
     def text(self):
         """As proto_tool takes it."""
         return f"{self.alg}:{self.pub.hex()}"
+
+
+def verify(alg, pub, data, sig):
+    try:
+        if alg == ED25519:
+            ed25519.Ed25519PublicKey.from_public_bytes(pub).verify(sig, data)
+        else:
+            der = utils.encode_dss_signature(int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:], "big"))
+            key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), pub)
+            key.verify(der, data, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def to_sign(protected, aad, payload):
@@ -303,3 +305,11 @@ def envelope(manifest_bytes, signers, **change):
 def decode(data):
     """For looking into what C wrote."""
     return cbor2.loads(data)
+
+
+def verify_sign1(alg, pub, aad, block, payload=None):
+    """Is `block` (a decoded tag 18) this key's, over its own payload or over the detached one?"""
+    protected, unprotected, slot, sig = block.value
+    assert block.tag == 18 and unprotected == {} and (slot is None) == (payload is not None)
+    assert decode(protected) == {1: alg, 4: sha256(pub)[:8]}
+    return verify(alg, pub, to_sign(protected, aad, slot if payload is None else payload), sig)

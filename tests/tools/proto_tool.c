@@ -341,6 +341,74 @@ static void do_generic(char **w)
 	answer(err, err ? NULL : g.digest, 32);
 }
 
+static enum ota_err sign_release(const struct ota_signer *s, struct bytes *out)
+{
+	static struct bytes manifest, block;
+	struct suit_manifest m = {.sequence = 7, .n_components = 1};
+	uint8_t digest[32];
+	enum ota_err err;
+
+	memcpy(m.component[0].id, "app", 3);
+	m.component[0].id_len = 3;
+	m.component[0].n_images = 1;
+	m.component[0].image[0].size = 1;
+	err = suit_manifest_encode(&m, manifest.p, sizeof manifest.p, &manifest.len);
+	if (err)
+		return err;
+	suit_manifest_digest(crypto_openssl(), (struct ota_slice){manifest.p, manifest.len}, digest);
+	err = suit_sign(crypto_openssl(), s, digest, block.p, sizeof block.p, &block.len);
+	if (err)
+		return err;
+	return suit_envelope_encode(crypto_openssl(), (struct ota_slice){manifest.p, manifest.len},
+		&(struct ota_slice){block.p, block.len}, 1, out->p, sizeof out->p, &out->len);
+}
+
+static enum ota_err sign_root(const struct ota_signer *s, struct bytes *out)
+{
+	static const uint8_t payload[] = "the payload is the caller's";
+	static struct bytes block;
+	struct ota_slice content = {payload, sizeof payload};
+	enum ota_err err = root_sign(s, content, block.p, sizeof block.p, &block.len);
+
+	return err ? err
+		   : root_encode(content, &(struct ota_slice){block.p, block.len}, 1, out->p, sizeof out->p,
+			     &out->len);
+}
+
+static enum ota_err sign_ticket(const struct ota_signer *s, struct bytes *out)
+{
+	struct ticket t = {.root_version = 1,
+		.next_poll_s = 300,
+		.has_assignment = true,
+		.envelope_size = 9,
+		.attempt = 1};
+
+	return ticket_encode_signed(&t, s, out->p, sizeof out->p, &out->len);
+}
+
+static void do_sign(char **w)
+{
+	static struct bytes made, both;
+	struct ota_signer s;
+	struct cbor_out out;
+	enum ota_err err = crypto_signer_generate(atoi(w[1]), &s);
+
+	if (err)
+		stop("no key of this algorithm");
+	if (strcmp(w[2], "release") == 0)
+		err = sign_release(&s, &made);
+	else if (strcmp(w[2], "root") == 0)
+		err = sign_root(&s, &made);
+	else
+		err = sign_ticket(&s, &made);
+	cbor_out_init(&out, both.p, sizeof both.p);
+	cbor_put_array(&out, 2);
+	cbor_put_bstr(&out, s.pub, s.pub_len);
+	cbor_put_bstr(&out, made.p, made.len);
+	answer(err, both.p, out.len);
+	crypto_signer_release(&s);
+}
+
 static const struct {
 	const char *name;
 	size_t words; /* with the command */
@@ -358,6 +426,7 @@ static const struct {
 	{"provision", 2, do_provision},
 	{"notice", 2, do_notice},
 	{"generic", 3, do_generic},
+	{"sign", 3, do_sign},
 };
 
 static void do_line(char *line)

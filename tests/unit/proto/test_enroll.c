@@ -30,7 +30,7 @@ static struct enroll_answer answer(const uint8_t *receipt, size_t len)
 
 static struct receipt slip(void)
 {
-	struct receipt r;
+	struct receipt r = {0};
 
 	(void)request();
 	fill(r.secret_id, sizeof r.secret_id, 0x80);
