@@ -542,6 +542,23 @@ enum ota_err blob_sweep(
 	return OTA_OK;
 }
 
+enum ota_err blob_part_count(const struct blob_store *bs, uint64_t *n, struct errmsg *e)
+{
+	AUTO(dirp) DIR *d = NULL;
+	const struct dirent *entry;
+	uint64_t count = 0;
+
+	if (bs->tmp >= 0) {
+		d = stream_of(bs->tmp, ".");
+		if (!d)
+			return errmsg_fail_errno(e, errno, "cannot list partial uploads");
+		while ((entry = readdir(d)) != NULL)
+			count += entry->d_name[0] != '.';
+	}
+	*n = count;
+	return OTA_OK;
+}
+
 static enum ota_err each_in(
 	const struct blob_store *bs, const char *sub, blob_each_fn fn, void *ctx, struct errmsg *e)
 {

@@ -56,8 +56,9 @@ struct blob_writer;
 /* Begin or go on with the upload of `sha256` at `offset`, which must be what blob_part_stat says (none: 0).
  * OTA_CONFLICT: it is not; `*at` is then the right one (the one out parameter written on an error; may be
  * NULL). OTA_BUSY: another upload of the same digest is writing. OTA_NO_SPACE: the reserve is
- * reached (blob_space says so before). OTA_DIGEST: the partial file could not be read back; it was removed, begin at 0. What is
- * there already is read and hashed again first. `size_max`: bytes after which blob_write says OTA_TOO_LARGE.
+ * reached (blob_space says so before). OTA_DIGEST: the partial file could not be read back; it was removed,
+ * begin at 0. What is there already is read and hashed again first. `size_max`: bytes after which blob_write
+ * says OTA_TOO_LARGE.
  */
 OTA_MUST_USE enum ota_err blob_begin(const struct blob_store *bs, const uint8_t sha256[static 32],
 	uint64_t offset, uint64_t size_max, struct blob_writer **out, uint64_t *at, struct errmsg *e);
@@ -103,6 +104,9 @@ typedef enum ota_err (*blob_each_fn)(
 	void *ctx, const uint8_t *sha256, const char *name, uint64_t size, int64_t mtime, struct errmsg *e);
 OTA_MUST_USE enum ota_err blob_each(
 	const struct blob_store *bs, blob_each_fn fn, void *ctx, struct errmsg *e);
+
+/* How many uploads are unfinished. */
+OTA_MUST_USE enum ota_err blob_part_count(const struct blob_store *bs, uint64_t *n, struct errmsg *e);
 
 /* A lock against removal, across processes: a backup holds it shared (and waits for nothing but a removal in
  * progress), who unlinks takes it alone and gets OTA_BUSY while a backup runs. `*lock` is a descriptor;

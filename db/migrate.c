@@ -98,7 +98,8 @@ static enum ota_err copy_aside(struct db *db, const char *path, int version, str
 	return OTA_OK;
 }
 
-enum ota_err migrate_run(struct db *db, const char *path, int64_t now, struct errmsg *e)
+enum ota_err migrate_run_list(
+	struct db *db, const char *path, int64_t now, const struct migration *list, int n, struct errmsg *e)
 {
 	AUTO(tx) struct db_tx tx = {0};
 	char pragma[96];
@@ -108,11 +109,10 @@ enum ota_err migrate_run(struct db *db, const char *path, int64_t now, struct er
 	err = migrate_version(db, &version, e);
 	if (err != OTA_OK)
 		return err;
-	if (version > migrate_newest())
+	if (version > n)
 		return errmsg_fail(e, OTA_SCHEMA,
-			"database has schema %d, this program knows %d: use a newer otad", version,
-			migrate_newest());
-	if (version == migrate_newest())
+			"database has schema %d, this program knows %d: use a newer otad", version, n);
+	if (version == n)
 		return OTA_OK;
 	if (version > 0 && path) {
 		err = copy_aside(db, path, version, e);
@@ -122,15 +122,15 @@ enum ota_err migrate_run(struct db *db, const char *path, int64_t now, struct er
 		}
 	}
 	err = db_begin(db, &tx, e);
-	for (int v = version; err == OTA_OK && v < migrate_newest(); v++) {
-		err = migrate_one(db, &schema_migrations[v], e);
+	for (int v = version; err == OTA_OK && v < n; v++) {
+		err = migrate_one(db, &list[v], e);
 		if (err == OTA_OK)
 			err = log_add(db, v + 1, now, e);
 	}
 	if (err == OTA_OK) {
 		/* a pragma takes no parameter; both numbers are ours */
 		(void)snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-			APPLICATION_ID, migrate_newest());
+			APPLICATION_ID, n);
 		err = stmt_script(db, pragma, e);
 	}
 	if (err == OTA_OK)
@@ -138,6 +138,11 @@ enum ota_err migrate_run(struct db *db, const char *path, int64_t now, struct er
 	if (err != OTA_OK)
 		errmsg_prefix(e, "migration from schema %d failed, nothing changed: ", version);
 	return err;
+}
+
+enum ota_err migrate_run(struct db *db, const char *path, int64_t now, struct errmsg *e)
+{
+	return migrate_run_list(db, path, now, schema_migrations, n_schema_migrations, e);
 }
 
 enum ota_err schema_log_list(struct db *db, struct arena *mem, struct schema_log_list *out, struct errmsg *e)

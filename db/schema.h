@@ -10,6 +10,10 @@ struct migration {
 	enum ota_err (*fn)(struct db *db, struct errmsg *e);
 };
 
+/* As migrate_run, with another list: how a test sees a run that fails or goes over several steps. */
+OTA_MUST_USE enum ota_err migrate_run_list(
+	struct db *db, const char *path, int64_t now, const struct migration *list, int n, struct errmsg *e);
+
 extern const struct migration schema_migrations[];
 extern const int n_schema_migrations;
 

@@ -12,7 +12,9 @@
 
 #include "db/change.h"
 #include "db/migrate.h"
+#include "db/schema.h"
 #include "db/setting.h"
+#include "db/sqlite_copy.h"
 #include "db/stmt.h"
 
 static void open_modes(void **state)
@@ -417,11 +419,73 @@ static void copy_file(const char *from, const char *to)
 	assert_int_equal(fclose(out), 0);
 }
 
+static enum ota_err step_fails(struct db *db, struct errmsg *e)
+{
+	(void)db;
+	return errmsg_fail(e, OTA_IO, "on purpose");
+}
+
+static enum ota_err step_counts(struct db *db, struct errmsg *e)
+{
+	return stmt_script(db, "INSERT INTO step (n) VALUES (3)", e);
+}
+
+/* Several steps are one: all of them with their log and number, or none. */
+static void migrations_are_one_step(void **state)
+{
+	static const char *const two[] = {
+		"CREATE TABLE step (n INTEGER NOT NULL) STRICT", "INSERT INTO step (n) VALUES (2)", NULL};
+	static const char *const bad[] = {"INSERT INTO step (n) VALUES ('no number')", NULL};
+	static const char q_sum[] = "SELECT sum(n) AS total FROM step";
+	struct fixture *f = *state;
+	struct migration list[3] = {schema_migrations[0], {.sql = two}, {.fn = step_fails}};
+	struct schema_log_list log;
+	char path[320], copy[340];
+	struct stmt *st;
+	struct db *old = NULL;
+	int version = 0;
+
+	assert_int_equal(n_schema_migrations, 1);
+	(void)snprintf(path, sizeof path, "%s/otad.db", f->dir);
+	(void)snprintf(copy, sizeof copy, "%s.schema-1", path);
+	ok(f, setting_set(f->db, "mine", "1", NOW, &f->e));
+	fails(f, OTA_IO, migrate_run_list(f->db, path, NOW, list, 3, &f->e));
+	assert_non_null(strstr(f->e.text, "nothing changed: on purpose"));
+	list[2] = (struct migration){.sql = bad};
+	fails(f, OTA_INVALID, migrate_run_list(f->db, path, NOW, list, 3, &f->e));
+	ok(f, migrate_version(f->db, &version, &f->e));
+	assert_int_equal(version, 1);
+	st = stmt_get(f->db, q_sum);
+	fails(f, OTA_CORRUPT, stmt_row(st, &f->e));
+	stmt_put(st);
+	list[2] = (struct migration){.fn = step_counts};
+	ok(f, migrate_run_list(f->db, path, NOW + 9, list, 3, &f->e));
+	ok(f, migrate_version(f->db, &version, &f->e));
+	assert_int_equal(version, 3);
+	st = stmt_get(f->db, q_sum);
+	ok(f, stmt_row(st, &f->e));
+	assert_int_equal(col_i64(st, "total"), 5);
+	stmt_put(st);
+	fails(f, OTA_SCHEMA, migrate_run(f->db, path, NOW, &f->e));
+	/* the copy is the database as it was */
+	ok(f, db_open_file(copy, &(struct db_options){.mode = DB_READ_ONLY}, &old, &f->e));
+	assert_true(has_setting(f, old, "mine"));
+	ok(f, schema_log_list(old, &f->mem, &log, &f->e));
+	assert_int_equal(log.n, 1);
+	db_close(old);
+}
+
 /* Every released schema is kept in tests/data/schema-<N>.db and must come up to date with its rows. */
 static void old_schemas_migrate(void **state)
 {
 	struct fixture *f = *state;
+	const char *keep = getenv("OTAD_KEEP_SCHEMA");
 
+	if (keep) {
+		/* how a release adds its file: OTAD_KEEP_SCHEMA=tests/data/schema-N.db test_db */
+		ok(f, setting_set(f->db, "fixture", "1", NOW, &f->e));
+		ok(f, sqlite_copy(f->db, keep, &f->e));
+	}
 	for (int v = 1; v <= migrate_newest(); v++) {
 		struct db_options options = {.mode = DB_CREATE, .now = NOW + 1};
 		char from[64], to[320], copy[340];
@@ -492,6 +556,7 @@ int main(void)
 		test(mistakes_abort),
 		test(migration_is_logged),
 		test(newer_schema_is_refused),
+		test(migrations_are_one_step),
 		test(old_schemas_migrate),
 		cmocka_unit_test(names),
 	};
