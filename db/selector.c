@@ -157,9 +157,11 @@ enum ota_err selector_parse(const char *text, struct selector *out, struct errms
 		char *word = next;
 		char *comma = strchr(word, ',');
 
-		if (out->n == SELECTOR_TERMS_MAX)
+		if (out->n == SELECTOR_TERMS_MAX) {
+			out->n = 0;
 			return errmsg_fail(
 				e, OTA_TOO_LARGE, "the selector has more than %d terms", SELECTOR_TERMS_MAX);
+		}
 		if (comma)
 			*comma = '\0';
 		next = comma ? comma + 1 : NULL;

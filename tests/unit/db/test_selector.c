@@ -18,6 +18,7 @@ static void parse(void **state)
 		const char *words; /* part of the message */
 	} rows[] = {
 		{"all", OTA_OK, NULL},
+		{"*", OTA_OK, NULL},
 		{"tag=kitchen,board=c3-sensor,version<1.4", OTA_OK, NULL},
 		{"version>=2.0.0-rc.1+b", OTA_OK, NULL},
 		{"attr.floor!=2", OTA_OK, NULL},
