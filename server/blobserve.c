@@ -43,6 +43,7 @@ struct blobserve {
 	struct blob *table[BUCKETS];
 	unsigned n_blobs;
 	uint64_t clock;
+	bool is_ending; /* the jobs are gone already */
 };
 
 /* What a request carries through its jobs. */
@@ -80,8 +81,6 @@ enum ota_err blobserve_new(struct app *app, struct blobserve **out, struct errms
 	return OTA_OK;
 }
 
-/* Unmapping and closing. A closed file of this store is never the last name of its bytes, so this does not
- * wait for the disk; large mappings cost their page tables only. */
 static void blob_free(struct blob *b)
 {
 	if (b->map)
@@ -89,6 +88,28 @@ static void blob_free(struct blob *b)
 	close(b->fd);
 	free(b->faulted);
 	free(b);
+}
+
+static enum ota_err free_job(struct job *job)
+{
+	blob_free(*(struct blob **)job->ctx);
+	return OTA_OK;
+}
+
+/* The last descriptor of a removed file is what really removes it, so a worker closes it. */
+static void blob_retire(struct blob *b)
+{
+	struct job *job = b->owner->is_ending ? NULL : job_new(JOB_MEM_MAX);
+	struct blob **ctx = job ? arena_alloc(job->mem, sizeof(struct blob *)) : NULL;
+
+	if (!ctx) {
+		free(job);
+		blob_free(b);
+		return;
+	}
+	*ctx = b;
+	job->ctx = ctx;
+	jobs_post(b->owner->app->jobs, JOB_WORKER, job, free_job, NULL);
 }
 
 static struct blob **find_slot(struct blobserve *bs, const uint8_t sha256[32])
@@ -109,14 +130,14 @@ static void unlink_slot(struct blobserve *bs, struct blob **slot)
 	b->is_dropped = true;
 	bs->n_blobs--;
 	if (b->refs == 0)
-		blob_free(b);
+		blob_retire(b);
 }
 
 static void blob_put(struct blob *b)
 {
 	b->refs--;
 	if (b->refs == 0 && b->is_dropped)
-		blob_free(b);
+		blob_retire(b);
 }
 
 /* Above BLOBS_MAX the one that nobody has used for longest goes. */
@@ -148,6 +169,7 @@ void blobserve_free(struct blobserve *bs)
 {
 	if (!bs)
 		return;
+	bs->is_ending = true;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		while (bs->table[i])
 			unlink_slot(bs, &bs->table[i]);

@@ -219,6 +219,11 @@ static enum ota_err read_object(struct arena *mem, json_t *obj, const char *wher
 	return OTA_OK;
 }
 
+void js_seed(void)
+{
+	json_object_seed(0);
+}
+
 enum ota_err js_read(struct arena *mem, const void *bytes, size_t len, const struct js_field *fields,
 	size_t n_fields, void *out, struct errmsg *e)
 {

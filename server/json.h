@@ -47,6 +47,9 @@ struct js_field {
 	size_t row_size;
 };
 
+/* Seed the library's hash tables, which opens a device: once at start, so that the loop never does. */
+void js_seed(void);
+
 /* Read an object. `out` keeps what the caller put there for fields that are absent or null; texts live in
  * `mem`. OTA_INVALID: not JSON, not this object; the words name the field. An empty body is an empty object.
  */

@@ -19,6 +19,7 @@
 #include "server/datadir.h"
 #include "server/domain.h"
 #include "server/http.h"
+#include "server/json.h"
 #include "server/log.h"
 #include "server/loop.h"
 #include "server/mqtt.h"
@@ -330,12 +331,18 @@ static enum ota_err start(struct server *s, struct errmsg *e)
 	struct door_spec doors[CONFIG_LISTEN_MAX];
 	unsigned n_doors = 0;
 	int64_t wanted = s->cfg->connections;
+	uint64_t warm_up;
 	enum ota_err err = doors_from_config(s->cfg, doors, &n_doors, e);
 
 	if (!err)
 		err = datadir_lock(s->cfg->data, &s->lock_fd, e);
 	if (err)
 		return err;
+	/* The first random bytes may open a device; the loop must never. */
+	err = crypto_random(&warm_up, sizeof warm_up);
+	if (err)
+		return errmsg_fail(e, err, "the system gives no random bytes");
+	js_seed();
 	datadir_fit_descriptors(&s->cfg->connections);
 	if (s->cfg->connections < wanted)
 		log_warn(
