@@ -727,8 +727,8 @@ static void chunk_done(struct job *job)
 		end_round(d);
 		return;
 	}
-	if (ch->is_lost)
-		log_error("changes were trimmed before they were followed: restart otad");
+	if (ch->is_lost) /* upkeep.c trims behind us only: somebody else did */
+		log_error("changes were removed before they were followed: restart otad");
 	/* A job that committed after this one was loaded may have gone past. */
 	if (ch->to > d->applied)
 		d->applied = ch->to;

@@ -223,9 +223,21 @@ struct sweep_job {
 	struct domain *domain; /* the loop's */
 	int64_t now;
 	int64_t default_s;
+	int64_t applied; /* change row that the registry is at */
 	bool renews_lease, has_lease;
 	uint64_t n_expired;
 };
+
+/* Old change rows go, but none that the registry has still to follow. */
+static enum ota_err trim_changes(struct job *job, const struct sweep_job *j)
+{
+	int64_t newest;
+	enum ota_err err = change_newest(job->db, &newest, &job->e);
+
+	if (err || newest - j->applied >= UPKEEP_CHANGES)
+		return err;
+	return change_trim(job->db, UPKEEP_CHANGES, &job->e);
+}
 
 static enum ota_err sweep(struct job *job)
 {
@@ -241,7 +253,7 @@ static enum ota_err sweep(struct job *job)
 	if (!err)
 		err = assignment_expire(job->db, j->now, j->default_s, &j->n_expired, &job->e);
 	if (!err)
-		err = change_trim(job->db, UPKEEP_CHANGES, &job->e);
+		err = trim_changes(job, j);
 	return err;
 }
 
@@ -275,6 +287,7 @@ void upkeep_sweep(struct domain *d)
 	j->domain = d;
 	j->now = app_now(d->app);
 	j->default_s = d->app->cfg->task_timeout;
+	j->applied = d->applied;
 	j->renews_lease = j->now >= d->lease_renew_s;
 	j->has_lease = !j->renews_lease;
 	job->ctx = j;

@@ -1,0 +1,239 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/server/cmocka_all.h"
+#include "db/change.h"
+#include "db/enroll.h"
+#include "proto/hex.h"
+#include "server/follow.h"
+#include "server/upkeep.h"
+#include "server/wake.h"
+#include "tests/unit/server/fleet.h"
+
+enum { MANY = 1200 /* more than a chunk of changes */ };
+
+static struct fleet fl;
+static struct agent a;
+static struct errmsg e;
+
+static int set_up(void **state)
+{
+	(void)state;
+	fleet_init(&fl, true);
+	memset(&a, 0, sizeof(a));
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fleet_release(&fl);
+	return 0;
+}
+
+/* The registry is what a fresh start on the same database would make of it. */
+static void expect_same_after_restart(void)
+{
+	struct registry *r = fl.f.app.domain->reg;
+	static struct plan_device before[MANY + 16];
+	static uint8_t ids[MANY + 16][DEVICE_ID_LEN];
+	size_t n = 0;
+
+	upkeep_flush_all(fl.f.app.domain);
+	for (uint32_t at = registry_next(r, 0); at != REG_NONE; at = registry_next(r, at + 1)) {
+		registry_id(r, at, ids[n]);
+		registry_view(r, at, &before[n++]);
+	}
+	fleet_restart(&fl);
+	r = fl.f.app.domain->reg;
+	assert_int_equal(registry_count(r), n);
+	for (size_t i = 0; i < n; i++) {
+		struct plan_device after;
+		uint32_t at = registry_find(r, ids[i]);
+
+		assert_int_not_equal(at, REG_NONE);
+		registry_view(r, at, &after);
+		if (memcmp(&after, &before[i], sizeof(after)) != 0)
+			fail_msg("device %zu differs after a restart", i);
+	}
+}
+
+/* Enroll `n` devices in the database itself, as another otad would. */
+static void enroll_many(unsigned n)
+{
+	struct db_tx tx = {0};
+
+	fleet_secret(&fl, &(struct fleet_secret){.uses = MANY, .is_approving = true}, &a);
+	assert_int_equal(db_begin(fl.db, &tx, &e), OTA_OK);
+	for (unsigned i = 0; i < n; i++) {
+		struct enroll_in in = {.now = fl.f.now};
+		struct enroll_out out;
+		char serial[16];
+
+		snprintf(serial, sizeof(serial), "s%u", i);
+		memcpy(in.secret_id, a.secret_id, sizeof(in.secret_id));
+		memset(in.device_id, 0x40, sizeof(in.device_id));
+		memcpy(in.device_id, &i, sizeof(i));
+		memcpy(in.vendor_id, fl.vendor_id, 16);
+		memcpy(in.class_id, fl.class_id, 16);
+		memcpy(in.nonce_d, &i, sizeof(i));
+		memcpy(in.link_id, &i, sizeof(i));
+		in.serial = (const uint8_t *)serial;
+		in.serial_len = strlen(serial);
+		assert_int_equal(enroll_device(fl.db, &in, &out, &e), OTA_OK);
+	}
+	assert_int_equal(db_commit(&tx, &e), OTA_OK);
+}
+
+static void test_many_changes_at_once(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	int64_t newest;
+
+	(void)state;
+	enroll_many(MANY);
+	assert_int_equal(registry_count(d->reg), 0);
+	fleet_follow(&fl);
+	assert_int_equal(registry_count(d->reg), MANY);
+	assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
+	assert_int_equal(d->applied, newest);
+	assert_false(d->is_following);
+	assert_int_equal(registry_board(d->reg, 0)->n_devices, MANY);
+	expect_same_after_restart();
+}
+
+static void test_each_kind_of_change(void **state)
+{
+	struct device_change hold = {.state = -1, .hold = 1};
+	struct device_row dev;
+	uint8_t digest[32];
+
+	(void)state;
+	agent_join(&fl, &a, "one");
+	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	expect_same_after_restart();
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	agent_fetches(&a, CHECKIN_FETCHING, 1);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	expect_same_after_restart();
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(device_update(fl.db, dev.id, 0, &hold, fl.f.now, NULL, &e), OTA_OK);
+	fleet_follow(&fl);
+	expect_same_after_restart();
+	agent_failed(&a, 1, 4, 40, 0);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	expect_same_after_restart();
+	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(registry_count(fl.f.app.domain->reg), 0);
+	expect_same_after_restart();
+}
+
+/* Our own check-ins bring their facts along: the follower is there without loading. */
+static void test_own_changes_are_not_loaded_again(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	uint64_t rounds;
+	int64_t newest;
+	uint8_t digest[32] = {9};
+
+	(void)state;
+	agent_join(&fl, &a, "one");
+	rounds = d->rounds_begun;
+	for (uint32_t i = 0; i < 5; i++) {
+		digest[0]++;
+		agent_runs(&a, i + 1, digest, CHECKIN_IDLE);
+		assert_int_equal(agent_checkin(&fl, &a), 200);
+		assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
+		assert_int_equal(d->applied, newest);
+	}
+	assert_int_equal(d->rounds_begun, rounds);
+	/* Somebody else's change in between: it is not skipped. */
+	enroll_many(1);
+	digest[0]++;
+	agent_runs(&a, 9, digest, CHECKIN_IDLE);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(registry_count(d->reg), 2);
+	assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
+	assert_int_equal(d->applied, newest);
+}
+
+static void test_settle(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	uint64_t round;
+
+	(void)state;
+	enroll_many(3);
+	round = follow_start(d);
+	assert_true(follow_is_done(d, round));
+	assert_false(follow_is_done(d, round + 1));
+	assert_int_equal(registry_count(d->reg), 3);
+}
+
+/* Rows that the registry has not followed yet are not trimmed away. */
+static void test_trimming_waits_for_the_follower(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	int64_t applied = d->applied, newest;
+	struct db_tx tx = {0};
+
+	(void)state;
+	assert_int_equal(db_begin(fl.db, &tx, &e), OTA_OK);
+	for (int i = 0; i < UPKEEP_CHANGES + 10; i++)
+		assert_int_equal(change_add(fl.db, CHANGE_SETTING, 0, &e), OTA_OK);
+	assert_int_equal(db_commit(&tx, &e), OTA_OK);
+	upkeep_sweep(d);
+	assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
+	assert_true(newest - applied > UPKEEP_CHANGES);
+	assert_int_equal(d->applied, newest);
+	/* Now they may go. */
+	upkeep_sweep(d);
+	struct change_list list;
+
+	assert_int_equal(
+		change_list(fl.db, &(struct db_page){.cursor = applied, .limit = 1}, &fl.mem, &list, &e),
+		OTA_TRUNCATED);
+}
+
+static void test_news(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	struct reg_board *board;
+	uint32_t revision;
+	uint8_t digest[32];
+	int64_t release;
+
+	(void)state;
+	agent_join(&fl, &a, "one");
+	release = fleet_release_of(&fl, "1.0", "one", digest);
+	board = registry_board(d->reg, 0);
+	revision = board->revision;
+	/* What a device says itself wakes nobody. */
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(board->revision, revision);
+	fl.f.now += 100;
+	fleet_push(&fl, release, &a, false);
+	assert_int_equal(board->revision, fl.f.now);
+	assert_int_equal(d->news.n, 0);
+	/* Twice in a second: it rises all the same. */
+	fleet_push(&fl, release, &a, false);
+	assert_int_equal(board->revision, fl.f.now + 1);
+	fleet_next_root(&fl);
+	assert_int_equal(board->revision, fl.f.now + 2);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_many_changes_at_once),
+		TEST(test_each_kind_of_change),
+		TEST(test_own_changes_are_not_loaded_again),
+		TEST(test_settle),
+		TEST(test_trimming_waits_for_the_follower),
+		TEST(test_news),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
