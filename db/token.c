@@ -149,7 +149,7 @@ static enum ota_err admins_but(struct db *db, int64_t id, int64_t now, int64_t *
 	return stmt_status(st, e);
 }
 
-enum ota_err token_revoke(struct db *db, int64_t id, int64_t now, struct errmsg *e)
+static enum ota_err end_token(struct db *db, int64_t id, bool may_be_last, int64_t now, struct errmsg *e)
 {
 	static const char q_revoke[] = "UPDATE token SET revoked_at = $now WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
@@ -166,7 +166,7 @@ enum ota_err token_revoke(struct db *db, int64_t id, int64_t now, struct errmsg 
 		return err;
 	if (row.revoked_at)
 		return OTA_OK;
-	if (row.role == TOKEN_ADMIN && token_is_valid(&row, now)) {
+	if (row.role == TOKEN_ADMIN && token_is_valid(&row, now) && !may_be_last) {
 		err = admins_but(db, id, now, &n_admins, e);
 		if (err == OTA_OK && n_admins == 0)
 			return errmsg_fail(e, OTA_STATE, "token '%s' is the last administrator's", row.name);
@@ -181,6 +181,16 @@ enum ota_err token_revoke(struct db *db, int64_t id, int64_t now, struct errmsg 
 	if (err == OTA_OK)
 		err = change_add(db, CHANGE_TOKEN, id, e);
 	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
+enum ota_err token_revoke(struct db *db, int64_t id, int64_t now, struct errmsg *e)
+{
+	return end_token(db, id, false, now, e);
+}
+
+enum ota_err token_revoke_even_last(struct db *db, int64_t id, int64_t now, struct errmsg *e)
+{
+	return end_token(db, id, true, now, e);
 }
 
 enum ota_err token_list(struct db *db, const struct db_page *page, struct arena *mem, struct token_list *out,

@@ -57,6 +57,9 @@ OTA_MUST_USE enum ota_err token_used(struct db *db, int64_t id, int64_t now, str
  */
 OTA_MUST_USE enum ota_err token_revoke(struct db *db, int64_t id, int64_t now, struct errmsg *e);
 
+/* The same without that check, for who gets in without a token. */
+OTA_MUST_USE enum ota_err token_revoke_even_last(struct db *db, int64_t id, int64_t now, struct errmsg *e);
+
 /* Oldest first, revoked ones too. */
 OTA_MUST_USE enum ota_err token_list(struct db *db, const struct db_page *page, struct arena *mem,
 	struct token_list *out, struct errmsg *e);

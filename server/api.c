@@ -179,8 +179,9 @@ static enum ota_err call_run(struct job *job)
 
 	js_init(&call->a.out, job->mem);
 	err = call->fn(&call->a, job);
+	/* A limit that was met here is no matter of coming back later. */
 	if (err)
-		return err;
+		return err == OTA_LIMIT ? OTA_STATE : err;
 	return call->writes ? change_newest(job->db, &call->a.change, &job->e) : OTA_OK;
 }
 

@@ -26,6 +26,7 @@ struct auth_token {
 	uint8_t sha256[32]; /* of the whole text */
 	enum role role;     /* ROLE_VIEWER .. ROLE_ADMIN */
 	int64_t expires;    /* 0: never */
+	int64_t used;       /* last noted use, to the minute; 0: never */
 	char name[64];
 };
 

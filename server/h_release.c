@@ -240,7 +240,7 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		.created_at = a->now,
 		.created_by = a->req->who.name,
 	};
-	struct manifest_row manifest;
+	struct manifest_row manifest = {0};
 	struct board_row board;
 	bool is_new = false;
 	int64_t id;
@@ -256,7 +256,8 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		a->hint = "give the new bytes another version";
 		return errmsg_fail(&job->e, err, "%s:%s exists with other bytes", board.name, in->version);
 	}
-	if (!err)
+	/* A draft stays the manifest that somebody may be signing now, until a key here can sign another. */
+	if (!err && (is_new || keystore_release(a->app->domain->keys)))
 		err = sign_release(job->db, a->app->crypto, a->app->domain->keys, id, a->now, job->mem,
 			&manifest, &job->e);
 	if (!err && is_new)

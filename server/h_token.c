@@ -38,6 +38,7 @@ enum ota_err token_table(
 			memcpy(to->sha256, row->sha256, sizeof(to->sha256));
 			to->role = roles[row->role];
 			to->expires = row->expires_at;
+			to->used = row->used_at;
 			strncat(to->name, row->name, sizeof(to->name) - 1);
 			t.n++;
 		}
@@ -197,10 +198,15 @@ static enum ota_err revoke_run(struct api_job *a, struct job *job)
 		return errmsg_fail(&job->e, err, "there is no token '%s'", ref);
 	if (err)
 		return err;
-	err = token_revoke(job->db, row.id, a->now, &job->e);
+	/* Through the socket one can always get in again. */
+	if (a->req->who.kind == WHO_SOCKET_ADMIN)
+		err = token_revoke_even_last(job->db, row.id, a->now, &job->e);
+	else
+		err = token_revoke(job->db, row.id, a->now, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, OTA_STATE,
-			"'%s' is the last administrator's token; make another one first", row.name);
+			"'%s' is the last administrator's token; make another one first, or use the socket",
+			row.name);
 	if (!err)
 		err = api_audit(
 			a, job, "token.revoke", row.name, api_facts(job->mem, "id", row.uid, NULL), NULL);

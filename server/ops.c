@@ -14,6 +14,8 @@
 #include "server/log.h"
 #include "server/nouns.h"
 
+enum { USED_EVERY_S = 60 };
+
 struct ops {
 	struct auth auth;
 	struct ops_waiter *waiting;
@@ -110,9 +112,39 @@ void ops_stop(struct app *app)
 	app->ops = NULL;
 }
 
+struct use {
+	int64_t token, now;
+};
+
+static enum ota_err use_run(struct job *job)
+{
+	const struct use *use = job->ctx;
+
+	return token_used(job->db, use->token, use->now, &job->e);
+}
+
+/* Once a minute and token; nobody waits for it, and one that is lost is made up for by the next. */
+static void note_use(struct app *app, struct auth_token *t, int64_t now)
+{
+	struct job *job;
+	struct use *use;
+
+	if (t->used && now - t->used < USED_EVERY_S)
+		return;
+	t->used = now;
+	job = job_new(4096);
+	use = job ? arena_alloc(job->mem, sizeof(*use)) : NULL;
+	if (!use)
+		return;
+	*use = (struct use){t->id, now};
+	job->ctx = use;
+	jobs_post(app->jobs, JOB_STORE, job, use_run, NULL);
+}
+
 enum ota_err ops_auth(struct app *app, struct req *req)
 {
 	const char *header = req_header(req, "Authorization");
+	int64_t now = app_now(app);
 	const struct auth_token *t = app->ops ? auth_check(&app->ops->auth, app->crypto, header, app_now(app))
 					      : NULL;
 
@@ -122,6 +154,7 @@ enum ota_err ops_auth(struct app *app, struct req *req)
 	req->who.role = t->role;
 	req->who.token_id = t->id;
 	memcpy(req->who.name, t->name, sizeof(req->who.name));
+	note_use(app, &app->ops->auth.token[t - app->ops->auth.token], now);
 	return OTA_OK;
 }
 

@@ -86,6 +86,7 @@ void nouns_release(struct nouns *n)
 {
 	json_decref(n->json);
 	crypto_signer_release(&n->root_key);
+	crypto_signer_release(&n->release_key);
 	domain_stop(&n->f.app);
 	blob_store_close(n->f.app.blobs);
 	n->f.cfg.data = NULL;
@@ -190,15 +191,22 @@ static struct cose_key key_at(const struct nouns *n, const char *path, uint8_t p
 	return key;
 }
 
-void nouns_root(struct nouns *n)
+static void make_root(struct nouns *n, bool hosted)
 {
 	struct root_doc d = {.version = 1, .n_keys = 3};
 	uint8_t release[OTA_PUB_MAX], server[OTA_PUB_MAX], payload[ROOT_MAX], block[200], doc[ROOT_MAX];
 	size_t payload_len, block_len, len;
 
-	nouns_call(n, ROLE_ADMIN, "POST", "/v1/keys/release", NULL);
-	assert_int_equal(n->status, 201);
-	d.key[1] = key_at(n, "pub", release);
+	if (hosted) {
+		nouns_call(n, ROLE_ADMIN, "POST", "/v1/keys/release", NULL);
+		assert_int_equal(n->status, 201);
+		d.key[1] = key_at(n, "pub", release);
+	} else {
+		assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &n->release_key), OTA_OK);
+		d.key[1] = (struct cose_key){
+			.alg = OTA_ALG_ESP256, .pub = {n->release_key.pub, n->release_key.pub_len}};
+		memcpy(d.key[1].kid, n->release_key.kid, OTA_KID_LEN);
+	}
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/server", NULL);
 	assert_int_equal(n->status, 200);
 	d.key[2] = key_at(n, "keys.server.0.pub", server);
@@ -220,6 +228,16 @@ void nouns_root(struct nouns *n)
 	nouns_call_bytes(n, ROLE_ADMIN, "PUT", "/v1/roots/1", doc, len);
 	if (n->status != 201)
 		fail_msg("root 1: %u %s", n->status, nouns_text(n, "detail"));
+}
+
+void nouns_root(struct nouns *n)
+{
+	make_root(n, true);
+}
+
+void nouns_root_offline(struct nouns *n)
+{
+	make_root(n, false);
 }
 
 /* The smallest image that an ESP32's loader and image_recognise take: one segment, checksum, appended SHA-256

@@ -21,7 +21,7 @@ struct nouns {
 	struct db *db; /* the jobs' own connection */
 	unsigned status;
 	json_t *json; /* the answer, NULL where it is no JSON */
-	struct ota_signer root_key;
+	struct ota_signer root_key, release_key;
 	enum role role; /* who the next request comes from; ROLE_PUBLIC: as its headers say */
 	enum ota_err (*auth)(struct app *app, struct req *req); /* the domain's own */
 };
@@ -32,6 +32,9 @@ void nouns_release(struct nouns *n);
 
 /* POST /v1/keys/release and root 1, as otactl init does. */
 void nouns_root(struct nouns *n);
+
+/* Root 1 as otactl init --offline makes it: n->release_key is its release role. */
+void nouns_root_offline(struct nouns *n);
 
 /* One request from somebody of that role (ROLE_PUBLIC: without a token). `body` NULL: none. */
 void nouns_call(struct nouns *n, enum role role, const char *method, const char *target, const char *body);

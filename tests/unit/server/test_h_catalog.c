@@ -1,4 +1,10 @@
 /* Boards, images, releases. */
+#include "db/board.h"
+#include "db/image.h"
+#include "db/release.h"
+#include "proto/crypto_openssl.h"
+#include "proto/hex.h"
+#include "proto/suit.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
 
@@ -21,6 +27,13 @@ static int setup_rootless(void **state)
 
 	nouns_init(&n);
 	*state = &n;
+	return 0;
+}
+
+static int setup_offline(void **state)
+{
+	setup_rootless(state);
+	nouns_root_offline(*state);
 	return 0;
 }
 
@@ -330,6 +343,130 @@ static void test_two_variants(void **state)
 	assert_string_equal(nouns_text(n, "images.1.variant"), "B");
 }
 
+/* The manifest of `path`'s envelope with another sequence, or other images, signed by `key`. */
+static size_t resign(struct nouns *n, const char *path, const struct ota_signer *key, uint32_t sequence,
+	bool other_image, uint8_t out[SUIT_ENVELOPE_MAX])
+{
+	const struct ota_crypto *c = crypto_openssl();
+	uint8_t manifest[SUIT_ENVELOPE_MAX], block[200], digest[32];
+	struct arena mem;
+	struct manifest_row row;
+	struct release_row release;
+	struct suit_manifest m;
+	struct board_row board;
+	size_t len, block_len;
+
+	arena_init(&mem, 1 << 20);
+	assert_int_equal(board_load_name(n->db, "lamp", &mem, &board, NULL), OTA_OK);
+	assert_int_equal(release_load_version(n->db, board.id, path, &mem, &release, NULL), OTA_OK);
+	assert_int_equal(manifest_load(n->db, release.manifest, &mem, &row, NULL), OTA_OK);
+	assert_int_equal(
+		suit_manifest_decode((struct ota_slice){row.manifest, row.manifest_len}, &m), OTA_OK);
+	if (sequence)
+		m.sequence = sequence;
+	if (other_image)
+		m.component[0].image[0].sha256[0] ^= 1;
+	assert_int_equal(suit_manifest_encode(&m, manifest, sizeof(manifest), &len), OTA_OK);
+	suit_manifest_digest(c, (struct ota_slice){manifest, len}, digest);
+	assert_int_equal(suit_sign(c, key, digest, block, sizeof(block), &block_len), OTA_OK);
+	assert_int_equal(suit_envelope_encode(c, (struct ota_slice){manifest, len},
+				 &(struct ota_slice){block, block_len}, 1, out, SUIT_ENVELOPE_MAX, &len),
+		OTA_OK);
+	arena_release(&mem);
+	return len;
+}
+
+static void envelope_refused(
+	struct nouns *n, const uint8_t *bytes, size_t len, unsigned status, const char *words)
+{
+	nouns_call_bytes(n, ROLE_UPLOADER, "PUT", "/v1/releases/lamp:1.0/envelope", bytes, len);
+	assert_int_equal(n->status, status);
+	if (!strstr(nouns_text(n, "detail"), words))
+		fail_msg("'%s' does not say '%s'", nouns_text(n, "detail"), words);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/releases/lamp:1.0", NULL);
+	assert_string_equal(nouns_text(n, "state"), "draft");
+}
+
+static void test_signed_elsewhere(void **state)
+{
+	struct nouns *n = *state;
+	uint8_t envelope[SUIT_ENVELOPE_MAX];
+	struct ota_signer stranger = {0};
+	char digest[65], hex[65], again[300];
+	size_t len;
+
+	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &stranger), OTA_OK);
+	nouns_board(n, "lamp", "esp32c3");
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	assert_string_equal(nouns_text(n, "state"), "draft");
+	assert_int_equal(json_array_size(nouns_at(n, "signatures")), 0);
+	snprintf(digest, sizeof(digest), "%s", nouns_text(n, "digest"));
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"*\"}", 409, "is a draft");
+	/* Asked for again while somebody signs it, the draft stays the same manifest. */
+	nouns_image(n, "esp32c3", 1, hex);
+	snprintf(again, sizeof(again),
+		"{\"board\":\"lamp\",\"version\":\"1.0\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	n->f.now += 100;
+	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", again);
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "digest"), digest);
+
+	len = resign(n, "1.0", &stranger, 0, false, envelope);
+	envelope_refused(n, envelope, len, 422, "no key of the release role");
+	len = resign(n, "1.0", &n->release_key, 0, true, envelope);
+	envelope_refused(n, envelope, len, 422, "not of this release");
+	len = resign(n, "1.0", &n->release_key, 1799999999, false, envelope);
+	envelope_refused(n, envelope, len, 422, "not above the board's highest");
+	len = resign(n, "1.0", &n->release_key, 1800000000 + 100 + 86401, false, envelope);
+	envelope_refused(n, envelope, len, 409, "more than a day ahead");
+	len = resign(n, "1.0", &n->release_key, 0, false, envelope);
+	envelope[len - 1] ^= 1;
+	envelope_refused(n, envelope, len, 422, "");
+	envelope[len - 1] ^= 1;
+	nouns_call_bytes(n, ROLE_UPLOADER, "PUT", "/v1/releases/lamp:1.0/envelope", envelope, len);
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "state"), "signed");
+	assert_string_equal(nouns_text(n, "digest"), digest);
+	assert_int_equal(json_array_size(nouns_at(n, "signatures")), 1);
+	nouns_call(
+		n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\"}");
+	assert_int_equal(n->status, 201);
+	/* By its digest as well. */
+	snprintf(again, sizeof(again), "/v1/releases/%s", digest);
+	nouns_call(n, ROLE_VIEWER, "GET", again, NULL);
+	assert_string_equal(nouns_text(n, "id"), "lamp:1.0");
+	crypto_signer_release(&stranger);
+}
+
+static void test_damaged_image(void **state)
+{
+	struct nouns *n = *state;
+	char hex[65], path[100], body[300];
+	uint8_t sha256[32];
+
+	nouns_board(n, "lamp", "esp32c3");
+	nouns_image(n, "esp32c3", 1, hex);
+	assert_int_equal(hex_decode(hex, 64, HEX_LOWER, sha256, 32), OTA_OK);
+	assert_int_equal(image_set_damaged(n->db, sha256, true, NULL), OTA_OK);
+	snprintf(path, sizeof(path), "/v1/images/%s", hex);
+	nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+	assert_int_equal(nouns_int(n, "damaged"), 1);
+	nouns_call(n, ROLE_VIEWER, "HEAD", path, NULL);
+	assert_int_equal(n->status, 404);
+	snprintf(body, sizeof(body),
+		"{\"board\":\"lamp\",\"version\":\"1\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	nouns_refused(n, ROLE_UPLOADER, "POST", "/v1/releases", body, 409, "is damaged here");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/server", NULL);
+	assert_string_equal(nouns_text(n, "warnings.0"), "1 image is damaged: upload it again");
+	nouns_image(n, "esp32c3", 1, hex);
+	assert_int_equal(n->status, 201);
+	assert_int_equal(nouns_int(n, "damaged"), 0);
+	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", body);
+	assert_int_equal(n->status, 201);
+}
+
 static void test_no_root_yet(void **state)
 {
 	struct nouns *n = *state;
@@ -359,6 +496,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_release, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_variants, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_signed_elsewhere, setup_offline, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_image, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_root_yet, setup_rootless, teardown),
 	};
 

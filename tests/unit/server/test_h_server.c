@@ -81,6 +81,8 @@ static void test_token(void **state)
 	assert_int_equal(n->status, 200);
 	assert_string_equal(nouns_text(n, "name"), "ci");
 	assert_string_equal(nouns_text(n, "role"), "uploader");
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/tokens", NULL);
+	assert_int_equal(nouns_int(n, "items.1.used"), n->f.now);
 	fake_header(&n->f, "Authorization", header);
 	nouns_refused(n, ROLE_PUBLIC, "POST", "/v1/boards", "{\"name\":\"a\"}", 403, "may not");
 	n->f.now += 3600;
@@ -111,6 +113,17 @@ static void test_token_refused(void **state)
 		"{\"name\":\"a\",\"role\":\"viewer\",\"expires_s\":1}", 400, "'expires_s'");
 	nouns_refused(n, ROLE_ADMIN, "DELETE", "/v1/tokens/nobody", NULL, 404, "there is no token");
 	nouns_refused(n, ROLE_ADMIN, "DELETE", "/v1/tokens/admin", NULL, 409, "last administrator's token");
+}
+
+static void test_last_token_by_the_socket(void **state)
+{
+	struct nouns *n = *state;
+
+	n->f.who = (struct principal){.kind = WHO_SOCKET_ADMIN, .role = ROLE_ADMIN, .name = "socket:0"};
+	nouns_call(n, ROLE_PUBLIC, "DELETE", "/v1/tokens/admin", NULL);
+	assert_int_equal(n->status, 204);
+	nouns_call(n, ROLE_PUBLIC, "GET", "/v1/whoami", NULL);
+	assert_string_equal(nouns_text(n, "kind"), "socket");
 }
 
 /* The file of the first start opens the door, and only its owner may read it. */
@@ -307,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_route_asks_who, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_token_by_the_socket, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_first_token, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release_key, setup_rootless, teardown),
 		cmocka_unit_test_setup_teardown(test_root, setup, teardown),
