@@ -102,7 +102,7 @@ static void look_start(struct ota_agent *a)
 	a->phase = PHASE_ACCEPT;
 	/* Where a record tells that it is something else, hashing cannot find it. */
 	if (there->component[0].size != 0 &&
-		memcmp(there->component, a->fresh.component, sizeof there->component))
+		memcmp(there->component, a->fresh.component, sizeof there->component) != 0)
 		return;
 	a->phase = PHASE_LOOK;
 	a->component = 0;
