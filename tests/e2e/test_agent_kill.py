@@ -108,6 +108,7 @@ def test_kill_agents(fleet, folder):
         fleet.ctl("push", path, "--all", "-y")
         return IMAGES[-1]
 
+    harness.wait_for("them to enroll", lambda: all("enrolled" in v.agent.text() for v in victims))
     push("1.0.0")
     length = duration(victims)
     fleet.wait_running("1.0.0")

@@ -1,0 +1,177 @@
+"""ota-agent as a program: wrong use, its files, its lines; no server is needed for most of it."""
+import json
+import os
+import subprocess
+
+import pytest
+
+import harness
+
+pytestmark = pytest.mark.skipif(harness.programs_missing("ota-agent"), reason="not built")
+
+
+def run(folder, *args, timeout=20):
+    done = subprocess.run([harness.BIN / "ota-agent", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=timeout * harness.PATIENCE, check=False,
+                          env={**os.environ, **harness.sanitizer_env(folder, "agent")})
+    return done.returncode, done.stdout, done.stderr
+
+
+def one_line(text):
+    return text.startswith("ota-agent: ") and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [
+    [], ["--flash"], ["--what"], ["--flash", "f", "more"], ["--flash", "f", "--interval", "x"],
+    ["--flash", "f", "--interval", "-1"], ["--flash", "f", "--slot-size", "9999999999"],
+    ["--flash", "f", "--component", "too-long-name"], ["--flash", "f", "--component", ""],
+    ["--flash", "f", "--component", "a", "--component", "b", "--component", "c"],
+])
+def test_usage(folder, args):
+    code, out, err = run(folder, *args)
+    assert code == 2 and out == "" and err
+
+
+def test_version_and_help(folder):
+    assert run(folder, "--version")[0] == 0
+    code, out, _ = run(folder, "--help")
+    assert code == 0 and "--provision FILE" in out
+
+
+BAD = {"missing": None, "empty": b"", "junk": b"hello", "huge": bytes(1 << 20), "zeros": bytes(500)}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_bad_provisioning(folder, name):
+    prov = folder / name
+    if BAD[name] is not None:
+        prov.write_bytes(BAD[name])
+    code, out, err = run(folder, "--provision", prov, "--flash", folder / "flash")
+    assert code == 1 and out == "" and one_line(err) and str(prov) in err
+    assert not (folder / "flash").exists()
+
+
+@pytest.fixture
+def provisions(fleet):
+    return [fleet.provision(f"one-{i}") for i in range(2)]
+
+
+@pytest.mark.skipif(harness.programs_missing("otad", "otactl"), reason="not built")
+class TestProvisioned:
+    def test_damaged(self, folder, provisions):
+        good = provisions[0].read_bytes()
+        for at in range(0, len(good), 7):
+            bad = bytearray(good)
+            bad[at] ^= 1
+            (folder / "bad.prov").write_bytes(bad)
+            code, _, err = run(folder, "--provision", folder / "bad.prov", "--flash", folder / "flash")
+            assert code == 1 and one_line(err)
+        for end in (0, 1, 100, len(good) - 1):
+            (folder / "bad.prov").write_bytes(good[:end])
+            assert run(folder, "--provision", folder / "bad.prov", "--flash", folder / "flash")[0] == 1
+        (folder / "bad.prov").write_bytes(good + b"x")
+        assert run(folder, "--provision", folder / "bad.prov", "--flash", folder / "flash")[0] == 1
+        assert not (folder / "flash").exists()
+
+    def test_once(self, folder, provisions):
+        args = ["--provision", provisions[0], "--flash", folder / "flash", "--once", "--no-broker"]
+        code, out, err = run(folder, *args)
+        assert (code, err) == (0, "")
+        assert "enrolled: device " in out
+        assert (folder / "flash").stat().st_mode & 0o777 == 0o600
+        assert not (folder / "flash.new").exists()
+        # Again, without the file: all that is needed is in the flash.
+        provisions[0].unlink()
+        code, out, err = run(folder, *args)
+        assert (code, err) == (0, "") and "enrolled" not in out
+
+    def test_another_device(self, folder, provisions):
+        assert run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once")[0] == 0
+        code, out, err = run(folder, "--provision", provisions[1], "--flash", folder / "flash", "--once")
+        assert code == 1 and out == "" and one_line(err) and "another device" in err
+
+    def test_in_use(self, fleet, folder):
+        agent = fleet.agent("busy")
+        harness.wait_for("the flash", agent.flash.exists, alive=[agent])
+        code, out, err = run(folder, "--flash", agent.flash)
+        assert code == 1 and out == "" and one_line(err) and "in use" in err
+
+    def test_bad_geometry(self, folder, provisions):
+        for more in (["--slot-size", "1000"], ["--erase-unit", "1000"], ["--prog-unit", "3"], ["--slot-size", "4100"]):
+            code, _, err = run(folder, "--provision", provisions[0], "--flash", folder / "flash", *more)
+            assert code == 1 and one_line(err) and "geometry" in err
+        assert not (folder / "flash").exists()
+
+    def test_damaged_flash(self, folder, provisions):
+        flash = folder / "flash"
+        assert run(folder, "--provision", provisions[0], "--flash", flash, "--once")[0] == 0
+        whole = flash.read_bytes()
+        for bad in (b"", whole[:4096], b"X" + whole[1:]):
+            flash.write_bytes(bad)
+            code, _, err = run(folder, "--flash", flash, "--once")
+            assert code == 1 and one_line(err)
+        # One copy of the identity is lost: mended from the other.
+        flash.write_bytes(whole[:4096] + bytes(4096) + whole[8192:])
+        assert run(folder, "--flash", flash, "--once")[0] == 0
+        assert flash.read_bytes()[4096:6656] == whole[8192:10752]
+        # Both are lost.
+        flash.write_bytes(whole[:4096] + bytes(8192) + whole[12288:])
+        code, _, err = run(folder, "--flash", flash, "--once")
+        assert code == 1 and one_line(err) and "not provisioned" in err
+
+    def test_server_away(self, fleet, folder, provisions):
+        fleet.otad.stop()
+        code, out, err = run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once")
+        assert code == 1 and "unreached: no answer" in out and err == ""
+
+    def test_terminated(self, fleet):
+        agent = fleet.agent("ends")
+        harness.wait_for("it to enroll", lambda: "enrolled" in agent.text(), alive=[agent])
+        assert agent.stop() == 0
+
+    def test_json(self, folder, provisions):
+        code, out, _ = run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once", "--json")
+        assert code == 0
+        events = [json.loads(line) for line in out.splitlines()]
+        assert "enrolled" in [event["event"] for event in events]
+
+    def test_full_output(self, folder, provisions):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([harness.BIN / "ota-agent", "--provision", provisions[0], "--flash", folder / "flash",
+                                   "--once"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+        assert done.returncode == 1 and b"standard output" in done.stderr
+
+
+def hook(folder, script):
+    path = folder / "hook.sh"
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(harness.programs_missing("otad", "otactl"), reason="not built")
+class TestHook:
+    def update(self, fleet, folder, script):
+        """An agent on 1.0.0, then a push of 1.1.0 with this hook; the agent."""
+        agent = fleet.agent("hooked", args=["--image", folder / "boot.bin", "--exec", hook(folder, script)])
+        harness.wait_for("it to enroll", lambda: "enrolled" in agent.text(), alive=[agent])
+        fleet.ctl("push", fleet.image("1.0.0"), "--all", "-y")
+        fleet.wait_running("1.0.0")
+        fleet.ctl("push", fleet.image("1.1.0"), "--all", "-y")
+        return agent
+
+    def test_well_after_a_while(self, fleet, folder):
+        self.update(fleet, folder, f'echo "$OTA_SLOT $OTA_IMAGE_SIZE $OTA_SEQUENCE" >> {folder}/seen\n'
+                                   f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin && exit 0\n'
+                                   f'[ "$(wc -l < {folder}/seen)" -gt 3 ] || exit 7\n'
+                                   'tail -c +$((OTA_SLOT_OFFSET + 1)) "$OTA_SLOT_FILE" | head -c $OTA_IMAGE_SIZE |'
+                                   ' cmp -s - "$OTA_IMAGE"\n')
+        fleet.wait_running("1.1.0")
+        assert (folder / "boot.bin").read_bytes() == (folder / "1.1.0.bin").read_bytes()
+
+    def test_ill(self, fleet, folder):
+        agent = self.update(fleet, folder, f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin\n')
+        harness.wait_for("it to go back", lambda: "reverted: new firmware reported itself ill" in agent.text(), 60,
+                         alive=[agent])
+        fleet.wait_running("1.0.0")
+        assert (folder / "boot.bin").read_bytes() == (folder / "1.0.0.bin").read_bytes()
