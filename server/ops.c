@@ -14,12 +14,17 @@
 #include "server/log.h"
 #include "server/nouns.h"
 
-enum { USED_EVERY_S = 60 };
+enum {
+	USED_EVERY_S = 60,
+	/* A fleet that reports commits hundreds of times a second; who waits looks a few times at most. */
+	WAKE_AFTER_MS = 200,
+};
 
 struct ops {
 	struct auth auth;
 	struct ops_waiter *waiting;
 	unsigned n_waiting;
+	struct timer wake;
 	bool is_ending;
 };
 
@@ -107,6 +112,8 @@ void ops_stop(struct app *app)
 {
 	if (!app->ops)
 		return;
+	if (app->timers)
+		timer_cancel(app->timers, &app->ops->wake);
 	auth_release(&app->ops->auth);
 	free(app->ops);
 	app->ops = NULL;
@@ -215,19 +222,29 @@ bool ops_wait(struct app *app, struct ops_waiter *w, int64_t ms)
 	return true;
 }
 
-void ops_changed(struct app *app)
+static void wake_all(struct ops *ops)
 {
-	struct ops_waiter *list;
-
-	if (!app->ops)
-		return;
 	/* Who is woken may wait again: only those who wait now. */
-	list = app->ops->waiting;
-	app->ops->waiting = NULL;
+	struct ops_waiter *list = ops->waiting;
+
+	ops->waiting = NULL;
 	if (list)
 		list->link = &list;
 	while (list)
 		leave(list);
+}
+
+static void wake_now(struct timer *t)
+{
+	wake_all(t->ctx);
+}
+
+void ops_changed(struct app *app)
+{
+	struct ops *ops = app->ops;
+
+	if (ops && ops->waiting && !timer_is_armed(&ops->wake))
+		timer_arm(app->timers, &ops->wake, WAKE_AFTER_MS, wake_now, ops);
 }
 
 void ops_release_waiting(struct app *app)
@@ -235,5 +252,5 @@ void ops_release_waiting(struct app *app)
 	if (!app->ops)
 		return;
 	app->ops->is_ending = true;
-	ops_changed(app);
+	wake_all(app->ops);
 }

@@ -23,7 +23,7 @@ void ops_tokens(struct app *app, const struct auth_token *tokens, size_t n);
 /* Is the device on the broker? A hint, never evidence. */
 void ops_presence(struct app *app, const uint8_t device_id[16], bool *known, bool *online);
 
-/* Something was committed: wake those who wait for it (GET /v1/changes). */
+/* Something was committed: wake those who wait for it (GET /v1/changes), many commits at a time. */
 void ops_changed(struct app *app);
 
 /* otad ends, or will not wait any longer: wake every waiting request, and let none wait again. */

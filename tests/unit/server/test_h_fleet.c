@@ -1,6 +1,7 @@
 /* Devices, secrets, provisioning, pushes. */
 #include "db/assignment.h"
 #include "db/device.h"
+#include "db/identity.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
 
@@ -128,6 +129,21 @@ static void test_largest_page(void **state)
 	assert_int_equal(n->status, 200);
 	nouns_call(n, ROLE_OPERATOR, "GET", "/v1/enroll-secrets?limit=500", NULL);
 	assert_int_equal(n->status, 200);
+}
+
+static void test_device_by_mac(void **state)
+{
+	struct nouns *n = *state;
+	struct identity_row row = {.kind = IDENTITY_MAC, .value = "aabbcc001122", .created_at = 1};
+	int64_t id;
+
+	row.device = nouns_device(n, "lamp", "kitchen", true);
+	assert_int_equal(identity_insert(n->db, &row, &id, NULL), OTA_OK);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/AA-BB-CC-00-11-22", NULL);
+	assert_int_equal(n->status, 200);
+	assert_string_equal(nouns_text(n, "name"), "kitchen");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/aa:bb:cc:00:11:22", NULL);
+	assert_string_equal(nouns_text(n, "name"), "kitchen");
 }
 
 static void test_device_replace(void **state)
@@ -312,7 +328,7 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "skipped"), 1);
 	assert_non_null(strstr(nouns_text(n, "skipped_why"), "kitchen"));
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p5",
-		"{\"release\":\"lamp:1.0\",\"selector\":\"kitchen\"}", 409, "kitchen");
+		"{\"release\":\"lamp:1.0\",\"selector\":\"kitchen\"}", 409, "past the point of no return");
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p3/cancel", NULL);
 	assert_int_equal(n->status, 200);
 	assert_int_equal(nouns_int(n, "withdrawn"), 0);
@@ -436,6 +452,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_largest_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_by_mac, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_replace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),

@@ -1,4 +1,5 @@
 /* The server itself: roles, tokens, roots, keys, changes, audit. */
+#include "db/change.h"
 #include "proto/crypto_openssl.h"
 #include "proto/root.h"
 #include "server/auth.h"
@@ -279,10 +280,22 @@ static void test_changes_wait(void **state)
 	assert_int_equal(n->f.n_resumed, 1);
 	assert_int_equal(n->f.res.status, 200);
 	assert_non_null(strstr(fake_body(&n->f), "\"items\":[]"));
+	/* News end the wait. */
+	nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+	assert_true(n->f.is_waiting);
+	assert_int_equal(change_add(n->db, CHANGE_SETTING, 0, NULL), OTA_OK);
+	ops_changed(&n->f.app);
+	n->f.mono_ms += 300;
+	timer_run(&n->f.timers, n->f.mono_ms);
+	assert_false(n->f.is_waiting);
+	assert_non_null(strstr(fake_body(&n->f), "\"kind\":\"setting\""));
+	snprintf(path, sizeof(path), "/v1/changes?after=%lld&wait=10", (long long)seq + 1);
 	/* Woken without news, it goes on waiting; when otad ends, nobody does. */
 	nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
 	assert_true(n->f.is_waiting);
 	ops_changed(&n->f.app);
+	n->f.mono_ms += 300;
+	timer_run(&n->f.timers, n->f.mono_ms);
 	assert_true(n->f.is_waiting);
 	ops_release_waiting(&n->f.app);
 	assert_false(n->f.is_waiting);
