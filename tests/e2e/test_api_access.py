@@ -51,7 +51,7 @@ def test_tokens(bare):
     assert admin.get("/v1/whoami")["kind"] == "socket"
     ci = admin.make("uploader", "ci")
     assert ci.get("/v1/whoami")["role"] == "uploader"
-    refused(admin, admin, 409, "last administrator's token", "DELETE", "/v1/tokens/admin")
+    refused(admin, first, 409, "last administrator's token", "DELETE", "/v1/tokens/admin")
     refused(admin, admin, 409, "token 'ci' already", "POST", "/v1/tokens", name="ci", role="viewer")
     shown = next(t for t in admin.get("/v1/tokens")["items"] if t["name"] == "ci")
     assert ci.token not in str(admin.get("/v1/tokens").json)

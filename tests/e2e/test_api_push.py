@@ -172,3 +172,19 @@ def test_refused(fleet):
     refused(admin, admin, 413, "larger", "PUT", "/v1/roots/2", body=b"\xa0" * 2000)
     refused(admin, admin, 422, "no envelope", "PUT", f"/v1/releases/{which}/envelope", body=b"\xa0")
     assert fleet.agents[0].code() is None and fleet.otad.code() is None
+
+
+def test_sdk_pair_of_the_shared_data(fleet):
+    """An ESP8266 SDK image is linked for one slot: one of the two alone makes no release."""
+    folder = harness.shared("firmware")
+    admin = Api(fleet.otad)
+    admin.ok("POST", "/v1/boards", name="plug", chip="esp8266", status=201)
+    one, two = (admin.upload((folder / f"esp8266-sdk-user{n}.bin").read_bytes()) for n in (1, 2))
+    assert admin.get(f"/v1/images/{one}")["variant"] == "user1"
+    lone = {"board": "plug", "version": "1", "images": [{"sha256": one}]}
+    refused(admin, admin, 422, "needs user1 and user2", "POST", "/v1/releases", **lone)
+    wrong = {"board": "plug", "version": "1", "images": [{"sha256": one, "variant": "user2"}]}
+    refused(admin, admin, 422, "linked as user1", "POST", "/v1/releases", **wrong)
+    made = admin.ok("POST", "/v1/releases", board="plug", version="1",
+                    images=[{"sha256": two}, {"sha256": one}], status=201)
+    assert [image["variant"] for image in made["images"]] == ["user1", "user2"] and made["state"] == "signed"
