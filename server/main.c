@@ -8,6 +8,7 @@
 #include "server/health.h"
 #include "server/log.h"
 #include "server/maintain.h"
+#include "server/mqtt.h"
 #include "server/server.h"
 
 extern char **environ;
@@ -47,6 +48,8 @@ static int check_config(struct config *cfg, struct errmsg *e)
 	unsigned n;
 	enum ota_err err = doors_from_config(cfg, doors, &n, e);
 
+	if (!err && cfg->mqtt_url)
+		err = mqtt_check_url(cfg->mqtt_url, e);
 	if (err)
 		return fail(err, e);
 	puts("the settings are good");

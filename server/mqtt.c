@@ -120,6 +120,13 @@ static enum ota_err parse_url(struct mqtt *m, const char *url, struct errmsg *e)
 	return OTA_OK;
 }
 
+enum ota_err mqtt_check_url(const char *url, struct errmsg *e)
+{
+	struct mqtt m = {.port = 0};
+
+	return parse_url(&m, url, e);
+}
+
 /* Sending. */
 
 static void update_events(struct mqtt *m)
