@@ -21,8 +21,9 @@ struct gc_list {
 OTA_MUST_USE enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t limit,
 	struct arena *mem, struct gc_list *out, struct errmsg *e);
 
-/* Store thread, outside of a transaction: remove a blob unless a row names it (again). OTA_BUSY: a backup is
- * running; leave it, gc_orphans finds it later. A blob that is gone already is OTA_OK. */
+/* Store thread, after the commit that took the row away (a later job): remove a blob unless a row names it
+ * (again). OTA_BUSY: a backup is running; leave it, gc_orphans finds it later. A blob that is gone already is
+ * OTA_OK. */
 OTA_MUST_USE enum ota_err gc_unlink(
 	struct db *db, const struct blob_store *bs, const uint8_t sha256[static 32], struct errmsg *e);
 

@@ -396,10 +396,12 @@ char *col_text_or(struct stmt *st, const char *name, struct arena *mem, const ch
 		fail(st, OTA_NO_MEMORY, "out of memory at column", name);
 		return empty;
 	}
-	if (!text)
-		text = when_null, len = when_null ? strlen(when_null) : 0;
-	if (!text)
-		return NULL;
+	if (!text) {
+		if (!when_null)
+			return NULL;
+		text = when_null;
+		len = strlen(when_null);
+	}
 	copy = arena_strndup(mem, text, len);
 	if (!copy) {
 		fail(st, OTA_NO_MEMORY, "out of memory at column", name);
