@@ -362,10 +362,10 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 {
 	static const char q_expired[] =
 		"SELECT a.id AS id FROM assignment a JOIN rollout o ON o.id = a.rollout"
-		" WHERE a.ended_at IS NULL AND a.id > $cursor"
+		" WHERE a.ended_at IS NULL AND a.created_at < $now"
 		" AND (CASE WHEN o.timeout_s > 0 THEN o.timeout_s ELSE $default_s END) > 0"
 		" AND a.created_at + (CASE WHEN o.timeout_s > 0 THEN o.timeout_s ELSE $default_s END) <= $now"
-		" ORDER BY a.id LIMIT $limit";
+		" ORDER BY a.created_at LIMIT $limit";
 	const struct assignment_move move = {.to = ASSIGN_TIMED_OUT, .now = now};
 	const struct db_page page = {0};
 	AUTO(tx) struct db_tx tx = {0};
@@ -379,7 +379,7 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 	if (err == OTA_OK) {
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_expired);
 
-		list_bind(st, &page);
+		bind_i64(st, "limit", page_limit(&page));
 		bind_i64(st, "default_s", default_s);
 		bind_i64(st, "now", now);
 		err = list_run(st, &page, &mem, sizeof *rows, expired_fill, &due, e);

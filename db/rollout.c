@@ -368,9 +368,10 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
 {
-	static const char q_count[] = "SELECT state, count(*) AS n FROM assignment a WHERE rollout = $id"
-				      " AND NOT EXISTS (SELECT 1 FROM assignment b WHERE b.rollout = $id"
-				      " AND b.device = a.device AND b.id > a.id) GROUP BY state";
+	/* grouped, not correlated: one pass over the rollout's rows */
+	static const char q_count[] = "SELECT state, count(*) AS n FROM assignment WHERE id IN"
+				      " (SELECT max(id) FROM assignment WHERE rollout = $id GROUP BY device)"
+				      " GROUP BY state";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
 	struct rollout_counts counts = {0};
 	enum ota_err err;

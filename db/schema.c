@@ -288,8 +288,9 @@ static const char *const schema_1[] = {
 	/* states 0 to 4 are the open ones */
 	" CHECK ((state < 5) = (ended_at IS NULL))) STRICT;"
 	"CREATE UNIQUE INDEX assignment_open ON assignment (device) WHERE ended_at IS NULL;"
+	"CREATE INDEX assignment_due ON assignment (created_at) WHERE ended_at IS NULL;"
 	"CREATE INDEX assignment_device ON assignment (device, manifest);"
-	"CREATE INDEX assignment_rollout ON assignment (rollout, device);"
+	"CREATE INDEX assignment_rollout ON assignment (rollout, ended_at);"
 	"CREATE INDEX assignment_manifest ON assignment (manifest);"
 
 	"CREATE TABLE event ("

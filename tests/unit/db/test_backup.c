@@ -257,7 +257,7 @@ static void beside_a_writer(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, write_on, &w), 0);
 	while (__atomic_load_n(&w.n, __ATOMIC_ACQUIRE) < 3)
 		usleep(1000);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 3; i++) {
 		int64_t a = -1, b = -2;
 		struct db *db;
 
@@ -310,7 +310,7 @@ static void damaged_archives(void **state)
 	fd = open(path, O_RDONLY);
 	assert_int_equal(read(fd, bytes, (size_t)st.st_size), st.st_size);
 	close(fd);
-	for (off_t at = 0; at < st.st_size - 1024; at += 3 * 4096 + 77) {
+	for (off_t at = 0; at < st.st_size - 1024; at += 5 * 4096 + 77) {
 		enum ota_err err;
 
 		fd = open(bad, O_WRONLY | O_CREAT | O_TRUNC, 0600);

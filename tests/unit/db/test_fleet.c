@@ -703,6 +703,7 @@ static void large_cancel(void **state)
 	enum { N = 1500 };
 	uint64_t withdrawn = 0, committed = 0;
 	struct assignment_opened a;
+	struct rollout_counts counts;
 
 	{
 		AUTO(tx) struct db_tx tx = {0};
@@ -725,6 +726,9 @@ static void large_cancel(void **state)
 	ok(f, rollout_end(f->db, r1, 0, ROLLOUT_CANCELLED, NOW, &withdrawn, &committed, &f->e));
 	assert_int_equal(withdrawn, N - N / 100);
 	assert_int_equal(committed, N / 100);
+	ok(f, rollout_count(f->db, r1, &counts, &f->e));
+	assert_int_equal(counts.total, N);
+	assert_int_equal(counts.by_state[ASSIGN_CANCELLED], N - N / 100);
 }
 
 static void replacement(void **state)
