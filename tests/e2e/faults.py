@@ -77,7 +77,7 @@ class Work:
     def run(self, is_faulty):
         """How many answers were good. GONE when otad ends in the middle."""
         self.count += 1
-        operator = rig.Operator(self.book, self.port, self.token, f"w{os.urandom(3).hex()}", sizes=(4000, 70_000))
+        operator = rig.Operator(self.book, self.port, self.token, f"w{os.urandom(8).hex()}", sizes=(4000, 70_000))
         api = rig.Api(self.port)
         try:
             seen = operator.round(self.device.name)

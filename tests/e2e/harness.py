@@ -192,7 +192,7 @@ def can_connect(port):
 class Otad(Process):
     """otad on a data directory of its own."""
 
-    def __init__(self, folder, broker=None, args=(), env=None, data=None, name="otad", public_url=None):
+    def __init__(self, folder, broker=None, args=(), env=None, data=None, name="otad", public_url=None, wrap=None):
         folder = pathlib.Path(folder)
         self.data = pathlib.Path(data or folder / "data")
         self.port = free_port()
@@ -205,7 +205,8 @@ class Otad(Process):
             argv += ["--mqtt", broker.url]
             more.update(OTAD_MQTT_USER="otad", OTAD_MQTT_PASSWORD=broker.passwords["otad"],
                         OTAD_DEVICE_MQTT_USER="device", OTAD_DEVICE_MQTT_PASSWORD=broker.passwords["device"])
-        super().__init__(name, [*argv, *args], folder, env=more)
+        argv = [*argv, *args]
+        super().__init__(name, wrap([str(word) for word in argv]) if wrap else argv, folder, env=more)
 
     def start(self, until="/healthz"):
         self.data.mkdir(mode=0o700, exist_ok=True, parents=True)
@@ -308,14 +309,14 @@ class Agent(Process):
 class Fleet:
     """Broker (or none), otad with a root, one board, N agents."""
 
-    def __init__(self, folder, broker=True, otad_args=(), otad_env=None, public_url=None):
+    def __init__(self, folder, broker=True, otad_args=(), otad_env=None, public_url=None, wrap=None):
         self.folder = pathlib.Path(folder)
         self.agents = []
         self.links = []
         self.broker = self.otad = None
         try:
             self.broker = Broker(self.folder).start() if broker else None
-            self.otad = Otad(self.folder, self.broker, otad_args, otad_env, public_url=public_url)
+            self.otad = Otad(self.folder, self.broker, otad_args, otad_env, public_url=public_url, wrap=wrap)
             self.otad.start()
         except BaseException:
             self.close()

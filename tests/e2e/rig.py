@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import threading
 import time
 import uuid
@@ -49,6 +50,27 @@ class Api:
         if answer.will_close:
             self.close()
         return answer.status, answer.headers, data
+
+    def put(self, path, data, kind="application/octet-stream"):
+        """As curl does it: nothing of the body is sent before the server wants it, so that a refusal is heard."""
+        try:
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+            self.connection.putrequest("PUT", path)
+            for name, value in {**self.headers, "Content-Type": kind, "Content-Length": str(len(data)),
+                                "Expect": "100-continue"}.items():
+                self.connection.putheader(name, value)
+            self.connection.endheaders()
+            if self.connection.sock.recv(12, socket.MSG_PEEK).endswith(b" 100"):
+                self.connection.send(data)
+            answer = self.connection.getresponse()
+            body = answer.read()
+        except GONE:
+            self.close()
+            raise
+        if answer.will_close or answer.status >= 300:
+            self.close()
+        return answer.status, answer.headers, body
 
     def json(self, path):
         status, _, data = self.ask("GET", path)
@@ -288,7 +310,7 @@ class Crew:
     def __init__(self, book, port, token, secret, board, operators=2, devices=2, newcomers=1):
         self.book, self.port, self.token = book, port, token
         self.secret, self.board = secret, board
-        self.operators = [Operator(book, port, token, f"{os.urandom(3).hex()}") for _ in range(operators)]
+        self.operators = [Operator(book, port, token, f"{os.urandom(8).hex()}") for _ in range(operators)]
         self.fixed = []
         self.n_devices, self.n_newcomers = devices, newcomers
         self.threads, self.odd = [], []
