@@ -24,7 +24,7 @@
 enum {
 	HEX_LEN = 64,
 	CHUNK = 64 * 1024,
-	SPACE_EVERY = 4 * 1024 * 1024, /* bytes between two looks at the free space */
+	SPACE_EVERY = 1024 * 1024, /* bytes between two looks at the free space */
 	PERCENT_RESERVE = 5,
 };
 

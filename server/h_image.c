@@ -194,8 +194,9 @@ struct upload_in {
 	struct app *app;
 	uint8_t sha256[32];
 	uint64_t offset;
-	bool is_there; /* sound already: nothing is taken */
-	uint64_t at;   /* where it would go on */
+	uint64_t announced; /* bytes that are to come; 0: not said */
+	bool is_there;      /* sound already: nothing is taken */
+	uint64_t at;        /* where it would go on */
 	struct blob_writer *writer;
 	struct image_row row;
 	char hint[sizeof(((struct image_info *)0)->hint)];
@@ -211,6 +212,10 @@ static enum ota_err begin_run(struct job *job)
 		return OTA_OK;
 	}
 	if (err && err != OTA_NOT_FOUND)
+		return err;
+	/* What is not going to fit is refused before its first byte. */
+	err = blob_space(in->app->blobs, in->announced, &job->e);
+	if (err)
 		return err;
 	return blob_begin(in->app->blobs, in->sha256, in->offset, (uint64_t)in->app->cfg->max_image,
 		&in->writer, &in->at, &job->e);
@@ -445,5 +450,6 @@ enum h_result h_image_put(struct req *req, struct res *res)
 	}
 	in->app = req->app;
 	in->offset = (uint64_t)at;
+	in->announced = req->content_length > 0 ? (uint64_t)req->content_length : 0;
 	return req_job_worker(req, begin_run, in, begin_done);
 }
