@@ -79,14 +79,17 @@ def put(api, data):
 
 
 def fill_by_uploads(api, tag):
-    """The images that went in before the first refusal."""
-    filler, inside = os.urandom(PIECE), []
-    for number in range(SIZE_MIB):
-        status, sha256 = put(api, f"{tag} {number}".encode() + filler)
-        if status == 507:
+    """The large images that went in before the first refusal; then ever smaller ones until nothing goes in."""
+    inside, size = [], PIECE
+    for number in range(1000):
+        status, sha256 = put(api, f"{tag} {number}".encode() + os.urandom(size))
+        assert status in (201, 507), status
+        if status == 201 and size == PIECE:
+            inside.append(sha256)
+        elif status == 507 and size < 8192:
             return inside
-        assert status == 201, status
-        inside.append(sha256)
+        elif status == 507:
+            size //= 8
     raise AssertionError("the disk never got full")
 
 
@@ -125,7 +128,7 @@ def rounds(make_fleet, folder, count, say=print):
             images = fill_by_uploads(api, f"{number}")
             free = os.statvfs(inside)
             assert free.f_bavail * free.f_frsize >= RESERVE_MIB << 20, "the reserve is eaten by uploads"
-            assert put(api, os.urandom(2000) + b"small")[0] == 507
+            assert put(api, os.urandom(PIECE // 4))[0] == 507
             # the reserve is for this: reports and deletes go on
             assert reporter.report(api) == 200
             assert api.ask("DELETE", f"/v1/images/{images.pop()}")[0] == 204
