@@ -1,35 +1,21 @@
 #!/usr/bin/env python3
-"""R2 kill-at-syscall: otad killed at every file call of its start and of an upload, a push and check-ins.
+"""R2 kill-at-syscall: otad killed at every file call of its start and of uploads, a push, check-ins and enrollments.
 usage: R2.py [--every N]"""
-import argparse
 import os
 import pathlib
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 os.environ.setdefault("OTAD_BIN", str(ROOT / "build/bin"))
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 import faults  # noqa: E402
-from harness import Fleet  # noqa: E402
+import longrun  # noqa: E402
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=int, default=1)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="otad-R2-") as name:
-        fleet = Fleet(pathlib.Path(name), broker=False, otad_args=["--log-level", "error"])
-        try:
-            points = faults.kill_points(fleet, args.every)
-        finally:
-            problems = fleet.close()
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-        return 1
-    return 0 if points else 1
+def run(every):
+    with longrun.place("R2") as (_, make_fleet):
+        return faults.kill_points(make_fleet(broker=False, otad_args=["--log-level", "error"]), every) > 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+longrun.main("R2", run, every=1)
