@@ -15,8 +15,8 @@ def place(row):
         folder, made = pathlib.Path(name), []
 
         def make_fleet(**how):
-            home = folder / f"fleet{len(made)}"
-            home.mkdir()
+            home = folder / f"fleet{len(made)}" if made else folder
+            home.mkdir(exist_ok=True)
             made.append(harness.Fleet(home, **{"otad_args": [], **how}))
             return made[-1]
 
