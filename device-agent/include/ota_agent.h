@@ -182,13 +182,14 @@ struct ota_agent {
 	uint8_t ticket_digest[32];
 	uint16_t ticket_envelope_size;
 	uint8_t ticket_attempt;
-	bool is_held;
+	bool is_held, is_held_told;
 
 	/* A refusal, told from RAM. */
 	struct {
 		uint8_t digest[32];
 		uint8_t attempt; /* 0: none */
 		enum ota_err err;
+		uint32_t offset;
 		bool is_told;
 	} refused;
 

@@ -200,6 +200,8 @@ void agent_defer(struct ota_agent *a)
 	agent_event(a, OTA_EVENT_UNREACHED, OTA_UNAVAILABLE);
 	a->urls_failed = 0;
 	if (s == 0) {
+		/* Whoever answers like this may not be the server at all. */
+		a->url_index = (uint8_t)((a->url_index + 1U) % a->identity.n_urls);
 		back_off(a);
 		return;
 	}
@@ -207,7 +209,9 @@ void agent_defer(struct ota_agent *a)
 		s = TICKET_POLL_MIN_S;
 	if (s > AGENT_SPREAD_MAX_S)
 		s = AGENT_SPREAD_MAX_S;
+	/* A server that asks for time gets it, whatever poll_max_s says. */
 	agent_poll_in(a, s);
+	a->next_poll_ms = agent_now(a) + s * 1000 + agent_random_below(a, s * 100);
 }
 
 /* The regions that the agent needs, once, so that nothing later trips over them. */

@@ -95,6 +95,9 @@ void release_step(struct ota_agent *a, struct ota_want *want);
 void release_answered(struct ota_agent *a);
 /* Refused before anything was written: told from RAM. */
 void release_refuse(struct ota_agent *a, enum ota_err err);
+/* It cannot be fetched. What came is not authentic, so that nothing stored changes by it: told from RAM, and
+ * left to the server to withdraw. */
+void release_give_up(struct ota_agent *a, enum ota_err err, uint32_t offset);
 /* An accepted release ended. */
 void release_fail(struct ota_agent *a, enum ota_err err, uint32_t offset);
 

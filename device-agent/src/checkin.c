@@ -63,6 +63,7 @@ static void tell_result(struct ota_agent *a, struct checkin *ci)
 		ci->result_attempt = a->refused.attempt;
 		ci->result_reason = ota_err_reason(a->refused.err);
 		ci->result_detail = ota_err_detail(a->refused.err);
+		ci->result_offset = a->refused.offset;
 	}
 }
 

@@ -400,7 +400,8 @@ void fetch_answered(struct ota_agent *a, bool is_complete)
 	if (err == OTA_SIZE || (status >= 400 && status < 500) ||
 		(err == OTA_OK && is_complete && status != 0)) {
 		if (++a->bad_answers >= AGENT_BAD_ANSWERS) {
-			release_fail(
+			a->bad_answers = 0;
+			release_give_up(
 				a, err == OTA_SIZE || err == OTA_OK ? OTA_SIZE : OTA_FETCH, fetch_done(a));
 			return;
 		}

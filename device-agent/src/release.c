@@ -4,14 +4,25 @@
 #include "device-agent/src/agent.h"
 #include "device-agent/src/slot.h"
 
-void release_refuse(struct ota_agent *a, enum ota_err err)
+static void tell_from_ram(struct ota_agent *a, enum ota_event_kind kind, enum ota_err err, uint32_t offset)
 {
 	memcpy(a->refused.digest, a->ticket_digest, sizeof a->refused.digest);
 	a->refused.attempt = a->ticket_attempt;
 	a->refused.err = err;
+	a->refused.offset = offset;
 	a->refused.is_told = false;
-	agent_event(a, OTA_EVENT_REFUSED, err);
+	agent_event(a, kind, err);
 	agent_poll_at_once(a);
+}
+
+void release_refuse(struct ota_agent *a, enum ota_err err)
+{
+	tell_from_ram(a, OTA_EVENT_REFUSED, err, 0);
+}
+
+void release_give_up(struct ota_agent *a, enum ota_err err, uint32_t offset)
+{
+	tell_from_ram(a, OTA_EVENT_FAILED, err, offset);
 }
 
 void release_fail(struct ota_agent *a, enum ota_err err, uint32_t offset)
@@ -222,10 +233,13 @@ static void arm(struct ota_agent *a)
 	enum ota_err err;
 
 	if (a->is_held) {
-		agent_event(a, OTA_EVENT_HELD, OTA_HELD);
+		if (!a->is_held_told)
+			agent_event(a, OTA_EVENT_HELD, OTA_HELD);
+		a->is_held_told = true;
 		a->phase = PHASE_POLL;
 		return;
 	}
+	a->is_held_told = false;
 	if (agent_now(a) - a->ticket_ms > AGENT_ARM_TICKET_MS) {
 		agent_poll_at_once(a);
 		return;

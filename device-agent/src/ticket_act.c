@@ -125,9 +125,11 @@ void ticket_act(struct ota_agent *a, const struct ticket *t)
 	is_changed = acknowledge(a);
 	if (is_newer_root && !a->root_tried) {
 		/* Not acted on until the walk is done and a new check-in was answered. */
-		a->root_tried = true;
-		if (is_changed && agent_commit(a) != OTA_OK)
+		if (is_changed && agent_commit(a) != OTA_OK) {
+			agent_poll_in(a, t->next_poll_s);
 			return;
+		}
+		a->root_tried = true;
 		a->phase = PHASE_ROOT;
 		return;
 	}

@@ -126,7 +126,7 @@ static enum ota_err boot(struct device *d, struct errmsg *e)
 {
 	struct ota_boot_config boot_cfg = {.flash = &d->flash.flash, .crypto = crypto_openssl()};
 	struct ota_agent_config cfg;
-	struct ota_boot_choice choice;
+	struct ota_boot_choice choice = {0};
 	enum ota_err err = ota_boot_select(&boot_cfg, &d->boot, &choice);
 
 	if (err != OTA_OK && err != OTA_NOT_FOUND)

@@ -119,7 +119,7 @@ static void line_text(const char *word, const struct ota_event *ev, const uint8_
 	}
 }
 
-static void unreached(struct report *r, const struct ota_event *ev)
+static void unreached(struct report *r, const struct ota_event *ev, bool is_enrolled)
 {
 	if (r->last_err == ev->err && r->last_status == ev->status && r->last_err != OTA_OK)
 		return;
@@ -127,6 +127,10 @@ static void unreached(struct report *r, const struct ota_event *ev)
 	r->last_status = ev->status;
 	if (r->is_json)
 		line_json(words[ev->kind], ev, NULL, r->detail);
+	else if (!is_enrolled && ev->status >= 400 && ev->status < 429)
+		printf("not enrolled: the server answered %d: the secret is unknown, expired or used up; "
+		       "trying on\n",
+			ev->status);
 	else if (ev->status != 0 && ev->err == OTA_UNAVAILABLE)
 		printf("unreached: the server answered %d, trying on\n", ev->status);
 	else if (ev->status != 0)
@@ -141,7 +145,7 @@ static void unreached(struct report *r, const struct ota_event *ev)
 void report_event(struct report *r, const struct ota_event *ev, const uint8_t *device_id)
 {
 	if (ev->kind == OTA_EVENT_UNREACHED) {
-		unreached(r, ev);
+		unreached(r, ev, device_id != NULL);
 		return;
 	}
 	if (ev->kind == OTA_EVENT_POLLED) {

@@ -10,7 +10,7 @@ void boot_run(void);
 void boot_run(void)
 {
 	struct ota_boot_config cfg = {.flash = &board_flash, .crypto = &board_crypto};
-	struct ota_boot_choice choice;
+	struct ota_boot_choice choice = {0};
 
 	for (;;) {
 		enum ota_err err = ota_boot_select(&cfg, &work, &choice);

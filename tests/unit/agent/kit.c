@@ -177,18 +177,40 @@ void kit_sign(struct kit *k, int i, const struct ota_signer *s)
 	MUST(suit_envelope_encode(C(), slice, blocks, 1, r->envelope, sizeof r->envelope, &r->envelope_len));
 }
 
+static uint8_t *make_image(uint32_t size, uint32_t seed, uint8_t sha256[32])
+{
+	uint32_t x = seed * 2654435761U + 12345;
+	uint8_t *image = malloc(size + 1U);
+
+	for (uint32_t at = 0; at < size; at++) {
+		x = x * 1664525U + 1013904223U;
+		image[at] = (uint8_t)(x >> 24);
+	}
+	ota_sha256(C(), &(struct ota_slice){image, size}, 1, sha256);
+	return image;
+}
+
+void kit_add_component(struct kit *k, int i, const char *name, uint32_t size, uint32_t seed)
+{
+	struct kit_release *r = &k->release[i];
+	struct suit_component *c = &r->m.component[1];
+
+	free(r->image[1]);
+	r->m.n_components = 2;
+	c->id_len = (uint8_t)strlen(name);
+	memcpy(c->id, name, c->id_len);
+	c->n_images = 1;
+	c->image[0].size = size;
+	r->image[1] = make_image(size, seed, c->image[0].sha256);
+	kit_sign(k, i, &k->release_key);
+}
+
 void kit_make(struct kit *k, int i, uint32_t sequence, uint32_t size, uint32_t seed)
 {
 	struct kit_release *r = &k->release[i];
-	uint32_t x = seed * 2654435761U + 12345;
 
 	memset(&r->m, 0, sizeof r->m);
 	free(r->image[0]);
-	r->image[0] = malloc(size + 1U);
-	for (uint32_t at = 0; at < size; at++) {
-		x = x * 1664525U + 1013904223U;
-		r->image[0][at] = (uint8_t)(x >> 24);
-	}
 	r->m.sequence = sequence;
 	memcpy(r->m.vendor_id, k->vendor_id, 16);
 	memcpy(r->m.class_id, k->class_id, 16);
@@ -197,7 +219,7 @@ void kit_make(struct kit *k, int i, uint32_t sequence, uint32_t size, uint32_t s
 	r->m.component[0].id_len = 3;
 	r->m.component[0].n_images = 1;
 	r->m.component[0].image[0].size = size;
-	ota_sha256(C(), &(struct ota_slice){r->image[0], size}, 1, r->m.component[0].image[0].sha256);
+	r->image[0] = make_image(size, seed, r->m.component[0].image[0].sha256);
 	kit_sign(k, i, &k->release_key);
 }
 
@@ -346,7 +368,8 @@ static void note_checkin(struct kit *k, const struct checkin *ci)
 	if (ci->receipt.len > 0)
 		k->saw_receipt = true;
 	if (ci->has_result) {
-		k->n_results++;
+		if (k->n_results++ == 0)
+			k->told_first = *ci;
 		k->told = *ci;
 	}
 	if (ci->state == CHECKIN_CONFIRMED)
@@ -366,6 +389,8 @@ static void ticket_for(struct kit *k, const struct checkin *ci, struct ticket *t
 	t->root_version = k->n_roots;
 	t->next_poll_s = k->next_poll_s;
 	t->flags = k->flags;
+	t->n_urls = k->n_urls;
+	memcpy(t->url, k->url, sizeof t->url);
 	if (k->assigned >= 0) {
 		const struct kit_release *r = &k->release[k->assigned];
 
@@ -418,7 +443,7 @@ static void serve_checkin(struct kit *k, const struct ota_request *q, struct ans
 		memcmp(ci.result_digest, k->release[k->assigned].digest, 32) == 0)
 		k->assigned = -1;
 	ticket_for(k, &ci, &t);
-	if (t.has_assignment || k->ticket_is_signed || (ci.flags & CHECKIN_FLAG_WANTS_SIGNED))
+	if (t.has_assignment || t.n_urls > 0 || k->ticket_is_signed || (ci.flags & CHECKIN_FLAG_WANTS_SIGNED))
 		MUST(ticket_encode_signed(&t, k->ticket_signer, bytes, sizeof bytes, &len));
 	else
 		MUST(ticket_encode_mac(&t, C(), k->k_dev, bytes, sizeof bytes, &len));

@@ -43,13 +43,15 @@ struct kit {
 	int assigned; /* -1: nothing */
 	uint8_t attempt;
 	uint32_t flags, next_poll_s;
+	size_t n_urls; /* new ones, in the next signed ticket */
+	struct ota_slice url[TICKET_URLS_MAX];
 	uint64_t last_counter;
 	bool is_unknown;           /* 404 until a receipt comes */
 	uint32_t provisioned_root; /* version in the provisioning file */
 
 	/* What was seen. */
 	struct checkin last;
-	struct checkin told; /* the last one with a result */
+	struct checkin told, told_first; /* the last and the first one with a result */
 	unsigned n_checkins, n_enrolls, n_envelopes, n_images, n_roots_asked, n_starts, n_results, n_409;
 	uint64_t image_bytes; /* sent */
 	bool saw_receipt, saw_confirmed, counter_went_back, asked_signed;
@@ -83,6 +85,8 @@ struct flash_sim_options kit_small(void);
 
 /* Release `i`: one component of `size` bytes made from `seed`, signed by k->release_key. */
 void kit_make(struct kit *k, int i, uint32_t sequence, uint32_t size, uint32_t seed);
+/* A second component for release `i`, which is signed again. */
+void kit_add_component(struct kit *k, int i, const char *name, uint32_t size, uint32_t seed);
 /* Encode and sign k->release[i].m again. */
 void kit_sign(struct kit *k, int i, const struct ota_signer *s);
 /* Put release `i` into slot `slot` as the factory does, envelope and all. */

@@ -453,7 +453,9 @@ static void test_short_and_long(void **state)
 		k.extra = extra[i];
 		poll_once();
 		assert_int_equal(kit_err_of(&k, OTA_EVENT_FAILED), OTA_SIZE);
-		assert_int_equal(k.told.result_detail, ota_err_detail(OTA_SIZE));
+		assert_int_equal(k.told_first.result_detail, ota_err_detail(OTA_SIZE));
+		assert_int_equal(k.agent.journal.s.failed.attempt,
+			0); /* nobody signed that: nothing is held against it */
 		assert_true(kit_runs(&k, 0));
 		assert_true(kit_start(&k));
 		assert_true(kit_runs(&k, 0));
@@ -520,7 +522,14 @@ static void test_image_gone(void **state)
 	k.image_status = 404;
 	poll_once();
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_FAILED), OTA_FETCH);
+	assert_int_equal(k.told_first.result_detail, ota_err_detail(OTA_FETCH));
 	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.failed.attempt, 0);
+	k.image_status = 0;
+	assert_true(kit_start(&k));
+	kit_assign(&k, 1, 1);
+	(void)kit_run(&k, 3600);
+	assert_true(kit_runs(&k, 1));
 }
 
 /* A reset in the middle: what is in flash is hashed again, and at most one mark is fetched again. */
@@ -1104,11 +1113,134 @@ static void test_copies_are_mended(void **state)
 	assert_int_equal(k.agent.root.version, 2);
 }
 
+static struct ota_slice text(const char *s)
+{
+	return (struct ota_slice){(const uint8_t *)s, strlen(s)};
+}
+
+static void assert_url(unsigned i, const char *want)
+{
+	assert_int_equal(k.agent.identity.url[i].len, strlen(want));
+	assert_memory_equal(k.agent.identity.url[i].p, want, strlen(want));
+}
+
+/* New addresses go first, one old one at least stays. */
 static void test_server_moves(void **state)
 {
+	uint64_t ops;
+
 	(void)state;
 	settled();
-	assert_int_equal(k.agent.identity.n_urls, 2);
+	k.n_urls = 1;
+	k.url[0] = text("http://new.example/");
+	poll_once();
+	assert_int_equal(k.agent.identity.n_urls, 3);
+	assert_url(0, "http://new.example/");
+	assert_url(1, "http://one.example/");
+	ops = k.flash.ops;
+	poll_once();
+	assert_int_equal(k.flash.ops, ops); /* told again: nothing to write */
+	assert_true(kit_start(&k));
+	assert_url(0, "http://new.example/");
+	k.n_urls = 3;
+	k.url[0] = text("http://a/");
+	k.url[1] = text("http://b/");
+	k.url[2] = text("http://c/");
+	assert_true(kit_run(&k, 3600));
+	poll_once();
+	assert_int_equal(k.agent.identity.n_urls, 3);
+	assert_url(1, "http://b/");
+	assert_url(2, "http://new.example/");
+	assert_memory_equal(k.agent.identity.k_dev, k.k_dev, KEY_LEN);
+}
+
+/* Two components: both or neither; what runs already is copied, not fetched. */
+static void two_components(uint32_t size0, uint32_t size1)
+{
+	struct flash_sim_options o = kit_small();
+
+	(void)tear_down(NULL);
+	o.n_components = 2;
+	kit_init(&k, &o);
+	kit_make(&k, 0, 1000, 5000, 1);
+	kit_add_component(&k, 0, "data", 3000, 7);
+	kit_make(&k, 1, 2000, size0, 2);
+	kit_add_component(&k, 1, "data", size1, 8);
+	kit_enrolled(&k);
+	assert_true(kit_start(&k));
+	kit_assign(&k, 0, 1);
+	assert_true(kit_run(&k, 7200));
+	assert_true(kit_runs(&k, 0));
+	kit_forget(&k);
+	kit_assign(&k, 1, 1);
+}
+
+static void assert_data(int i)
+{
+	const uint8_t *at = k.flash.bytes[slot_region(1, k.agent.journal.s.active)];
+
+	assert_memory_equal(at, k.release[i].image[1], k.release[i].m.component[1].image[0].size);
+}
+
+static void test_two_components(void **state)
+{
+	(void)state;
+	two_components(9000, 7777);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_data(1);
+	assert_int_equal(k.image_bytes, 9000 + 7777);
+	assert_int_equal(k.flash.violations, 0);
+}
+
+static void test_component_is_copied(void **state)
+{
+	(void)state;
+	two_components(9000, 1);
+	kit_make(&k, 1, 2000, 9000, 2);
+	kit_add_component(&k, 1, "data", 3000, 7); /* as in release 0 */
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_data(0);
+	assert_int_equal(k.image_bytes, 9000);
+}
+
+/* P6: the second one is wrong: neither is activated. */
+static void test_second_component_fails(void **state)
+{
+	(void)state;
+	two_components(5500, 9000);
+	k.flip_byte = 8000;
+	poll_once();
+	assert_true(kit_runs(&k, 0));
+	assert_data(0);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_FAILED), OTA_DIGEST);
+	assert_int_equal(k.told.result_offset, 5500 + 9000);
+	assert_true(kit_start(&k));
+	assert_true(kit_runs(&k, 0));
+}
+
+/* M17: a release with a part of the board's components. */
+static void test_component_missing(void **state)
+{
+	(void)state;
+	two_components(9000, 100);
+	kit_make(&k, 1, 2000, 9000, 2);
+	kit_assign(&k, 1, 1);
+	assert_refused(OTA_COMPONENT);
+}
+
+static void test_resume_in_second_component(void **state)
+{
+	(void)state;
+	two_components(9000, 9500);
+	while (k.n_images < 2)
+		kit_step(&k);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 1));
+	assert_data(1);
+	assert_int_equal(k.image_bytes, 9000 + 9500); /* all of it was there */
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1177,6 +1309,11 @@ int main(void)
 		T(test_notices),
 		T(test_copies_are_mended),
 		T(test_server_moves),
+		T(test_two_components),
+		T(test_component_is_copied),
+		T(test_second_component_fails),
+		T(test_component_missing),
+		T(test_resume_in_second_component),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
