@@ -122,8 +122,8 @@ enum ota_err damaged_replace(struct damaged *d, int64_t image, const struct dama
 		if (was.rows[i].image != image)
 			fresh[kept++] = was.rows[i];
 	}
-	if (n)
-		memcpy(fresh + kept, rows, n * sizeof(*rows));
+	for (size_t i = 0; i < n; i++)
+		fresh[kept + i] = rows[i];
 	d->rows = fresh;
 	d->n = kept + n;
 	for (size_t i = 0; healed && i < was.n; i++) {

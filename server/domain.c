@@ -147,7 +147,7 @@ static enum ota_err is_first_start(struct db *db, bool *out, struct errmsg *e)
 {
 	AUTO(arena) struct arena mem;
 	struct rootdoc_row root;
-	struct secret_list secrets;
+	struct secret_list secrets = {.n = 0};
 	uint64_t devices = 0;
 	enum ota_err err;
 

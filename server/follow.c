@@ -4,117 +4,14 @@
 
 #include "db/assignment.h"
 #include "db/board.h"
-#include "db/change.h"
 #include "db/device.h"
 #include "db/image.h"
-#include "db/release.h"
-#include "db/rollout.h"
 #include "db/rootdoc.h"
-#include "proto/hex.h"
+#include "server/chunk.h"
 #include "server/ops.h"
 #include "server/wake.h"
 
-enum {
-	FOLLOW_JOB_MAX = 256 * 1024 * 1024, /* arena cap of a round; used only as far as needed */
-	SCRATCH_MAX = 8 * 1024 * 1024,      /* for one row and what hangs on it */
-	ROLLOUT_PAGE = 500,
-};
-
-static void take_said(const struct ota_crypto *c, const struct device_said *said, struct reg_facts *f)
-{
-	struct checkin ci = {
-		.has_result = said->has_result,
-		.result_attempt = said->result_attempt,
-		.result_reason = said->result_reason,
-		.result_detail = said->result_detail,
-		.result_offset = said->result_offset,
-	};
-	struct plan_device *d = &f->dev;
-
-	memcpy(ci.result_digest, said->result_digest, 32);
-	plan_result_mark(c, &ci, d->result_mark);
-	d->heard = said->seen_at != 0;
-	d->counter = said->counter;
-	memcpy(d->mark, said->counter_digest, PLAN_MARK_LEN);
-	d->root_version = said->root_version;
-	d->has_running = said->has_running;
-	d->running_sequence = said->running_sequence;
-	memcpy(d->running_digest, said->running_digest, 32);
-	d->state = (enum checkin_state)said->agent_state;
-	d->flags = said->flags;
-	f->seen = said->seen_at;
-	f->uptime_s = said->uptime_s;
-	f->bytes_done = said->target_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)said->target_bytes;
-}
-
-static void take_task(const struct assignment_row *a, struct reg_facts *f)
-{
-	struct plan_task *t = &f->dev.task;
-
-	f->task_row = a->id;
-	t->exists = true;
-	t->state = a->state;
-	memcpy(t->digest, a->digest, 32);
-	/* Size 0: no ticket names it. */
-	t->envelope_size = a->is_complete && a->envelope_len <= UINT16_MAX ? (uint16_t)a->envelope_len : 0;
-	t->attempt = a->attempt;
-	t->hold = a->is_held;
-}
-
-static enum ota_err facts_of(struct db *db, const struct ota_crypto *c, const struct keystore *k,
-	const struct device_row *row, struct arena *mem, struct reg_facts *out, struct errmsg *e)
-{
-	struct reg_facts f = {.row = row->id, .board_row = row->board};
-	struct assignment_list tasks;
-	uint8_t secret[SECRET_LEN];
-	enum ota_err err;
-
-	if (row->state == DEVICE_REVOKED || !row->has_enrolment || !row->board)
-		return errmsg_fail(e, OTA_NOT_FOUND, "device '%s' does not check in here", row->uid);
-	if (hex_decode(row->uid, strlen(row->uid), HEX_LOWER, f.id, sizeof(f.id)))
-		return errmsg_fail(e, OTA_NOT_FOUND, "device '%s' has no device-id", row->uid);
-	err = assignment_history(db, row->id, &(struct db_page){.limit = 1}, mem, &tasks, e);
-	if (err)
-		return err;
-	f.dev.approved = row->state == DEVICE_APPROVED;
-	f.dev.hold = row->is_held;
-	take_said(c, &row->said, &f);
-	if (tasks.n)
-		take_task(&tasks.rows[0], &f);
-	keys_enroll_secret(c, keystore_enroll(k), row->enrolment.secret_id, secret);
-	keys_device(c, secret, f.id, row->enrolment.nonce_d, row->enrolment.nonce_s, f.k_dev);
-	ota_wipe(secret, sizeof(secret));
-	*out = f;
-	return OTA_OK;
-}
-
-enum ota_err follow_load_device(struct db *db, const struct ota_crypto *c, const struct keystore *k,
-	int64_t device, struct arena *mem, struct reg_facts *out, struct errmsg *e)
-{
-	struct device_row row;
-	enum ota_err err = device_load(db, device, mem, &row, e);
-
-	return err ? err : facts_of(db, c, k, &row, mem, out, e);
-}
-
-static enum ota_err board_facts(
-	struct db *db, int64_t id, struct arena *mem, struct reg_board *out, struct errmsg *e)
-{
-	struct board_row row;
-	struct reg_board b = {.row = id};
-	enum ota_err err = board_load(db, id, mem, &row, e);
-	size_t len;
-
-	if (err)
-		return err;
-	memcpy(b.vendor_id, row.vendor_id, sizeof(b.vendor_id));
-	memcpy(b.class_id, row.class_id, sizeof(b.class_id));
-	b.poll_s = row.poll_s;
-	len = strnlen(row.name, sizeof(b.name) - 1);
-	memcpy(b.name, row.name, len);
-	*out = b;
-	return OTA_OK;
-}
+enum { FOLLOW_JOB_MAX = 256 * 1024 * 1024 /* arena cap of a chunk; used only as far as needed */ };
 
 /* `was` is NULL for a device that the registry did not know. */
 static bool has_news(const struct plan_device *was, const struct reg_live *was_live,
@@ -288,7 +185,7 @@ static enum ota_err load_boards(struct domain *d, struct db *db, struct arena *m
 		for (size_t i = 0; !err && i < list.n; i++) {
 			struct reg_board b;
 
-			err = board_facts(db, list.rows[i].id, mem, &b, e);
+			err = facts_load_board(db, list.rows[i].id, mem, &b, e);
 			if (!err && (err = registry_put_board(d->reg, &b)) != OTA_OK)
 				errmsg_set(e, "cannot hold board '%s': %s", b.name, ota_err_text(err));
 		}
@@ -337,7 +234,7 @@ static enum ota_err load_devices(struct domain *d, struct db *db, struct arena *
 		for (size_t i = 0; !err && i < list.n; i++) {
 			struct reg_facts f;
 
-			err = facts_of(db, d->app->crypto, d->keys, &list.rows[i], mem, &f, e);
+			err = facts_of_row(db, d->app->crypto, d->keys, &list.rows[i], mem, &f, e);
 			if (err == OTA_NOT_FOUND) {
 				err = OTA_OK;
 				continue;
@@ -381,287 +278,6 @@ enum ota_err follow_load_all(struct domain *d, struct db *db, struct errmsg *e)
 			err = OTA_OK;
 	}
 	return err ? err : db_commit(&tx, e);
-}
-
-struct gone {
-	enum change_kind kind;
-	int64_t row;
-	struct gone *next;
-};
-
-struct found_device {
-	struct reg_facts facts;
-	struct found_device *next;
-};
-
-struct found_board {
-	struct reg_board board;
-	struct found_board *next;
-};
-
-struct found_size {
-	uint8_t digest[32];
-	uint16_t size;
-	struct found_size *next;
-};
-
-struct found_image {
-	int64_t image;
-	struct damaged_row *rows;
-	size_t n;
-	struct found_image *next;
-};
-
-struct chunk {
-	struct domain *domain; /* the loop's */
-	const struct ota_crypto *crypto;
-	const struct keystore *keys;
-	int64_t from; /* changes after this */
-	/* results */
-	int64_t to;
-	bool has_more;
-	bool is_lost; /* rows were trimmed before we saw them */
-	struct gone *gone;
-	struct found_device *devices;
-	struct found_board *boards;
-	struct found_size *sizes;
-	struct found_image *images;
-	uint32_t root_version; /* 0: not changed */
-	size_t root_len;
-	uint8_t root[ROOT_MAX];
-
-	/* while loading */
-	struct job *job;
-	struct arena scratch;
-	int64_t *seen; /* devices that were loaded already; open addressing, 0: free */
-	size_t seen_cap, seen_n;
-};
-
-/* True the first time that a device is named. */
-static bool is_first(struct chunk *ch, int64_t device)
-{
-	size_t at = (size_t)((uint64_t)device * 0x9e3779b97f4a7c15u) & (ch->seen_cap - 1);
-
-	while (ch->seen[at]) {
-		if (ch->seen[at] == device)
-			return false;
-		at = (at + 1) & (ch->seen_cap - 1);
-	}
-	if (ch->seen_n * 4 < ch->seen_cap * 3) {
-		ch->seen[at] = device;
-		ch->seen_n++;
-	}
-	return true;
-}
-
-static enum ota_err add_gone(struct chunk *ch, enum change_kind kind, int64_t row)
-{
-	struct gone *g = arena_alloc(ch->job->mem, sizeof(*g));
-
-	if (!g)
-		return OTA_NO_MEMORY;
-	*g = (struct gone){kind, row, ch->gone};
-	ch->gone = g;
-	return OTA_OK;
-}
-
-static enum ota_err load_device(struct chunk *ch, int64_t device)
-{
-	struct found_device *f;
-	enum ota_err err;
-
-	if (!is_first(ch, device))
-		return OTA_OK;
-	f = arena_alloc(ch->job->mem, sizeof(*f));
-	if (!f)
-		return OTA_NO_MEMORY;
-	arena_clear(&ch->scratch);
-	err = follow_load_device(
-		ch->job->db, ch->crypto, ch->keys, device, &ch->scratch, &f->facts, &ch->job->e);
-	if (err == OTA_NOT_FOUND)
-		return add_gone(ch, CHANGE_DEVICE, device);
-	if (err)
-		return err;
-	f->next = ch->devices;
-	ch->devices = f;
-	return OTA_OK;
-}
-
-static enum ota_err load_assignment(struct chunk *ch, int64_t id)
-{
-	struct assignment_row row;
-	enum ota_err err;
-
-	arena_clear(&ch->scratch);
-	err = assignment_load(ch->job->db, id, &ch->scratch, &row, &ch->job->e);
-	if (err == OTA_NOT_FOUND)
-		return OTA_OK; /* gone with its device or rollout, which have rows of their own */
-	return err ? err : load_device(ch, row.device);
-}
-
-/* A changed rollout touches its open assignments (hold). A new one has a row for each already. */
-static enum ota_err load_rollout(struct chunk *ch, int64_t id)
-{
-	struct assignment_filter filter = {.rollout = id, .only_open = true};
-	struct db_page page = {.limit = ROLLOUT_PAGE};
-	struct rollout_row row;
-	enum ota_err err;
-
-	arena_clear(&ch->scratch);
-	err = rollout_load(ch->job->db, id, &ch->scratch, &row, &ch->job->e);
-	if (err == OTA_NOT_FOUND || (!err && row.revision == 1))
-		return OTA_OK;
-	do {
-		struct assignment_list list;
-		int64_t device[ROLLOUT_PAGE];
-
-		arena_clear(&ch->scratch);
-		if (!err)
-			err = assignment_list(ch->job->db, &filter, &page, &ch->scratch, &list, &ch->job->e);
-		if (err)
-			return err;
-		/* load_device clears the scratch. */
-		for (size_t i = 0; i < list.n; i++)
-			device[i] = list.rows[i].device;
-		for (size_t i = 0; !err && i < list.n; i++)
-			err = load_device(ch, device[i]);
-		page.cursor = list.next;
-	} while (!err && page.cursor);
-	return err;
-}
-
-static enum ota_err load_release(struct chunk *ch, int64_t id)
-{
-	struct db_page page = {.limit = DB_PAGE_MAX};
-	struct manifest_list list;
-	enum ota_err err;
-
-	arena_clear(&ch->scratch);
-	err = manifest_list(ch->job->db, id, &page, &ch->scratch, &list, &ch->job->e);
-	if (err)
-		return err == OTA_NOT_FOUND ? OTA_OK : err;
-	for (size_t i = 0; i < list.n; i++) {
-		const struct manifest_row *m = &list.rows[i];
-		struct found_size *s = arena_alloc(ch->job->mem, sizeof(*s));
-
-		if (!s)
-			return OTA_NO_MEMORY;
-		memcpy(s->digest, m->digest, 32);
-		s->size = m->is_complete && m->envelope_len <= UINT16_MAX ? (uint16_t)m->envelope_len : 0;
-		s->next = ch->sizes;
-		ch->sizes = s;
-	}
-	return OTA_OK;
-}
-
-static enum ota_err load_image(struct chunk *ch, int64_t id)
-{
-	struct found_image *f = arena_alloc(ch->job->mem, sizeof(*f));
-	enum ota_err err;
-
-	if (!f)
-		return OTA_NO_MEMORY;
-	arena_clear(&ch->scratch);
-	err = damaged_load(ch->job->db, id, &ch->scratch, &f->rows, &f->n, &ch->job->e);
-	if (err)
-		return err;
-	if (f->n) {
-		f->rows = arena_dup(ch->job->mem, f->rows, f->n * sizeof(*f->rows));
-		if (!f->rows)
-			return OTA_NO_MEMORY;
-	}
-	f->image = id;
-	f->next = ch->images;
-	ch->images = f;
-	return OTA_OK;
-}
-
-static enum ota_err load_board(struct chunk *ch, int64_t id)
-{
-	struct found_board *b = arena_alloc(ch->job->mem, sizeof(*b));
-	enum ota_err err;
-
-	if (!b)
-		return OTA_NO_MEMORY;
-	arena_clear(&ch->scratch);
-	err = board_facts(ch->job->db, id, &ch->scratch, &b->board, &ch->job->e);
-	if (err == OTA_NOT_FOUND)
-		return add_gone(ch, CHANGE_BOARD, id);
-	if (err)
-		return err;
-	b->next = ch->boards;
-	ch->boards = b;
-	return OTA_OK;
-}
-
-static enum ota_err load_root(struct chunk *ch)
-{
-	struct rootdoc_row row;
-	enum ota_err err;
-
-	arena_clear(&ch->scratch);
-	err = rootdoc_newest(ch->job->db, &ch->scratch, &row, &ch->job->e);
-	if (err || row.document_len > ROOT_MAX)
-		return err == OTA_NO_ROOT ? OTA_OK : err;
-	ch->root_version = row.version;
-	ch->root_len = row.document_len;
-	memcpy(ch->root, row.document, row.document_len);
-	return OTA_OK;
-}
-
-static enum ota_err load_change(struct chunk *ch, const struct change_row *row)
-{
-	switch (row->kind) {
-	case CHANGE_DEVICE:
-		return load_device(ch, row->id);
-	case CHANGE_ASSIGNMENT:
-		return load_assignment(ch, row->id);
-	case CHANGE_ROLLOUT:
-		return load_rollout(ch, row->id);
-	case CHANGE_RELEASE:
-		return load_release(ch, row->id);
-	case CHANGE_BOARD:
-		return load_board(ch, row->id);
-	case CHANGE_ROOT:
-		return load_root(ch);
-	case CHANGE_IMAGE:
-		return load_image(ch, row->id);
-	case CHANGE_ENROLL:
-	case CHANGE_TOKEN:
-	case CHANGE_SETTING:
-		break; /* nothing of these is in the registry */
-	}
-	return OTA_OK;
-}
-
-static enum ota_err load_chunk(struct job *job)
-{
-	struct chunk *ch = job->ctx;
-	struct db_page page = {.cursor = ch->from, .limit = FOLLOW_CHUNK};
-	struct change_list list;
-	enum ota_err err;
-
-	ch->job = job;
-	err = change_list(job->db, &page, job->mem, &list, &job->e);
-	if (err == OTA_TRUNCATED) {
-		ch->is_lost = true;
-		return OTA_OK;
-	}
-	if (err)
-		return err;
-	ch->seen_cap = 4096;
-	ch->seen = arena_array(job->mem, ch->seen_cap, sizeof(*ch->seen));
-	if (!ch->seen)
-		return OTA_NO_MEMORY;
-	ch->to = ch->from;
-	arena_init(&ch->scratch, SCRATCH_MAX);
-	for (size_t i = 0; !err && i < list.n; i++) {
-		err = load_change(ch, &list.rows[i]);
-		ch->to = list.rows[i].seq;
-	}
-	arena_release(&ch->scratch);
-	ch->has_more = list.next != 0;
-	return err;
 }
 
 static void apply_gone(struct domain *d, const struct gone *g)
@@ -757,7 +373,7 @@ static void post_chunk(struct domain *d)
 	ch->from = d->applied;
 	ch->domain = d;
 	job->ctx = ch;
-	jobs_post(d->app->jobs, JOB_STORE, job, load_chunk, chunk_done);
+	jobs_post(d->app->jobs, JOB_STORE, job, chunk_load, chunk_done);
 }
 
 uint64_t follow_start(struct domain *d)

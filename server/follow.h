@@ -5,15 +5,8 @@
 #ifndef SERVER_FOLLOW_H
 #define SERVER_FOLLOW_H
 
-#include "db/db.h"
 #include "server/domain.h"
-
-enum { FOLLOW_CHUNK = 1000 /* change rows a job */ };
-
-/* A device's facts out of the database. OTA_NOT_FOUND: it is gone, revoked or not one of our agents: not for
- * the registry. Temporary memory comes from `mem`. Store thread, or before the loop runs. */
-OTA_MUST_USE enum ota_err follow_load_device(struct db *db, const struct ota_crypto *c,
-	const struct keystore *k, int64_t device, struct arena *mem, struct reg_facts *out, struct errmsg *e);
+#include "server/facts.h"
 
 /* Put a device into the registry: tells whether it has something to be woken for, and ends an assignment
  * whose release the device runs already. Loop thread. */

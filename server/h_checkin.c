@@ -346,7 +346,7 @@ static enum ota_err store_report(struct job *job)
 	if (!err && v->step.has_move)
 		err = move_task(job);
 	if (!err)
-		err = follow_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);
+		err = facts_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);
 	v->has_facts = !err;
 	if (err == OTA_NOT_FOUND)
 		err = OTA_OK; /* removed meanwhile */
@@ -467,7 +467,7 @@ static enum h_result judge(struct req *req, struct res *res, uint32_t at)
 static enum ota_err restore(struct job *job)
 {
 	struct visit *v = job->ctx;
-	struct enroll_out out;
+	struct enroll_out out = {.device = 0};
 	enum ota_err err = follow_own_begin(&v->changes, job);
 
 	if (!err)
@@ -478,7 +478,7 @@ static enum ota_err restore(struct job *job)
 			job, "restored", 0, "was unknown here, showed its receipt, waits for approval");
 	}
 	if (!err)
-		err = follow_load_device(
+		err = facts_load_device(
 			job->db, v->crypto, v->keys, out.device, job->mem, &v->facts, &job->e);
 	v->has_facts = !err;
 	return err ? err : follow_own_end(&v->changes, job);

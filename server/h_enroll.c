@@ -46,7 +46,7 @@ static enum ota_err enroll(struct job *job)
 		err = log_outcome(job);
 	if (err)
 		return err;
-	err = follow_load_device(job->db, j->crypto, j->keys, j->out.device, job->mem, &j->facts, &job->e);
+	err = facts_load_device(job->db, j->crypto, j->keys, j->out.device, job->mem, &j->facts, &job->e);
 	j->has_facts = !err;
 	/* Not for the registry (revoked): the answer stays the same, its check-ins will be unknown. */
 	if (err && err != OTA_NOT_FOUND)

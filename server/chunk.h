@@ -1,0 +1,67 @@
+/* A chunk of `change` rows: what they name is loaded on the store thread, in order with every commit, and
+ * handed to the loop (follow.c). */
+#ifndef SERVER_CHUNK_H
+#define SERVER_CHUNK_H
+
+#include "db/change.h"
+#include "proto/root.h"
+#include "server/damaged.h"
+#include "server/facts.h"
+#include "server/jobs.h"
+
+enum { CHUNK_CHANGES = 1000 /* change rows a job */ };
+
+struct domain;
+
+struct gone {
+	enum change_kind kind;
+	int64_t row;
+	struct gone *next;
+};
+
+struct found_device {
+	struct reg_facts facts;
+	struct found_device *next;
+};
+
+struct found_board {
+	struct reg_board board;
+	struct found_board *next;
+};
+
+struct found_size {
+	uint8_t digest[32];
+	uint16_t size;
+	struct found_size *next;
+};
+
+struct found_image {
+	int64_t image;
+	struct damaged_row *rows;
+	size_t n;
+	struct found_image *next;
+};
+
+struct chunk {
+	struct domain *domain; /* the loop's */
+	const struct ota_crypto *crypto;
+	const struct keystore *keys;
+	int64_t from; /* changes after this */
+	/* results */
+	int64_t to;
+	bool has_more;
+	bool is_lost; /* rows were trimmed before we saw them */
+	struct gone *gone;
+	struct found_device *devices;
+	struct found_board *boards;
+	struct found_size *sizes;
+	struct found_image *images;
+	uint32_t root_version; /* 0: not changed */
+	size_t root_len;
+	uint8_t root[ROOT_MAX];
+};
+
+/* The job's function; job->ctx is the chunk, with the inputs set. */
+OTA_MUST_USE enum ota_err chunk_load(struct job *job);
+
+#endif
