@@ -37,7 +37,7 @@ static const struct ota_crypto *crypto(void)
 static enum ota_err open_connection(void *ctx, bool writing, struct db **out, struct errmsg *e)
 {
 	struct fleet *fl = ctx;
-	struct db_options options = {.mode = writing ? DB_READ_WRITE : DB_READ_ONLY};
+	struct db_options options = {.mode = writing ? DB_READ_WRITE : DB_READ_ONLY, .busy_timeout_ms = 50};
 
 	return db_open(fl->dir, &options, out, e);
 }
@@ -139,7 +139,8 @@ void fleet_init(struct fleet *fl, bool has_root)
 	struct db *db = NULL;
 
 	memset(fl, 0, sizeof(*fl));
-	strcpy(fl->dir, "fleet.XXXXXX");
+	/* Memory, where there is some to write to: a hundred small databases are a hundred syncs. */
+	snprintf(fl->dir, sizeof(fl->dir), "%s/fleet.XXXXXX", access("/dev/shm", W_OK) ? "." : "/dev/shm");
 	assert_non_null(mkdtemp(fl->dir));
 	arena_init(&fl->mem, 16 * 1024 * 1024);
 	OK(db_open(fl->dir, &options, &db, &e));

@@ -790,10 +790,28 @@ static void test_fetch_proof(void **state)
 	assert_int_not_equal(fleet_get(&fl, "/v1/devices", agent_authorization(&a)), 200);
 }
 
+/* What the door says of a link to this image. */
+static enum ota_err judge_link(const char *path, const char *sha, const char *id, const char *proof)
+{
+	struct req req = {
+		.app = &fl.f.app,
+		.path = path,
+		.cap = {.n = 1, .value = {sha}},
+		.query = {{"d", id}, {"k", proof}},
+		.n_query = 2,
+	};
+	enum ota_err err = fl.f.app.hooks.auth(&fl.f.app, &req);
+
+	assert_int_equal(req.who.kind, err ? WHO_NOBODY : WHO_DEVICE);
+	if (!err)
+		assert_int_equal(req.who.role, ROLE_FETCH);
+	return err;
+}
+
 static void test_image_link(void **state)
 {
 	uint8_t sha256[32], link_id[16], k[16];
-	char path[256], sha[65], id[33], proof[33];
+	char path[80], sha[65], id[33], proof[33];
 
 	(void)state;
 	memset(sha256, 7, 32);
@@ -802,14 +820,25 @@ static void test_image_link(void **state)
 	hex_encode(sha256, 32, sha);
 	hex_encode(link_id, 16, id);
 	hex_encode(k, 16, proof);
-	snprintf(path, sizeof(path), "/i/%s?d=%s&k=%s", sha, id, proof);
-	struct req *req = &fl.f.req;
+	snprintf(path, sizeof(path), "/i/%s", sha);
+	assert_int_equal(judge_link(path, sha, id, proof), OTA_OK);
+	/* It opens that image alone, and nothing else. */
+	assert_int_equal(judge_link("/d/v1/root/1", sha, id, proof), OTA_DENIED);
+	for (size_t i = 0; i < 32; i++) {
+		char was = proof[i];
 
-	/* Past the door: blobserve is not in this test, the principal is. */
-	proof[0] = proof[0] == '0' ? '1' : '0';
-	snprintf(path, sizeof(path), "/i/%s?d=%s&k=%s", sha, id, proof);
-	assert_int_equal(fleet_get(&fl, path, NULL), 401);
-	assert_int_equal(req->who.kind, WHO_NOBODY);
+		proof[i] = was == '0' ? '1' : '0';
+		assert_int_equal(judge_link(path, sha, id, proof), OTA_DENIED);
+		proof[i] = was;
+		was = id[i];
+		id[i] = was == '0' ? '1' : '0';
+		assert_int_equal(judge_link(path, sha, id, proof), OTA_DENIED);
+		id[i] = was;
+	}
+	sha[0] = sha[0] == '0' ? '1' : '0';
+	assert_int_equal(judge_link(path, sha, id, proof), OTA_DENIED);
+	sha[63] = '\0';
+	assert_int_equal(judge_link(path, sha, id, proof), OTA_DENIED);
 }
 
 int main(void)

@@ -1,0 +1,183 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/server/cmocka_all.h"
+#include "db/blob.h"
+#include "db/image.h"
+#include "db/lease.h"
+#include "db/release.h"
+#include "server/upkeep.h"
+#include "tests/unit/server/fleet.h"
+
+static struct fleet fl;
+static struct agent a;
+static struct errmsg e;
+
+static int set_up(void **state)
+{
+	(void)state;
+	fleet_init(&fl, true);
+	agent_join(&fl, &a, "one");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fleet_release(&fl);
+	return 0;
+}
+
+static void let_time_pass(int64_t ms)
+{
+	fl.f.mono_ms += ms;
+	timer_run(&fl.f.timers, fl.f.mono_ms);
+}
+
+static uint64_t stored_counter(void)
+{
+	struct device_row dev;
+
+	fleet_device(&fl, &a, &dev);
+	return dev.said.counter;
+}
+
+static void test_groups_by_the_clock(void **state)
+{
+	uint64_t first = stored_counter();
+
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(stored_counter(), first);
+	let_time_pass(UPKEEP_FLUSH_MS + TIMER_TICK_MS);
+	assert_int_equal(stored_counter(), first + 5);
+	/* And again: the timer goes on. */
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	let_time_pass(UPKEEP_FLUSH_MS + 2 * TIMER_TICK_MS);
+	assert_int_equal(stored_counter(), first + 6);
+}
+
+/* The database takes nothing: who must be stored is told to come back, nobody else notices, nothing is lost.
+ */
+static void test_store_that_does_not_answer(void **state)
+{
+	uint64_t first = stored_counter();
+	struct db_tx tx = {0};
+	struct device_row dev;
+	uint8_t digest[32] = {7};
+
+	(void)state;
+	assert_int_equal(db_begin(fl.db, &tx, &e), OTA_OK);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	upkeep_flush(fl.f.app.domain);
+	assert_int_equal(registry_dirty(fl.f.app.domain->reg), 1);
+	agent_runs(&a, 5, digest, CHECKIN_IDLE);
+	assert_int_equal(agent_checkin(&fl, &a), 503);
+	assert_non_null(fake_answer_header(&fl.f, "Retry-After"));
+	/* Neither the counter nor the word was taken. */
+	assert_int_equal(agent_repeat(&fl, &a), 503);
+	db_rollback(&tx);
+	assert_int_equal(stored_counter(), first);
+	upkeep_flush(fl.f.app.domain);
+	assert_int_equal(stored_counter(), first + 1);
+	/* The device tries again with the very same bytes. */
+	assert_int_equal(agent_repeat(&fl, &a), 200);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(dev.said.counter, first + 2);
+	assert_memory_equal(dev.said.running_digest, digest, 32);
+	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 0);
+}
+
+static void test_enrollment_while_the_store_is_away(void **state)
+{
+	struct agent b = {.serial = "two"};
+	struct db_tx tx = {0};
+
+	(void)state;
+	fleet_secret(&fl, &(struct fleet_secret){.is_approving = true}, &b);
+	assert_int_equal(db_begin(fl.db, &tx, &e), OTA_OK);
+	struct enroll_request r = {.serial_len = 3};
+	uint8_t body[ENROLL_MAX];
+	size_t len;
+
+	memcpy(r.secret_id, b.secret_id, sizeof(r.secret_id));
+	memcpy(r.vendor_id, fl.vendor_id, 16);
+	memcpy(r.class_id, fl.class_id, 16);
+	memcpy(r.serial, "two", 3);
+	assert_int_equal(
+		enroll_request_encode(&r, fl.f.app.crypto, b.secret, body, sizeof(body), &len), OTA_OK);
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", body, len), 503);
+	db_rollback(&tx);
+	assert_int_equal(agent_enroll(&fl, &b), 200);
+	assert_int_equal(agent_checkin(&fl, &b), 200);
+}
+
+static bool has_blob(const uint8_t sha256[32])
+{
+	uint64_t size;
+
+	return blob_stat(fl.f.app.blobs, sha256, &size, &e) == OTA_OK;
+}
+
+static void test_garbage(void **state)
+{
+	uint8_t kept[32], gone[32], digest[32];
+	int64_t release;
+
+	(void)state;
+	fleet_release_of(&fl, "1.0", "one", digest);
+	release = fleet_release_of(&fl, "2.0", "two", digest);
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"one", 3}, 1, kept);
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"two", 3}, 1, gone);
+	assert_int_equal(release_delete(fl.db, release, &e), OTA_OK);
+	upkeep_sweep(fl.f.app.domain);
+	assert_true(has_blob(gone));
+	/* Young ones are left alone; an upload comes before its release. */
+	fl.f.now += UPKEEP_GC_S + 1;
+	upkeep_sweep(fl.f.app.domain);
+	assert_true(has_blob(gone));
+	fl.f.now += UPKEEP_GC_GRACE_S;
+	upkeep_sweep(fl.f.app.domain);
+	assert_false(has_blob(gone));
+	assert_true(has_blob(kept));
+}
+
+/* An idle server leaves the disk alone. */
+static void test_idle(void **state)
+{
+	int64_t before;
+
+	(void)state;
+	upkeep_flush_all(fl.f.app.domain);
+	upkeep_sweep(fl.f.app.domain);
+	struct lease_row lease;
+
+	assert_int_equal(lease_load(fl.db, "plan", &fl.mem, &lease, &e), OTA_OK);
+	before = lease.until;
+	for (int i = 0; i < 10; i++) {
+		fl.f.now += UPKEEP_SWEEP_MS / 1000;
+		upkeep_sweep(fl.f.app.domain);
+		upkeep_flush(fl.f.app.domain);
+	}
+	assert_int_equal(lease_load(fl.db, "plan", &fl.mem, &lease, &e), OTA_OK);
+	assert_int_equal(lease.until, before);
+	fl.f.now += 300;
+	upkeep_sweep(fl.f.app.domain);
+	assert_int_equal(lease_load(fl.db, "plan", &fl.mem, &lease, &e), OTA_OK);
+	assert_true(lease.until > before);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_groups_by_the_clock),
+		TEST(test_store_that_does_not_answer),
+		TEST(test_enrollment_while_the_store_is_away),
+		TEST(test_garbage),
+		TEST(test_idle),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
