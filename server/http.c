@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -96,7 +98,8 @@ struct http {
 	struct door *doors;
 	struct conn *conns;
 	unsigned n_conns;
-	unsigned n_waiting; /* suspended for a job, orphans too */
+	unsigned library_limit; /* above every limit of ours that a reload may bring */
+	unsigned n_waiting;     /* suspended for a job, orphans too */
 	unsigned n_busy;
 	bool is_draining;
 	uint64_t n_requests, n_refused;
@@ -732,7 +735,6 @@ static struct MHD_Daemon *start_daemon(struct door *door)
 	struct http *http = door->http;
 	const bool is_tls = door->spec.kind == DOOR_HTTPS;
 	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-	unsigned limit = (unsigned)http->app->cfg->connections + HTTP_LIMIT_MARGIN;
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, door->cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, door->key},
@@ -746,7 +748,7 @@ static struct MHD_Daemon *start_daemon(struct door *door)
 	/* The logger stands first: the library uses it while it reads the other options. */
 	return MHD_start_daemon(flags, 0, NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER,
 		on_library_log, http, MHD_OPTION_LISTEN_SOCKET, door->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-		limit, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(HTTP_IDLE_MS / 1000),
+		http->library_limit, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(HTTP_IDLE_MS / 1000),
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(is_tls ? POOL_TLS_LEN : POOL_PLAIN_LEN),
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT, 1,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door,
@@ -884,6 +886,16 @@ static void tick(struct timer *t)
 	timer_arm(http->app->timers, t, TICK_MS, tick, http);
 }
 
+/* All descriptors that this process may have. */
+static unsigned descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (unsigned)limit.rlim_cur;
+}
+
 enum ota_err http_new(struct app *app, struct loop *loop, const struct route *rows, size_t n_rows,
 	struct http **out, struct errmsg *e)
 {
@@ -895,6 +907,7 @@ enum ota_err http_new(struct app *app, struct loop *loop, const struct route *ro
 	http->loop = loop;
 	http->routes = rows;
 	http->n_routes = n_rows;
+	http->library_limit = descriptors();
 	timer_arm(app->timers, &http->tick, TICK_MS, tick, http);
 	*out = http;
 	return OTA_OK;

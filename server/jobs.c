@@ -14,8 +14,9 @@
 
 enum {
 	WORKERS_MAX = 8,
-	BATCH_MAX = 256,  /* jobs in one transaction */
-	JOIN_WAIT_S = 12, /* a worker may sit in a name query for 10 s */
+	BATCH_MAX = 256, /* jobs in one transaction */
+	STORE_WAIT_S = 60,
+	WORKER_WAIT_S = 2, /* it may sit in a name query for 10 s, which is nobody's loss */
 };
 
 struct queue {
@@ -252,7 +253,7 @@ static bool lane_join(struct lane *lane)
 	if (!lane->is_running)
 		return true;
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += JOIN_WAIT_S;
+	until.tv_sec += lane->queue == &lane->jobs->store ? STORE_WAIT_S : WORKER_WAIT_S;
 	return pthread_timedjoin_np(lane->thread, NULL, &until) == 0;
 }
 

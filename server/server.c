@@ -253,8 +253,7 @@ static void drain_step(struct timer *t)
 	struct server *s = t->ctx;
 	int64_t age_ms = loop_now_ms() - s->drain_begin_ms;
 
-	if (s->is_cut || (http_busy(s->app.http) == 0 && jobs_pending(s->app.jobs) == 0) ||
-		age_ms >= DRAIN_MS) {
+	if (s->is_cut || http_busy(s->app.http) == 0 || age_ms >= DRAIN_MS) {
 		if (!s->is_cut)
 			http_cut(s->app.http);
 		s->is_cut = true;
@@ -380,9 +379,12 @@ static enum ota_err start(struct server *s, struct errmsg *e)
 
 static void end(struct server *s)
 {
+	/* Continuations that still run find nobody to notify. */
 	mqtt_free(s->app.mqtt);
-	/* Every job ends, its continuation runs, then nothing refers to a request any more. */
+	s->app.mqtt = NULL;
 	http_free(s->app.http);
+	s->app.http = NULL;
+	/* Every job that is queued is done before its thread ends, and its continuation runs. */
 	jobs_free(s->app.jobs);
 	if (s->app.domain)
 		domain_stop(&s->app);
