@@ -156,6 +156,8 @@ void follow_take_root(struct domain *d, uint32_t version, const uint8_t *bytes, 
 		return;
 	d->has_new_root = d->has_new_root || (d->root.version && version > d->root.version);
 	d->root.version = version;
+	if (d->root_missing <= version)
+		d->root_missing = 0;
 	d->root.len = len;
 	memcpy(d->root.bytes, bytes, len);
 	d->root.server_key_is_listed = false;

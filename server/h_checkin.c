@@ -392,7 +392,6 @@ static enum h_result report_stored(struct req *req, struct res *res, struct job 
 		err = take(d, v, at, true);
 	if (err)
 		return res_error(req, err, NULL);
-	note_root_missing(d, v);
 	follow_own_done(d, &v->changes);
 	return answer(req, res);
 }
@@ -406,6 +405,7 @@ static enum h_result use(struct req *req, struct res *res, uint32_t at, const st
 	enum ota_err err;
 
 	plan_checkin(dev, &pol, v->crypto, &v->ci, &v->step);
+	note_root_missing(d, v);
 	if (v->step.commit) {
 		registry_live(d->reg, at, &live);
 		v->row = live.row;

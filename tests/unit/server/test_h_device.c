@@ -766,6 +766,14 @@ static void test_roots(void **state)
 	expect_nothing_to_do(agent_checkin(&fl, &a));
 	assert_int_equal(a.ticket.root_version, 2);
 	assert_int_equal(fl.f.app.domain->root_missing, 3);
+	/* Also when the device said so before a restart and says nothing new. */
+	fleet_restart(&fl);
+	assert_int_equal(fl.f.app.domain->root_missing, 0);
+	expect_nothing_to_do(agent_checkin(&fl, &a));
+	assert_int_equal(fl.f.app.domain->root_missing, 3);
+	/* Found again. */
+	fleet_next_root(&fl);
+	assert_int_equal(fl.f.app.domain->root_missing, 0);
 }
 
 /* Who may fetch */
