@@ -4,6 +4,7 @@
 #include "db/event.h"
 #include "proto/crypto_openssl.h"
 #include "proto/enroll.h"
+#include "proto/hex.h"
 #include "server/domain.h"
 #include "server/follow.h"
 #include "server/h_device.h"
@@ -20,19 +21,22 @@ struct enroll_job {
 	struct own_changes changes;
 };
 
+static const char *const outcome_words[] = {
+	[ENROLL_APPROVED] = "enrolled, approved by its secret",
+	[ENROLL_PENDING] = "enrolled, waits for approval",
+	[ENROLL_REPEATED] = "asked for its enrollment again",
+	[ENROLL_WAITING] = "enrolled again: its key stays, the new one waits for approval",
+};
+
 static enum ota_err log_outcome(struct job *job)
 {
-	static const char *const words[] = {
-		[ENROLL_APPROVED] = "enrolled, approved by its secret",
-		[ENROLL_PENDING] = "enrolled, waits for approval",
-		[ENROLL_REPEATED] = NULL,
-		[ENROLL_WAITING] = "enrolled again: its key stays, the new one waits for approval",
-	};
 	const struct enroll_job *j = job->ctx;
-	struct event_row event = {
-		.device = j->out.device, .at = j->in.now, .kind = "enrolled", .text = words[j->out.outcome]};
+	struct event_row event = {.device = j->out.device,
+		.at = j->in.now,
+		.kind = "enrolled",
+		.text = outcome_words[j->out.outcome]};
 
-	return event.text ? event_add(job->db, &event, &job->e) : OTA_OK;
+	return j->out.outcome == ENROLL_REPEATED ? OTA_OK : event_add(job->db, &event, &job->e);
 }
 
 static enum ota_err enroll(struct job *job)
@@ -85,6 +89,14 @@ static enum h_result answer(struct req *req, struct res *res, const struct enrol
 	return res_body(res, 200, "application/cbor", buf, len);
 }
 
+static void tell(const struct enroll_job *j, const char *peer)
+{
+	char uid[2 * DEVICE_ID_LEN + 1];
+
+	hex_encode(j->in.device_id, sizeof(j->in.device_id), uid);
+	log_info("device %s, from %s: %s", uid, peer, outcome_words[j->out.outcome]);
+}
+
 static enum h_result enrolled(struct req *req, struct res *res, struct job *job)
 {
 	struct enroll_job *j = job->ctx;
@@ -105,6 +117,7 @@ static enum h_result enrolled(struct req *req, struct res *res, struct job *job)
 	default:
 		return res_error(req, job->err, &job->e);
 	}
+	tell(j, req->peer);
 	if (j->has_facts && follow_put(d, &j->facts))
 		log_error("the registry cannot take a new device: out of memory");
 	ota_wipe(j->facts.k_dev, KEY_LEN);
