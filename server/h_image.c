@@ -244,6 +244,8 @@ static enum h_result suspend_done(struct req *req, struct res *res, struct job *
 	return api_fail(req, res_status_of(req->upload_err), req->upload_err, &req->upload_e, NULL);
 }
 
+enum { INFLATE_LEAST = 1024 * 1024 };
+
 /* What is inside of a compressed image; its own facts stay where they are about the file. */
 static enum ota_err recognise_inner(
 	const struct app *app, const struct image_source *src, struct image_info *info, struct errmsg *e)
@@ -251,12 +253,17 @@ static enum ota_err recognise_inner(
 	AUTO(fd) int fd = open(app->cfg->data, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	struct image_info inner;
 	struct image_file file = {.fd = -1};
-	uint64_t size;
+	uint64_t size, room = (uint64_t)app->cfg->max_image;
 	enum ota_err err;
 
 	if (fd < 0)
 		return errmsg_fail(e, OTA_IO, "cannot make a temporary file to look into the image");
-	err = image_inflate(src, info, (uint64_t)app->cfg->max_image, fd, &size);
+	/* The reserve is not this file's either. */
+	while (room > INFLATE_LEAST && blob_space(app->blobs, room, NULL))
+		room /= 2;
+	err = image_inflate(src, info, room, fd, &size);
+	if (err == OTA_TOO_LARGE && room < (uint64_t)app->cfg->max_image)
+		return errmsg_fail(e, OTA_NO_SPACE, "no room on the disk to look into the image");
 	if (!err)
 		err = image_file_from_fd(fd, &file);
 	if (err)
@@ -282,6 +289,8 @@ static enum ota_err refuse(struct upload_in *in, enum ota_err err, struct errmsg
 {
 	const struct image_info *info = &in->row.info;
 
+	if (err == OTA_NO_SPACE)
+		return err;
 	if (err == OTA_IO || err == OTA_NO_MEMORY)
 		return errmsg_fail(e, err, "cannot read the image back: %s", ota_err_text(err));
 	/* The bytes have no row, and with the same bytes never will: nobody else can be using this blob. */

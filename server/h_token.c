@@ -151,6 +151,9 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		err = table_reload(a, job);
 	if (err)
 		return err;
+	if (((const struct token_table *)a->after_ctx)->n == AUTH_TOKENS_MAX)
+		return errmsg_fail(
+			&job->e, OTA_STATE, "there are %d valid tokens already", AUTH_TOKENS_MAX - 1);
 	a->status = 201;
 	js_object(&a->out, NULL);
 	token_json(&a->out, row);

@@ -439,5 +439,7 @@ enum h_result js_answer(struct req *req, unsigned status, struct js_out *o)
 
 	if (!text)
 		return res_error(req, OTA_NO_MEMORY, NULL);
+	/* Some answers hold secrets, and none is worth keeping. */
+	res_header(req->res, "Cache-Control", "no-store");
 	return res_body(req->res, status, "application/json", text, len);
 }
