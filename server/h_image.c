@@ -194,6 +194,7 @@ struct upload_in {
 	struct app *app;
 	uint8_t sha256[32];
 	uint64_t offset;
+	uint64_t size_max;  /* the setting, as it was when the request came */
 	uint64_t announced; /* bytes that are to come; 0: not said */
 	bool is_there;      /* sound already: nothing is taken */
 	uint64_t at;        /* where it would go on */
@@ -217,8 +218,8 @@ static enum ota_err begin_run(struct job *job)
 	err = blob_space(in->app->blobs, in->announced, &job->e);
 	if (err)
 		return err;
-	return blob_begin(in->app->blobs, in->sha256, in->offset, (uint64_t)in->app->cfg->max_image,
-		&in->writer, &in->at, &job->e);
+	return blob_begin(
+		in->app->blobs, in->sha256, in->offset, in->size_max, &in->writer, &in->at, &job->e);
 }
 
 static enum ota_err upload_write(void *ctx, const uint8_t *bytes, size_t len, struct errmsg *e)
@@ -248,28 +249,28 @@ enum { INFLATE_LEAST = 1024 * 1024 };
 
 /* What is inside of a compressed image; its own facts stay where they are about the file. */
 static enum ota_err recognise_inner(
-	const struct app *app, const struct image_source *src, struct image_info *info, struct errmsg *e)
+	const struct upload_in *in, const struct image_source *src, struct image_info *info, struct errmsg *e)
 {
-	AUTO(fd) int fd = open(app->cfg->data, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	AUTO(fd) int fd = open(in->app->cfg->data, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	struct image_info inner;
 	struct image_file file = {.fd = -1};
-	uint64_t size, room = (uint64_t)app->cfg->max_image;
+	uint64_t size, room = in->size_max;
 	enum ota_err err;
 
 	if (fd < 0)
 		return errmsg_fail(e, OTA_IO, "cannot make a temporary file to look into the image");
 	/* The reserve is not this file's either. */
-	while (room > INFLATE_LEAST && blob_space(app->blobs, room, NULL))
+	while (room > INFLATE_LEAST && blob_space(in->app->blobs, room, NULL))
 		room /= 2;
 	err = image_inflate(src, info, room, fd, &size);
-	if (err == OTA_TOO_LARGE && room < (uint64_t)app->cfg->max_image)
+	if (err == OTA_TOO_LARGE && room < in->size_max)
 		return errmsg_fail(e, OTA_NO_SPACE, "no room on the disk to look into the image");
 	if (!err)
 		err = image_file_from_fd(fd, &file);
 	if (err)
 		return errmsg_fail(e, err == OTA_IO ? OTA_IO : OTA_INVALID, "cannot inflate the image: %s",
 			ota_err_text(err));
-	file.source.crypto = app->crypto;
+	file.source.crypto = in->app->crypto;
 	file.source.md5 = image_md5_openssl();
 	err = image_recognise(&file.source, &inner);
 	image_file_close(&file);
@@ -320,7 +321,7 @@ static enum ota_err recognise(struct upload_in *in, struct errmsg *e)
 	file.source.md5 = image_md5_openssl();
 	err = image_recognise(&file.source, info);
 	if (!err && info->format == IMAGE_GZIP)
-		err = recognise_inner(in->app, &file.source, info, e);
+		err = recognise_inner(in, &file.source, info, e);
 	if (err)
 		err = refuse(in, err, e);
 	else
@@ -458,6 +459,7 @@ enum h_result h_image_put(struct req *req, struct res *res)
 		return api_fail(req, 413, OTA_TOO_LARGE, &e, NULL);
 	}
 	in->app = req->app;
+	in->size_max = (uint64_t)req->app->cfg->max_image;
 	in->offset = (uint64_t)at;
 	in->announced = req->content_length > 0 ? (uint64_t)req->content_length : 0;
 	return req_job_worker(req, begin_run, in, begin_done);

@@ -18,11 +18,12 @@
 #include "server/urls.h"
 #include "server/view.h"
 
-/* What only the loop may look at, taken before the job starts. */
+/* What only the loop may look at, taken before the job starts; settings may be read anew meanwhile. */
 struct server_in {
 	uint32_t root_version, root_missing;
 	bool key_is_listed, broker_is_connected, broker_refuses;
 	struct loop_lag lag;
+	int64_t max_image, max_devices, connections, poll, disk_reserve;
 	struct url_list urls;
 	size_t n_registry;
 };
@@ -40,6 +41,11 @@ static struct server_in *server_facts(struct req *req)
 	in->n_registry = registry_count(app->domain->reg);
 	in->broker_is_connected = app->mqtt && mqtt_is_connected(app->mqtt);
 	in->broker_refuses = app->mqtt && !in->broker_is_connected && mqtt_is_refused(app->mqtt);
+	in->max_image = app->cfg->max_image;
+	in->max_devices = app->cfg->max_devices;
+	in->connections = app->cfg->connections;
+	in->poll = app->cfg->poll;
+	in->disk_reserve = app->cfg->disk_reserve;
 	if (app->loop)
 		in->lag = loop_lag(app->loop, false);
 	/* Without an address the list is empty, and provisioning says why. */
@@ -138,12 +144,12 @@ static void settings_json(struct api_job *a, const struct server_in *in)
 	js_null(o, "detail");
 	js_end(o);
 	js_object(o, "limits");
-	js_int(o, "max_image", cfg->max_image);
-	js_int(o, "max_devices", cfg->max_devices);
-	js_int(o, "connections", cfg->connections);
+	js_int(o, "max_image", in->max_image);
+	js_int(o, "max_devices", in->max_devices);
+	js_int(o, "connections", in->connections);
 	js_int(o, "page", API_PAGE_MAX);
 	js_end(o);
-	js_int(o, "poll_s", cfg->poll);
+	js_int(o, "poll_s", in->poll);
 	js_object(o, "loop");
 	js_int(o, "p50_us", (int64_t)in->lag.p50_us);
 	js_int(o, "p99_us", (int64_t)in->lag.p99_us);
@@ -151,10 +157,10 @@ static void settings_json(struct api_job *a, const struct server_in *in)
 	js_end(o);
 }
 
-static void disk_json(struct api_job *a)
+static void disk_json(struct api_job *a, const struct server_in *in)
 {
 	const struct config *cfg = a->app->cfg;
-	int64_t reserve = cfg->disk_reserve;
+	int64_t reserve = in->disk_reserve;
 	struct statvfs fs;
 
 	if (!cfg->data || statvfs(cfg->data, &fs)) {
@@ -201,7 +207,7 @@ static enum ota_err server_run(struct api_job *a, struct job *job)
 		js_text(o, NULL, in->urls.url[i]);
 	js_end(o);
 	settings_json(a, in);
-	disk_json(a);
+	disk_json(a, in);
 	js_int(o, "devices", (int64_t)in->n_registry);
 	js_int(o, "change", newest);
 	return warnings_json(a, job, in);
