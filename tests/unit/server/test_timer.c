@@ -10,6 +10,7 @@ struct probe {
 	int64_t due_ms;
 	unsigned n_fired;
 	unsigned again;
+	bool is_punctual; /* the wheel is run at every tick that it asks for */
 };
 
 static int64_t now_ms;
@@ -20,6 +21,8 @@ static void fired(struct timer *t)
 
 	p->n_fired++;
 	assert_true(now_ms >= p->due_ms);
+	if (p->is_punctual && now_ms > p->due_ms + TIMER_TICK_MS)
+		fail_msg("%lld ms late", (long long)(now_ms - p->due_ms));
 	assert_false(timer_is_armed(t));
 	if (p->again > 0) {
 		p->again--;
@@ -46,19 +49,15 @@ static void delays(void **state)
 		timer_init(&w, now_ms);
 		for (unsigned i = 0; i < N; i++) {
 			p[i].due_ms = now_ms + delays_ms[i];
+			p[i].is_punctual = true;
 			timer_arm(&w, &p[i].timer, delays_ms[i], fired, &p[i]);
 		}
 		while (w.armed > 0 && now_ms < starts_ms[s] + 7300000) {
-			unsigned before = w.armed;
 			int wait_ms = timer_wait_ms(&w, now_ms);
 
 			assert_true(wait_ms >= 0 && wait_ms <= 256 * TIMER_TICK_MS);
 			now_ms += wait_ms > 0 ? wait_ms : 1;
 			timer_run(&w, now_ms);
-			for (unsigned i = 0; before != w.armed && i < N; i++) {
-				if (p[i].n_fired == 0 && p[i].due_ms + TIMER_TICK_MS < now_ms)
-					fail_msg("start %u delay %lld is late", s, (long long)delays_ms[i]);
-			}
 		}
 		for (unsigned i = 0; i < N; i++) {
 			if (p[i].n_fired != 1)
