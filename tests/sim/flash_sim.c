@@ -113,6 +113,11 @@ static void change(struct flash_sim *f, unsigned region, uint32_t off, uint8_t t
 	f->shaky[region][off] = 0;
 	if (f->is_off && f->damage == DAMAGE_UNSTABLE)
 		f->shaky[region][off] = wanted & (uint8_t)flash_sim_random(f);
+	if (f->is_off && f->damage == DAMAGE_MARGINAL && wanted != 0 && f->marginal_left > 0 &&
+		flash_sim_random(f) % 64 == 0) {
+		f->shaky[region][off] = wanted & (uint8_t)(wanted ^ (wanted - 1));
+		f->marginal_left--;
+	}
 }
 
 static enum ota_err sim_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
@@ -202,6 +207,7 @@ void flash_sim_release(struct flash_sim *f)
 void flash_sim_cut(struct flash_sim *f, uint64_t after, enum flash_damage damage, uint32_t num, uint32_t den)
 {
 	f->cut_at = f->ops + after;
+	f->marginal_left = 1 + num % 2;
 	f->damage = damage;
 	f->damage_num = num;
 	f->damage_den = den;

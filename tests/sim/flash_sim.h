@@ -14,6 +14,7 @@ enum flash_damage {
 	DAMAGE_PREFIX,   /* the first bytes took it */
 	DAMAGE_BITS,     /* a seeded subset of the bits took it */
 	DAMAGE_UNSTABLE, /* as BITS, and what is half done reads differently each time */
+	DAMAGE_MARGINAL, /* all of it took it, but for one or two bits that read differently each time */
 	DAMAGE_ALL,      /* cut after the operation */
 	DAMAGES,
 };
@@ -38,6 +39,7 @@ struct flash_sim {
 	uint64_t violations;           /* of NOR rules and bounds */
 	uint64_t cut_at;               /* index of the op that is cut; UINT64_MAX: none */
 	enum flash_damage damage;
+	uint32_t marginal_left;          /* of DAMAGE_MARGINAL in the op that is cut */
 	uint32_t damage_num, damage_den; /* how much of the op happened, as a fraction */
 	bool is_off;
 	uint32_t seed;
