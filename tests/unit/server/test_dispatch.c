@@ -87,7 +87,7 @@ static const struct route rows[] = {
 	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_who, 0},
 	{HTTP_GET, "/rooted", ROLE_DEVICE, 0, h_who, ROUTE_NEEDS_ROOT},
 	{HTTP_GET, "/error/:n", ROLE_PUBLIC, 0, h_error, 0},
-	{HTTP_GET, "/work/:n", ROLE_PUBLIC, 0, h_work, 0},
+	{HTTP_GET, "/jobs/:n", ROLE_PUBLIC, 0, h_work, 0},
 	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD},
 	{HTTP_PUT, "/small-upload", ROLE_PUBLIC, 100, h_upload, ROUTE_UPLOAD},
 };
@@ -280,11 +280,11 @@ static void job_chains(void **state)
 {
 	struct fake *f = *state;
 
-	fake_request(f, rows, ROWS, "GET", "/work/1", NULL);
+	fake_request(f, rows, ROWS, "GET", "/jobs/1", NULL);
 	assert_int_equal(f->res.status, 204);
-	fake_request(f, rows, ROWS, "GET", "/work/2", NULL);
+	fake_request(f, rows, ROWS, "GET", "/jobs/2", NULL);
 	assert_int_equal(f->res.status, 204);
-	fake_request(f, rows, ROWS, "GET", "/work/9", NULL);
+	fake_request(f, rows, ROWS, "GET", "/jobs/9", NULL);
 	assert_int_equal(f->res.status, 409);
 	assert_false(f->is_waiting);
 }
