@@ -94,7 +94,8 @@ static void tell(const struct enroll_job *j, const char *peer)
 	char uid[2 * DEVICE_ID_LEN + 1];
 
 	hex_encode(j->in.device_id, sizeof(j->in.device_id), uid);
-	log_info("device %s, from %s: %s", uid, peer, outcome_words[j->out.outcome]);
+	if (j->out.outcome != ENROLL_REPEATED)
+		log_info("device %s, from %s: %s", uid, peer, outcome_words[j->out.outcome]);
 }
 
 static enum h_result enrolled(struct req *req, struct res *res, struct job *job)
