@@ -24,6 +24,7 @@ if ! buildah "${options[@]}" inspect --type image "$base" >/dev/null 2>&1; then
 	trap 'rm -rf "$tree"' EXIT
 	debootstrap --variant=minbase bookworm "$tree" >"$store/debootstrap.log" 2>&1 ||
 		{ tail -n 20 "$store/debootstrap.log" >&2; exit 1; }
+	chmod 755 "$tree" # the root folder of every container
 	rm -rf "$tree"/var/cache/apt/archives/*.deb "$tree"/var/lib/apt/lists/* "$tree"/usr/share/doc/*
 	tar -C "$tree" -c . | podman "${options[@]}" import -q - "$base" >/dev/null
 fi
