@@ -204,7 +204,7 @@ static void fingerprint_text(const X509 *cert, char out[static TLS_FINGERPRINT_L
 	if (X509_digest(cert, EVP_sha256(), md, &len) != 1 || len != 32)
 		return;
 	for (unsigned i = 0; i < len; i++)
-		snprintf(out + 3 * i, 4, "%02X%s", md[i], i + 1 < len ? ":" : "");
+		snprintf(out + 3 * i, TLS_FINGERPRINT_LEN - 3 * i, "%02X%s", md[i], i + 1 < len ? ":" : "");
 }
 
 /* A certificate and a key that belong together; a wrong pair would only show when a client connects. */
