@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # R22 quality gates: both compilers with every warning an error, gcc's analyzer, the lint, coverage of the core.
+# usage: R22.sh [gcc|clang|analyzer|lint|coverage]...   (all of them without an argument)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 failed=0
+wanted=" ${*:-gcc clang analyzer lint coverage} "
 gate() {
 	local name=$1
 	shift
+	case $wanted in *" $name "*) ;; *) return 0 ;; esac
 	if "$@" >"build/R22-$name.log" 2>&1; then
 		echo "ok      $name"
 	else
@@ -26,7 +29,11 @@ gate gcc build dev
 gate clang build clang
 gate analyzer build analyze
 gate lint tests/lint/run.py
-gate tests covered
-tests/tools/coverage.py build/coverage --need proto:90:80 --need device-agent/src:90:80 --need device-agent/boot:90:80 \
-	--need db:90:80 || failed=1
+gate coverage covered
+case $wanted in
+*" coverage "*)
+	tests/tools/coverage.py build/coverage --need proto:90:80 --need device-agent/src:90:80 --need device-agent/boot:90:80 \
+		--need db:90:80 --need server/plan.c:90:80 --need server/registry.c:90:80 || failed=1
+	;;
+esac
 exit "$failed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Line and branch coverage by folder out of a build made with --coverage. usage: coverage.py BUILD-DIR [--need FOLDER:LINES:BRANCHES]...
+"""Line and branch coverage by folder out of a build made with --coverage. usage: coverage.py BUILD-DIR [--need FOLDER-OR-FILE:LINES:BRANCHES]...
 
 gcov's JSON of every object is merged: a line or branch counts as covered when any program took it.
 """
@@ -51,8 +51,9 @@ def main():
              (need.split(":") for need in args.need)}
     failed = 0
     print(f"{'folder':<28}{'lines':>8}{'branches':>10}")
-    for folder in FOLDERS:
-        mine = {name: counts for name, counts in found.items() if name.startswith(folder + "/") and name.endswith(".c")}
+    for folder in [*FOLDERS, *(need for need in needs if need not in FOLDERS)]:
+        mine = {name: counts for name, counts in found.items()
+                if name == folder or name.startswith(folder + "/") and name.endswith(".c")}
         if not mine:
             continue
         lines = share([count for counts in mine.values() for count in counts[0].values()])

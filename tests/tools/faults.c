@@ -1,8 +1,9 @@
 /* Faults in file calls, for tests: LD_PRELOADed into a program, told what to do through a shared mapping.
  *
- * strace counts the calls of each thread by itself and has to restart the program to end a fault; here one counter
- * runs over all threads, and the test begins and ends a fault while the program runs. Counted are calls on regular
- * files and on names below FAULTS_UNDER; descriptors 0 to 2 (the log) are left alone. The test writes `action` last. */
+ * strace counts the calls of each thread by itself and has to restart the program to end a fault; here one
+ * counter runs over all threads, and the test begins and ends a fault while the program runs. Counted are
+ * calls on regular files and on names below FAULTS_UNDER; descriptors 0 to 2 (the log) are left alone. The
+ * test writes `action` last. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { KIND_WRITE, KIND_SYNC, KIND_RENAME, KIND_UNLINK, KIND_TRUNCATE, KIND_OPEN, KIND_MAKE, KIND_READ, KINDS };
+enum {
+	KIND_WRITE,
+	KIND_SYNC,
+	KIND_RENAME,
+	KIND_UNLINK,
+	KIND_TRUNCATE,
+	KIND_OPEN,
+	KIND_MAKE,
+	KIND_READ,
+	KINDS
+};
 enum { ACT_NONE, ACT_ERROR, ACT_SHORT, ACT_KILL };
 
 /* Layout known to tests/e2e/faults.py. */
@@ -159,7 +170,8 @@ ssize_t __read_chk(int fd, void *bytes, size_t len, size_t room)
 
 	if (action == ACT_ERROR)
 		return -1;
-	return NEXT(ssize_t(*)(int, void *, size_t, size_t), "__read_chk")(fd, bytes, half(action, len), room);
+	return NEXT(ssize_t(*)(int, void *, size_t, size_t), "__read_chk")(
+		fd, bytes, half(action, len), room);
 }
 
 int fsync(int fd)
