@@ -196,7 +196,7 @@ void fleet_secret(struct fleet *fl, const struct fleet_secret *s, struct agent *
 	fleet_follow(fl);
 }
 
-static void put_image(struct fleet *fl, const char *text, uint8_t sha256[32])
+void fleet_image(struct fleet *fl, const char *text, uint8_t sha256[32])
 {
 	struct image_row row = {.created_at = fl->f.now, .created_by = "test"};
 	struct blob_writer *w = NULL;
@@ -228,7 +228,7 @@ int64_t fleet_release_of(struct fleet *fl, const char *version, const char *text
 	struct manifest_row m;
 	int64_t id;
 
-	put_image(fl, text, row.items[0].sha256);
+	fleet_image(fl, text, row.items[0].sha256);
 	OK(release_insert(fl->db, &row, &id, NULL, &e));
 	OK(sign_release(fl->db, crypto(), fl->f.app.domain->keys, id, fl->f.now, &fl->mem, &m, &e));
 	assert_true(m.is_complete);

@@ -65,6 +65,8 @@ struct fleet_secret {
 /* A new secret, for `a` to enroll with. */
 void fleet_secret(struct fleet *fl, const struct fleet_secret *s, struct agent *a);
 
+/* Store an image whose bytes are `text`. */
+void fleet_image(struct fleet *fl, const char *text, uint8_t sha256[32]);
 /* A signed release of lamp whose image's bytes are `text`. */
 int64_t fleet_release_of(struct fleet *fl, const char *version, const char *text, uint8_t digest[32]);
 /* Assign it, in a rollout of its own; returns the rollout. */

@@ -1,3 +1,5 @@
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/server/cmocka_all.h"
@@ -167,6 +169,130 @@ static void test_judge(void **state)
 		OTA_OK);
 }
 
+struct item {
+	uint32_t component;
+	const char *variant, *text;
+};
+
+/* A release of a board with two components, "app" of at most 16 bytes and "fs". */
+static int64_t two_components(const char *version, const struct item *items, size_t n)
+{
+	static int64_t board;
+	struct board_row b = {
+		.name = "pump",
+		.chip = "",
+		.algorithms = BOARD_ALG_ESP256,
+		.envelope_max = 1024,
+		.n_components = 2,
+		.components = {{.id = "app", .id_len = 3, .name = "app", .size_max = 16},
+			{.id = "fs", .id_len = 2, .name = "fs"}},
+		.class_id = {0x33},
+		.created_by = "test",
+	};
+	struct release_row row = {
+		.version = version, .notes = "", .created_at = fl.f.now, .created_by = "test", .n_items = n};
+	int64_t id = 0;
+
+	if (board_load_name(fl.db, "pump", &fl.mem, &b, &e) == OTA_OK)
+		board = b.id;
+	else
+		assert_int_equal(board_insert(fl.db, &b, &board, &e), OTA_OK);
+	row.board = board;
+	for (size_t i = 0; i < n; i++) {
+		row.items[i].component = items[i].component;
+		strcpy(row.items[i].variant, items[i].variant);
+		fleet_image(&fl, items[i].text, row.items[i].sha256);
+	}
+	assert_int_equal(release_insert(fl.db, &row, &id, NULL, &e), OTA_OK);
+	return id;
+}
+
+static void test_components_and_slots(void **state)
+{
+	static const struct item items[] = {
+		{0, "user1", "first slot"}, {0, "user2", "second slot"}, {1, "", "files"}};
+	int64_t release = two_components("1.0", items, 3);
+	struct suit_manifest sm;
+	struct manifest_row m;
+	struct suit_envelope env;
+
+	(void)state;
+	assert_int_equal(sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, release, fl.f.now,
+				 &fl.mem, &m, &e),
+		OTA_OK);
+	assert_true(m.is_complete);
+	assert_int_equal(suit_envelope_decode(crypto_openssl(), m.envelope, m.envelope_len, &env), OTA_OK);
+	assert_int_equal(suit_manifest_decode(env.manifest, &sm), OTA_OK);
+	assert_int_equal(sm.n_components, 2);
+	assert_int_equal(sm.component[0].n_images, 2);
+	assert_int_equal(sm.component[0].image[0].size, 10);
+	assert_int_equal(sm.component[0].image[1].size, 11);
+	assert_int_equal(sm.component[1].n_images, 1);
+	assert_memory_equal(sm.component[1].id, "fs", 2);
+}
+
+static void test_what_no_manifest_can_say(void **state)
+{
+	static const struct {
+		size_t n;
+		struct item items[4];
+		enum ota_err want;
+	} cases[] = {
+		{2, {{0, "", "seventeen bytes.."}, {1, "", "files"}}, OTA_TOO_LARGE},
+		{4, {{0, "a", "1"}, {0, "b", "2"}, {0, "c", "3"}, {1, "", "files"}}, OTA_INVALID},
+		{3, {{0, "", "1"}, {0, "user2", "2"}, {1, "", "files"}}, OTA_INVALID},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char version[8] = {(char)('1' + i), '\0'};
+		int64_t release = two_components(version, cases[i].items, cases[i].n), rows;
+		struct manifest_row m;
+
+		rows = db_total_changes(fl.db);
+		assert_int_equal(sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, release,
+					 fl.f.now, &fl.mem, &m, &e),
+			cases[i].want);
+		assert_int_equal(db_total_changes(fl.db), rows);
+	}
+}
+
+/* Without a hosted key a release is a draft, which waits for signatures from outside. */
+static void test_draft_without_a_hosted_key(void **state)
+{
+	static const struct item items[] = {{0, "", "app"}, {1, "", "files"}};
+	int64_t release = two_components("1.0", items, 2);
+	struct keystore *empty = NULL;
+	struct manifest_row m;
+	char dir[] = "sign.XXXXXX", path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(keystore_open(dir, true, &empty, &e), OTA_OK);
+	assert_int_equal(
+		sign_release(fl.db, crypto_openssl(), empty, release, fl.f.now, &fl.mem, &m, &e), OTA_OK);
+	assert_false(m.is_complete);
+	assert_int_equal(m.n_signatures, 0);
+	/* A key that the root does not list signs a draft too. */
+	fl.f.now += 10;
+	release = two_components("2.0", items, 2);
+	assert_int_equal(keystore_make_release(empty, &e), OTA_OK);
+	assert_int_equal(
+		sign_release(fl.db, crypto_openssl(), empty, release, fl.f.now, &fl.mem, &m, &e), OTA_OK);
+	assert_false(m.is_complete);
+	assert_int_equal(m.n_signatures, 0);
+	keystore_free(empty);
+	static const char *const files[] = {"server.pem", "release.pem", "enroll", "link", ""};
+
+	for (size_t i = 0; i < 5; i++) {
+		snprintf(path, sizeof(path), "%s/keys/%s", dir, files[i]);
+		remove(path);
+	}
+	snprintf(path, sizeof(path), "%s/keys", dir);
+	remove(path);
+	assert_int_equal(remove(dir), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -177,6 +303,9 @@ int main(void)
 		TEST(test_same_second),
 		TEST(test_signed_once),
 		TEST(test_judge),
+		TEST(test_components_and_slots),
+		TEST(test_what_no_manifest_can_say),
+		TEST(test_draft_without_a_hosted_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
