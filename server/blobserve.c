@@ -34,7 +34,8 @@ struct blob {
 	unsigned refs;
 	uint64_t used_at; /* for the oldest one to go first */
 	bool is_damaged;
-	bool is_dropped; /* out of the table; freed with its last reference */
+	bool is_checking; /* a worker reads it, because a download of it broke off */
+	bool is_dropped;  /* out of the table; freed with its last reference */
 	struct blob *next;
 };
 
@@ -43,7 +44,8 @@ struct blobserve {
 	struct blob *table[BUCKETS];
 	unsigned n_blobs;
 	uint64_t clock;
-	bool is_ending; /* the jobs are gone already */
+	bool is_draining; /* downloads are cut by ourselves */
+	bool is_ending;   /* the jobs are gone already */
 };
 
 /* What a request carries through its jobs. */
@@ -165,6 +167,11 @@ void blobserve_drop(struct blobserve *bs, const uint8_t sha256[32])
 		unlink_slot(bs, slot);
 }
 
+void blobserve_drain(struct blobserve *bs)
+{
+	bs->is_draining = true;
+}
+
 void blobserve_free(struct blobserve *bs)
 {
 	if (!bs)
@@ -278,6 +285,7 @@ static void check_done(struct job *job)
 {
 	struct check *c = job->ctx;
 
+	c->blob->is_checking = false;
 	if (job->err == OTA_IO)
 		mark_damaged(c->blob);
 	blob_put(c->blob);
@@ -287,7 +295,8 @@ static void check_done(struct job *job)
  * worker reads what was to be sent. `ref` is passed on. */
 static void check_blob(struct blob *b, uint64_t first, uint64_t len)
 {
-	struct job *job = b->is_damaged ? NULL : job_new(JOB_MEM_MAX);
+	bool is_wanted = !b->is_damaged && !b->is_checking && !b->owner->is_draining;
+	struct job *job = is_wanted ? job_new(JOB_MEM_MAX) : NULL;
 	struct check *c = job ? arena_alloc(job->mem, sizeof *c) : NULL;
 
 	if (!c) {
@@ -295,6 +304,7 @@ static void check_blob(struct blob *b, uint64_t first, uint64_t len)
 		blob_put(b);
 		return;
 	}
+	b->is_checking = true;
 	c->blob = b;
 	c->first = first;
 	c->len = len;

@@ -13,6 +13,9 @@ struct blobserve;
 OTA_MUST_USE enum ota_err blobserve_new(struct app *app, struct blobserve **out, struct errmsg *e);
 void blobserve_free(struct blobserve *bs);
 
+/* otad ends: downloads that break off from now on say nothing about the disk. */
+void blobserve_drain(struct blobserve *bs);
+
 /* The handler of GET and HEAD /i/:sha256. */
 enum h_result blobserve_get(struct req *req, struct res *res);
 

@@ -277,6 +277,7 @@ static void begin_drain(struct server *s)
 	s->drain_begin_ms = loop_now_ms();
 	log_info("ending");
 	sdnotify("STOPPING=1");
+	blobserve_drain(s->app.blobserve);
 	http_stop_listening(s->app.http);
 	if (s->app.ops)
 		ops_release_waiting(&s->app);
