@@ -219,7 +219,7 @@ static int fill_disk(struct fixture *f, const char *dir)
 	struct blob_store *bs = fixture_blobs(dir);
 	struct blob_writer *w = NULL;
 	struct errmsg e = {.text = ""};
-	static char chunk[65536];
+	static char chunk[60001]; /* no multiple of a page: the last write is a short one */
 	uint8_t sha256[32];
 	uint64_t size = 0, written;
 	enum ota_err err = OTA_OK;
