@@ -73,6 +73,14 @@ static enum ota_err if_match(const struct req *req, int64_t *revision, struct er
 	return errmsg_fail(e, OTA_CONFLICT, "If-Match holds no ETag of this server");
 }
 
+bool api_is_full(const struct api_job *a, int64_t last, int64_t *next)
+{
+	if (a->out.len < API_ANSWER_MAX)
+		return false;
+	*next = last;
+	return true;
+}
+
 void api_items(struct api_job *a)
 {
 	js_object(&a->out, NULL);

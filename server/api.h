@@ -51,6 +51,11 @@ bool api_body(struct req *req, const struct js_field *fields, size_t n_fields, v
 enum { API_PAGE = 100, API_PAGE_MAX = 500 };
 OTA_MUST_USE enum ota_err api_page(const struct req *req, struct db_page *out, struct errmsg *e);
 
+/* A page may end before its limit: where its text has become this long. A client goes by `next` alone. True:
+ * the list ends here, and `*next`, behind the row `last`, is where it goes on. */
+enum { API_ANSWER_MAX = 1024 * 1024 };
+bool api_is_full(const struct api_job *a, int64_t last, int64_t *next);
+
 /* The frame of a list: {"items":[ ... ],"next":...}. */
 void api_items(struct api_job *a);
 void api_items_end(struct api_job *a, int64_t next);

@@ -55,6 +55,8 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 		return err;
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
+			break;
 		if (hold && list.rows[i].is_held != (*hold == 't'))
 			continue;
 		view_next(&v);

@@ -53,6 +53,8 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	view_init(&v, a, job);
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
+			break;
 		view_next(&v);
 		js_object(&a->out, NULL);
 		err = secret_json(&v, &list.rows[i]);

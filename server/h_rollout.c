@@ -41,6 +41,8 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 		return err;
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
+			break;
 		view_next(&v);
 		js_object(&a->out, NULL);
 		err = view_rollout(&v, &list.rows[i]);
@@ -333,6 +335,8 @@ static enum ota_err assignments_json(
 	view_init(&v, a, job);
 	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
+		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
+			break;
 		const struct assignment_row *row = &list.rows[i];
 		struct device_row device;
 

@@ -131,6 +131,51 @@ static void test_largest_page(void **state)
 	assert_int_equal(n->status, 200);
 }
 
+/* Devices that say much of themselves: a page ends early rather than not at all, and none is lost or told
+ * twice. */
+static void test_pages_of_talkative_devices(void **state)
+{
+	struct nouns *n = *state;
+	struct attribute attrs[DEVICE_ATTRIBUTES_MAX];
+	char names[DEVICE_ATTRIBUTES_MAX][16], value[DEVICE_ATTRIBUTE_VALUE_MAX + 1];
+	char path[100] = "/v1/devices?limit=500";
+	struct db_tx tx = {0};
+	int64_t last = nouns_devices(n, "lamp", "device", 400, true);
+	unsigned seen = 0, pages = 0;
+
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (int i = 0; i < DEVICE_ATTRIBUTES_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "a%d", i);
+		attrs[i] = (struct attribute){names[i], value};
+	}
+	assert_int_equal(db_begin(n->db, &tx, NULL), OTA_OK);
+	for (int64_t id = last - 399; id <= last; id++)
+		assert_int_equal(attribute_set_all(n->db, id, attrs, DEVICE_ATTRIBUTES_MAX, NULL), OTA_OK);
+	assert_int_equal(db_commit(&tx, NULL), OTA_OK);
+	while (*path) {
+		const char *next;
+
+		nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+		assert_int_equal(n->status, 200);
+		pages++;
+		for (size_t i = 0; i < json_array_size(nouns_at(n, "items")); i++) {
+			char at[32], name[32];
+
+			snprintf(at, sizeof(at), "items.%zu.name", i);
+			snprintf(name, sizeof(name), "device-%u", seen++);
+			assert_string_equal(nouns_text(n, at), name);
+		}
+		next = nouns_text(n, "next");
+		if (next)
+			snprintf(path, sizeof(path), "/v1/devices?limit=500&after=%s", next);
+		else
+			*path = '\0';
+	}
+	assert_int_equal(seen, 400);
+	assert_true(pages > 1);
+}
+
 static void test_device_by_mac(void **state)
 {
 	struct nouns *n = *state;
@@ -452,6 +497,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_largest_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pages_of_talkative_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_by_mac, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_replace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
