@@ -269,7 +269,7 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	err = identity_load(cfg->flash, cfg->crypto, cfg->work, &a->identity, &a->identity_len);
 	if (err != OTA_OK)
 		return err;
-	err = identity_heal(cfg->flash, cfg->work, a->identity_len);
+	err = identity_heal(cfg->flash, cfg->crypto, cfg->work, a->identity_len, cfg->work + PROVISION_MAX);
 	if (err != OTA_OK)
 		return err;
 	err = journal_open(&a->journal, cfg->flash, cfg->crypto);

@@ -32,7 +32,7 @@ enum ota_err root_start(struct ota_agent *a)
 	if (stored != OTA_OK && first != OTA_OK)
 		return OTA_CORRUPT;
 	if (stored == OTA_OK && (first != OTA_OK || a->root.version >= provisioned.version)) {
-		stored = root_heal(a->cfg.flash, c, root_bytes(a), a->root_len);
+		stored = root_heal(a->cfg.flash, c, root_bytes(a), a->root_len, root_bytes(a) + ROOT_MAX);
 		if (stored != OTA_OK)
 			return stored;
 	} else {

@@ -77,13 +77,23 @@ enum ota_err identity_store(const struct ota_flash *flash, const uint8_t *bytes,
 	return err == OTA_OK ? identity_write(flash, OTA_REGION_IDENTITY_B, bytes, len) : err;
 }
 
-enum ota_err identity_heal(const struct ota_flash *flash, const uint8_t *bytes, uint32_t len)
+/* Copy A is written first, so a cut in it leaves B with what was before, and A perhaps readable now and not
+ * at the next start. Where A counts and B is valid and another, A is therefore written once more before B is
+ * touched. Where B is damaged the cut was in B, and A was read back before that: then A must not be touched.
+ */
+enum ota_err identity_heal(const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes,
+	uint32_t len, uint8_t *scratch)
 {
+	bool a = region_equals(flash, OTA_REGION_IDENTITY_A, 0, bytes, len);
+	bool b = region_equals(flash, OTA_REGION_IDENTITY_B, 0, bytes, len);
+	struct provision other;
+	uint32_t other_len;
 	enum ota_err err = OTA_OK;
 
-	if (!region_equals(flash, OTA_REGION_IDENTITY_A, 0, bytes, len))
+	if (!a ||
+		(!b && identity_copy(flash, c, OTA_REGION_IDENTITY_B, scratch, &other, &other_len) == OTA_OK))
 		err = identity_write(flash, OTA_REGION_IDENTITY_A, bytes, len);
-	if (err == OTA_OK && !region_equals(flash, OTA_REGION_IDENTITY_B, 0, bytes, len))
+	if (err == OTA_OK && !b)
 		err = identity_write(flash, OTA_REGION_IDENTITY_B, bytes, len);
 	return err;
 }
@@ -133,7 +143,11 @@ enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c
 		return OTA_NOT_FOUND;
 	if (b >= a)
 		return OTA_OK;
-	return root_copy(flash, c, OTA_REGION_ROOT_A, buf, len, doc);
+	/* Torn bits may read well once and not again: then the other copy is the one that was not being
+	 * written. */
+	if (root_copy(flash, c, OTA_REGION_ROOT_A, buf, len, doc) == OTA_OK)
+		return OTA_OK;
+	return root_copy(flash, c, OTA_REGION_ROOT_B, buf, len, doc);
 }
 
 static enum ota_err root_write(const struct ota_flash *flash, const struct ota_crypto *c, unsigned region,
@@ -167,14 +181,16 @@ static bool root_copy_equals(const struct ota_flash *flash, const struct ota_cry
 	return region_equals(flash, region, 0, bytes, len) && region_equals(flash, region, len, sum, TRAILER);
 }
 
-enum ota_err root_heal(
-	const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes, uint32_t len)
+enum ota_err root_heal(const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes,
+	uint32_t len, uint8_t *scratch)
 {
 	bool a = root_copy_equals(flash, c, OTA_REGION_ROOT_A, bytes, len);
 	bool b = root_copy_equals(flash, c, OTA_REGION_ROOT_B, bytes, len);
+	struct root_doc other;
+	uint32_t other_len;
 	enum ota_err err = OTA_OK;
 
-	if (!a)
+	if (!a || (!b && root_copy(flash, c, OTA_REGION_ROOT_B, scratch, &other_len, &other) == OTA_OK))
 		err = root_write(flash, c, OTA_REGION_ROOT_A, bytes, len);
 	if (err == OTA_OK && !b)
 		err = root_write(flash, c, OTA_REGION_ROOT_B, bytes, len);

@@ -19,8 +19,11 @@ OTA_MUST_USE enum ota_err identity_load(const struct ota_flash *flash, const str
 /* Write `len` bytes of an encoded identity into both copies. OTA_NO_SPACE, OTA_FLASH. */
 OTA_MUST_USE enum ota_err identity_store(const struct ota_flash *flash, const uint8_t *bytes, uint32_t len);
 
-/* Make the copies equal to the `len` bytes that identity_load gave. Writes only where a copy differs. */
-OTA_MUST_USE enum ota_err identity_heal(const struct ota_flash *flash, const uint8_t *bytes, uint32_t len);
+/* Make the copies equal to the `len` bytes that identity_load gave, before anything is done by them. Writes
+ * only where the copies differ; a copy that may have been torn is written again even if it reads well.
+ * `scratch` has PROVISION_MAX bytes. */
+OTA_MUST_USE enum ota_err identity_heal(const struct ota_flash *flash, const struct ota_crypto *c,
+	const uint8_t *bytes, uint32_t len, uint8_t *scratch);
 
 /* Read the stored root of the highest version into `buf` (ROOT_MAX bytes; `*doc` borrows from it).
  * OTA_NOT_FOUND: none was stored yet. Writes nothing. */
@@ -32,8 +35,8 @@ OTA_MUST_USE enum ota_err root_load(const struct ota_flash *flash, const struct 
 OTA_MUST_USE enum ota_err root_store(
 	const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes, uint32_t len);
 
-/* As identity_heal, for the document that root_load gave. */
-OTA_MUST_USE enum ota_err root_heal(
-	const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes, uint32_t len);
+/* As identity_heal, for the document that root_load gave; `scratch` has ROOT_MAX bytes. */
+OTA_MUST_USE enum ota_err root_heal(const struct ota_flash *flash, const struct ota_crypto *c,
+	const uint8_t *bytes, uint32_t len, uint8_t *scratch);
 
 #endif

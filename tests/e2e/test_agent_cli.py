@@ -175,3 +175,29 @@ class TestHook:
                          alive=[agent])
         fleet.wait_running("1.0.0")
         assert (folder / "boot.bin").read_bytes() == (folder / "1.0.0.bin").read_bytes()
+
+
+@pytest.mark.skipif(harness.programs_missing("otad", "otactl"), reason="not built")
+def test_factory_image(fleet, folder):
+    """An image in slot 0 with its envelope behind it: its first start is a trial like any, and it is confirmed."""
+    size = 4 << 20
+    image = fleet.image("0.9.0")
+    fleet.ctl("push", image)
+    envelope = folder / "envelope"
+    fleet.ctl("release", "envelope", "lamp:0.9.0", "--output", envelope)
+    data = image.read_bytes()
+    factory = folder / "factory.slot"
+    factory.write_bytes((data.ljust(size - 1024, b"\xff") + envelope.read_bytes()).ljust(size, b"\xff"))
+    agent = fleet.agent("made", args=["--factory", factory, "--image", folder / "boot.bin"])
+    fleet.wait_running("0.9.0")
+    assert "found by its envelope" in agent.text()
+    assert (folder / "boot.bin").read_bytes() == data
+    # Too large for the slot, or without an envelope.
+    assert agent.stop() == 0
+    prov = fleet.provision("other")
+    factory.write_bytes(bytes(size + 1))
+    code, _, err = run(folder, "--provision", prov, "--flash", folder / "f2", "--factory", factory, "--once")
+    assert code == 1 and one_line(err) and "too large" in err
+    factory.write_bytes(data)
+    code, out, _ = run(folder, "--provision", prov, "--flash", folder / "f3", "--factory", factory, "--once")
+    assert code == 0 and "no image in flash" in out

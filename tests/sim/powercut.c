@@ -1,11 +1,12 @@
 /* Power cuts over a whole life: enroll, walk two roots, update, confirm, on simulated flash.
  *
- *     powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]
+ *     powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N] [--cut AT,DAMAGE,NUM/DEN,SEED]...
  *
  * Without options: one small geometry, every operation, every damage; of a torn operation a few lengths
- * (--bytes: every byte). --pairs N: N random pairs of cuts more, the second while the first is being
- * recovered from. After each: an image that verifies boots, nothing that only counts up went back, and the
- * device ends on the new image, idle, with the truth told. Exit 1 at the first breach, with what replays it.
+ * (--bytes: every byte). --cut replays one life. --pairs N: N random pairs of cuts more, the second while the
+ * first is being recovered from. After each: an image that verifies boots, nothing that only counts up went
+ * back, and the device ends on the new image, idle, with the truth told. Exit 1 at the first breach, with
+ * what replays it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ struct world {
 	unsigned geometry;
 	uint32_t floor, boots, root;
 	uint64_t runs;
+	bool is_loud;
 };
 
 static struct world w;
@@ -92,6 +94,12 @@ static const char *breach_at_start(void)
 {
 	const struct journal_state *s = &w.k.agent.journal.s;
 
+	if (w.is_loud)
+		printf("start: record %u at %u/%u, phase %u, active %u, floor %u, boots %u, result %d, root "
+		       "%u\n",
+			w.k.agent.journal.number, w.k.agent.journal.group, w.k.agent.journal.index,
+			(unsigned)s->phase, (unsigned)s->active, s->floor, s->boots, -(int)s->result.detail,
+			w.k.agent.root.version);
 	if (w.k.boot_err != OTA_OK)
 		return "nothing boots";
 	if (!kit_runs(&w.k, 0) && !kit_runs(&w.k, 1))
@@ -158,8 +166,8 @@ static void tell(const char *breach, const struct cut *cuts, unsigned n_cuts)
 		geometries[w.geometry].o.erase_unit, (unsigned)geometries[w.geometry].o.prog_unit,
 		(unsigned)geometries[w.geometry].o.erased);
 	for (unsigned i = 0; i < n_cuts; i++)
-		printf("  cut at operation %llu, damage %d, %u/%u, seed %u\n", (unsigned long long)cuts[i].at,
-			(int)cuts[i].damage, cuts[i].num, cuts[i].den, cuts[i].seed);
+		printf("  --cut %llu,%d,%u/%u,%u\n", (unsigned long long)cuts[i].at, (int)cuts[i].damage,
+			cuts[i].num, cuts[i].den, cuts[i].seed);
 	printf("  ends in phase %u, active %u, floor %u, settled after %u starts, %u check-ins\n",
 		(unsigned)w.k.agent.journal.s.phase, (unsigned)w.k.agent.journal.s.active,
 		w.k.agent.journal.s.floor, w.k.n_starts, w.k.n_checkins);
@@ -262,6 +270,8 @@ int main(int argc, char **argv)
 	unsigned first = 0, last = 0, pairs = 200;
 	bool is_every_byte = false;
 	uint32_t seed = 1;
+	struct cut cuts[4];
+	unsigned n_cuts = 0;
 
 	for (int i = 1; i < argc; i++) {
 		const char *next = i + 1 < argc ? argv[i + 1] : "";
@@ -276,6 +286,17 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i], "--pairs") == 0) {
 			pairs = (unsigned)strtoul(next, NULL, 10);
 			i++;
+		} else if (strcmp(argv[i], "--cut") == 0 && n_cuts < 4) {
+			unsigned long long at;
+			unsigned damage;
+			struct cut *c = &cuts[n_cuts++];
+
+			if (sscanf(next, "%llu,%u,%u/%u,%u", &at, &damage, &c->num, &c->den, &c->seed) != 5 ||
+				damage >= DAMAGES || c->den == 0)
+				return 2;
+			c->at = at;
+			c->damage = (enum flash_damage)damage;
+			i++;
 		} else if (strcmp(argv[i], "--seed") == 0) {
 			seed = (uint32_t)strtoul(next, NULL, 10);
 			i++;
@@ -284,6 +305,15 @@ int main(int argc, char **argv)
 				"usage: powercut [--geometry N|all] [--bytes] [--pairs N] [--seed N]\n");
 			return 2;
 		}
+	}
+	if (n_cuts > 0) {
+		bool is_good;
+
+		w.is_loud = true;
+		world_init(first);
+		is_good = try_cut(cuts, n_cuts);
+		world_end();
+		return is_good ? 0 : 1;
 	}
 	for (unsigned g = first; g <= last; g++) {
 		if (!geometry_run(g, is_every_byte, pairs, seed))
