@@ -53,7 +53,7 @@ OTA_MUST_USE enum ota_err api_page(const struct req *req, struct db_page *out, s
 
 /* A page may end before its limit: where its text has become this long. A client goes by `next` alone. True:
  * the list ends here, and `*next`, behind the row `last`, is where it goes on. */
-enum { API_ANSWER_MAX = 1024 * 1024 };
+enum { API_ANSWER_MAX = 1024 * 1024 - 64 * 1024 }; /* the text doubles: with one more row it is below 1 MiB */
 bool api_is_full(const struct api_job *a, int64_t last, int64_t *next);
 
 /* The frame of a list: {"items":[ ... ],"next":...}. */
