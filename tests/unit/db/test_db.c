@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "db/audit.h"
 #include "db/change.h"
 #include "db/migrate.h"
 #include "db/schema.h"
@@ -251,6 +252,37 @@ static void lost_transaction(void **state)
 	free(big);
 	/* and it works again */
 	ok(f, setting_set(f->db, "third", "1", NOW, &f->e));
+}
+
+/* The same, certain: nothing of the group's later jobs commits by itself once the transaction is gone. */
+static void nothing_after_a_loss(void **state)
+{
+	struct fixture *f = *state;
+	const struct audit_row row = {.at = NOW, .who = "a", .action = "b.c"};
+	const struct db_page page = {0};
+	struct audit_list list;
+
+	{
+		AUTO(tx) struct db_tx outer = {0};
+		AUTO(tx) struct db_tx job = {0};
+
+		ok(f, db_begin(f->db, &outer, &f->e));
+		ok(f, db_begin(f->db, &job, &f->e));
+		ok(f, setting_set(f->db, "first", "1", NOW, &f->e));
+		ok(f, stmt_script(f->db, "ROLLBACK", &f->e));
+		/* with a transaction of its own, without one, and as a script */
+		fails(f, OTA_IO, setting_set(f->db, "second", "1", NOW, &f->e));
+		fails(f, OTA_IO, audit_add(f->db, &row, NULL, &f->e));
+		fails(f, OTA_IO, stmt_script(f->db, "DELETE FROM audit", &f->e));
+		fails(f, OTA_IO, db_commit(&job, &f->e));
+		fails(f, OTA_IO, setting_set(f->db, "third", "1", NOW, &f->e));
+		fails(f, OTA_IO, db_commit(&outer, &f->e));
+	}
+	assert_false(has_setting(f, f->db, "first"));
+	assert_false(has_setting(f, f->db, "third"));
+	ok(f, audit_list(f->db, NULL, &page, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 0);
+	ok(f, setting_set(f->db, "fourth", "1", NOW, &f->e));
 }
 
 static void statement_errors_are_sticky(void **state)
@@ -552,6 +584,7 @@ int main(void)
 		test(reader_sees_one_moment),
 		test(second_writer_is_busy),
 		test(lost_transaction),
+		test(nothing_after_a_loss),
 		test(statement_errors_are_sticky),
 		test(mistakes_abort),
 		test(migration_is_logged),
