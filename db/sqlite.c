@@ -191,11 +191,14 @@ void db_rollback(struct db_tx *tx)
 }
 
 /* A file made here is ours alone; the engine gives WAL and shared memory the mode of the database. */
+/* A file that is there is never opened here: POSIX drops all locks of a process on a file when it closes any
+ * of its descriptors, and a program beside otad (sqlite3) would then take itself for the last one and remove
+ * the WAL. */
 static enum ota_err file_make(const char *path, bool must_be_new, struct errmsg *e)
 {
-	AUTO(fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (must_be_new ? O_EXCL : 0), 0600);
+	AUTO(fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_EXCL, 0600);
 
-	if (fd < 0)
+	if (fd < 0 && (must_be_new || errno != EEXIST))
 		return errmsg_fail_errno(e, errno, "cannot make '%s'", path);
 	return OTA_OK;
 }

@@ -53,6 +53,41 @@ static void open_modes(void **state)
 	db_close(NULL);
 }
 
+/* SQLite's shared lock on the database, as another process would meet it: the unix layout of sqlite's lock
+ * bytes. */
+static bool shared_lock_is_held(const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510};
+	int status = 0;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+
+		_exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : 2);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+	return WEXITSTATUS(status) == 1;
+}
+
+/* Without that lock a sqlite3 beside otad removes the WAL when it ends, and with it what otad writes. */
+static void second_connection_keeps_locks(void **state)
+{
+	struct fixture *f = *state;
+	char path[320];
+
+	(void)snprintf(path, sizeof path, "%s/otad.db", f->dir);
+	assert_true(shared_lock_is_held(path));
+	struct db *reader = fixture_open(f->dir, DB_READ_ONLY), *maker = fixture_open(f->dir, DB_CREATE);
+
+	assert_true(shared_lock_is_held(path));
+	db_close(maker);
+	db_close(reader);
+	assert_true(shared_lock_is_held(path));
+}
+
 static void open_foreign_files(void **state)
 {
 	static const struct {
@@ -578,6 +613,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(open_modes),
+		test(second_connection_keeps_locks),
 		test(open_foreign_files),
 		test(settings_hold),
 		test(transactions_nest),
