@@ -96,13 +96,19 @@ static bool role_suffices(const struct req *req)
 	return req->who.role >= need;
 }
 
+/* What `public-images` opens: the images themselves, neither envelopes nor roots. */
+static bool is_image(const struct route *route)
+{
+	return route->role == ROLE_FETCH && strncmp(route->path, "/i/", 3) == 0;
+}
+
 static enum dispatch_result check_role(struct req *req)
 {
 	enum ota_err err = OTA_DENIED;
 
 	if (!role_needs_somebody(req->route->role) || req->who.kind == WHO_SOCKET_ADMIN)
 		return DISPATCH_GO;
-	if (req->route->role == ROLE_FETCH && req->app->cfg->public_images)
+	if (is_image(req->route) && req->app->cfg->public_images)
 		return DISPATCH_GO;
 	if (req->app->hooks.auth)
 		err = req->app->hooks.auth(req->app, req);

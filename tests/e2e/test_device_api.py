@@ -195,6 +195,18 @@ def test_statuses(lamp):
     assert device.send(good)[0] == 200
 
 
+def test_public_images_open_nothing_else(make_fleet):
+    fleet = make_fleet(broker=False, otad_args=["--public-images"])
+    fleet.init()
+    fleet.board()
+    device = new_device(fleet, "kitchen")
+    push(fleet, "1.0.0")
+    digest = device.ticket().assignment[0].hex()
+    image = otaproto.sha256((fleet.folder / "1.0.0.bin").read_bytes()).hex()
+    for path, want in ((f"/i/{image}", 200), (f"/d/v1/envelope/{digest}", 401), ("/d/v1/root/1", 401)):
+        assert fleet.otad.request("GET", path)[0] == want, path
+
+
 def test_only_the_strict_form_is_taken(lamp):
     """Decoders that take more than one form of the same thing are where parsers begin to disagree."""
     device = new_device(lamp, "kitchen")
