@@ -261,15 +261,21 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	};
 	struct push p = {.a = a, .job = job};
 	struct release_row release;
+	struct rollout_row old;
 	struct selector selector;
 	bool is_new;
 	enum ota_err err = find_release(a, job, in->release, &release);
 
-	if (!err)
-		err = select_parse(a, job, in->selector, &selector, &row.selector);
 	if (err)
 		return err;
 	row.release = release.id;
+	err = select_parse(a, job, in->selector, &selector, &row.selector);
+	/* A repeated request stays the same one when the device it names was renamed or removed meanwhile. */
+	if (err == OTA_NOT_FOUND && !rollout_load_uid(job->db, row.uid, job->mem, &old, NULL) &&
+		old.release == row.release)
+		return answer_rollout(a, job, old.id);
+	if (err)
+		return err;
 	err = rollout_insert(job->db, &row, &p.rollout, &is_new, &job->e);
 	if (err == OTA_CONFLICT)
 		return errmsg_fail(

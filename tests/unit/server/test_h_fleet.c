@@ -108,6 +108,31 @@ static void test_device(void **state)
 	assert_int_equal(n->status, 404);
 }
 
+/* Among 500 ids (they come from the names, so always the same ones) two begin alike. */
+static void check_ambiguous(struct nouns *n)
+{
+	const json_t *items = nouns_at(n, "items");
+	char prefix[5] = "", path[64], name[64] = "", other[64] = "";
+
+	for (size_t i = 0; i < json_array_size(items) && !*prefix; i++) {
+		for (size_t k = 0; k < i && !*prefix; k++) {
+			const json_t *a = json_array_get(items, i), *b = json_array_get(items, k);
+			const char *id = json_string_value(json_object_get(a, "id"));
+
+			if (strncmp(id, json_string_value(json_object_get(b, "id")), 4) != 0)
+				continue;
+			snprintf(prefix, sizeof(prefix), "%.4s", id);
+			snprintf(name, sizeof(name), "%s", json_string_value(json_object_get(a, "name")));
+			snprintf(other, sizeof(other), "%s", json_string_value(json_object_get(b, "name")));
+		}
+	}
+	assert_int_equal(strlen(prefix), 4);
+	snprintf(path, sizeof(path), "/v1/devices/%s", prefix);
+	nouns_refused(n, ROLE_VIEWER, "GET", path, NULL, 409, "beginning of several");
+	assert_non_null(strstr(nouns_text(n, "hint"), name));
+	assert_non_null(strstr(nouns_text(n, "hint"), other));
+}
+
 /* The largest page fits into one request's memory, with all that hangs on each row. */
 static void test_largest_page(void **state)
 {
@@ -120,6 +145,7 @@ static void test_largest_page(void **state)
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?limit=500", NULL);
 	assert_int_equal(n->status, 200);
 	assert_int_equal(json_array_size(nouns_at(n, "items")), 500);
+	check_ambiguous(n);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1/assignments?limit=500", NULL);
 	assert_int_equal(n->status, 200);
 	assert_int_equal(json_array_size(nouns_at(n, "items")), 500);
@@ -362,6 +388,9 @@ static void test_push(void **state)
 	assert_string_equal(nouns_text(n, "state"), "open");
 	assert_string_equal(nouns_text(n, "superseded_by"), "p2");
 	assert_int_equal(nouns_int(n, "counts.superseded"), 1);
+	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"name\":\"cellar\"}");
+	push(n, "p2", "lamp:1.1", "kitchen", 200);
+	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/cellar", "{\"name\":\"kitchen\"}");
 	push(n, "p3", "lamp:1.1", "all", 201);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
 	assert_string_equal(nouns_text(n, "state"), "superseded");
