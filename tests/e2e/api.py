@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import re
 import socket
 
 
@@ -16,6 +17,46 @@ class Answer:
 
     def __repr__(self):
         return f"{self.status} {self.body[:400]!r}"
+
+
+TYPES = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list, "null": type(None)}
+
+
+def misfit(doc, schema, value, at="answer"):
+    """Where `value` is not what `schema` of the OpenAPI document `doc` says, as text; None where it is. The part of
+    JSON Schema that our description uses; a property that is described must be there, one that is not must not."""
+    if "$ref" in schema:
+        return misfit(doc, doc["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], value, at)
+    if "oneOf" in schema:
+        found = [misfit(doc, option, value, at) for option in schema["oneOf"]]
+        return None if None in found else "; ".join(found)
+    if "allOf" in schema:
+        merged = {"type": "object", "properties": {}}
+        for part in schema["allOf"]:
+            if "$ref" in part:
+                part = doc["components"]["schemas"][part["$ref"].rsplit("/", 1)[1]]
+            merged["properties"].update(part["properties"])
+        return misfit(doc, merged, value, at)
+    if "const" in schema and value != schema["const"]:
+        return f"{at}: {value!r} is not {schema['const']!r}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{at}: {value!r} is none of {schema['enum']}"
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(type(value) is TYPES[kind] for kind in kinds):
+        return f"{at}: {value!r} is no {kinds}"
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        return f"{at}: {value!r} is not {schema['pattern']}"
+    if isinstance(value, list) and "items" in schema:
+        return next(filter(None, (misfit(doc, schema["items"], item, f"{at}[{i}]") for i, item in enumerate(value))), None)
+    if isinstance(value, dict) and "properties" in schema:
+        optional = {"hint", "skipped", "skipped_why"}
+        odd = value.keys() ^ schema["properties"].keys()
+        if odd - optional:
+            return f"{at}: {sorted(odd - optional)} is on one side only"
+        return next(filter(None, (misfit(doc, schema["properties"][key], item, f"{at}.{key}")
+                                  for key, item in value.items())), None)
+    return None
 
 
 class SocketConnection(http.client.HTTPConnection):
@@ -34,6 +75,7 @@ class Api:
 
     def __init__(self, otad, token=None, timeout=60.0):
         self.otad, self.token, self.timeout = otad, token, timeout
+        self.doc = None
 
     def open(self):
         if self.token is None:
@@ -54,7 +96,25 @@ class Api:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body=body, headers=head)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            answer = Answer(answer.status, answer.headers, answer.read())
+        self.check(method, path, answer)
+        return answer
+
+    def check(self, method, path, answer):
+        """What the server says is what its description says."""
+        path = path.split("?")[0]
+        if path == "/v1/openapi.json" or answer.json is None:
+            return
+        if self.doc is None:
+            self.doc = Api(self.otad).get("/v1/openapi.json").json
+        for template, methods in self.doc["paths"].items():
+            operation = methods.get(method.lower())
+            if operation and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+                described = operation["responses"].get(str(answer.status))
+                assert described or answer.status in (404, 405, 413, 429), f"{method} {path}: {answer} is not described"
+                for media in (described or {}).get("content", {}).values():
+                    wrong = misfit(self.doc, media.get("schema", {}), answer.json)
+                    assert wrong is None, f"{method} {path}: {wrong}"
 
     def get(self, path, status=200):
         return self.ok("GET", path, status=status)

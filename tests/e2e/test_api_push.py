@@ -188,3 +188,27 @@ def test_sdk_pair_of_the_shared_data(fleet):
     made = admin.ok("POST", "/v1/releases", board="plug", version="1",
                     images=[{"sha256": two}, {"sha256": one}], status=201)
     assert [image["variant"] for image in made["images"]] == ["user1", "user2"] and made["state"] == "signed"
+
+
+def test_every_answer_is_as_described(fleet):
+    """Api.check holds each answer against the description; here those that no other test asks for."""
+    admin = Api(fleet.otad)
+    fleet.add(1)
+    which = release(admin, "1.0")
+    made = push(admin, which)
+    fleet.wait_running("1.0")
+    admin.ok("POST", "/v1/enroll-secrets", board="lamp", uses=3, status=201)
+    admin.ok("POST", "/v1/provisions", board="lamp", status=201)
+    admin.ok("PATCH", "/v1/boards/lamp", poll_s=60)
+    admin.ok("POST", "/v1/keys/release", status=200)
+    device = admin.get("/v1/devices/lamp-0").json
+    for path in ["/v1/server", "/v1/status", "/v1/whoami", "/v1/changes", "/v1/audit", "/v1/tokens", "/v1/boards",
+                 "/v1/boards/lamp", "/v1/boards/lamp/card", "/v1/images", "/v1/releases", f"/v1/releases/{which}",
+                 "/v1/devices", f"/v1/devices/{device['id'][:8]}", "/v1/devices/lamp-0/log", "/v1/enroll-secrets",
+                 "/v1/selection?selector=lamp-0", "/v1/rollouts", f"/v1/rollouts/{made['id']}",
+                 f"/v1/rollouts/{made['id']}/assignments", "/v1/assignments?device=lamp-0&state=running"]:
+        admin.get(path)
+    assert device["running"]["release"] == which and device["running"]["known"] and not device["drifted"]
+    assert admin.get("/v1/boards/lamp/card")["predecessors"][0]["version"] == "1.0"
+    assert admin.call("GET", f"/v1/releases/{which}/envelope").headers["Content-Type"] == "application/cbor"
+    assert admin.get("/v1/roots/latest").headers["X-Otad-Root"] == "1"
