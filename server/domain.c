@@ -234,6 +234,7 @@ void domain_stop(struct app *app)
 	registry_free(d->reg);
 	keystore_free(d->keys);
 	wake_list_release(&d->news);
+	wake_list_release(&d->already);
 	damaged_release(&d->damaged);
 	free(d);
 }

@@ -42,7 +42,8 @@ struct domain {
 	bool follow_again;
 	uint64_t rounds_begun, rounds_done;
 	struct wake_list news;
-	struct damaged damaged; /* manifests that no ticket may name now */
+	struct wake_list already; /* devices that run what they were just assigned */
+	struct damaged damaged;   /* manifests that no ticket may name now */
 	bool has_new_root;
 
 	/* Timers. */

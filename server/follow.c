@@ -35,18 +35,24 @@ static bool has_news(const struct plan_device *was, const struct reg_live *was_l
 
 struct end_job {
 	struct domain *domain; /* the loop's */
-	int64_t task;
 	int64_t now;
+	size_t n;
+	int64_t task[]; /* rows of assignments */
 };
 
 static enum ota_err end_already_running(struct job *job)
 {
 	struct end_job *j = job->ctx;
 	struct assignment_move move = {.to = ASSIGN_RUNNING, .now = j->now};
-	enum ota_err err = assignment_advance(job->db, j->task, &move, NULL, &job->e);
 
-	/* Somebody was first: its change will be followed. */
-	return err == OTA_STATE || err == OTA_NOT_FOUND ? OTA_OK : err;
+	for (size_t i = 0; i < j->n; i++) {
+		enum ota_err err = assignment_advance(job->db, j->task[i], &move, NULL, &job->e);
+
+		/* Somebody was first: its change will be followed. */
+		if (err && err != OTA_STATE && err != OTA_NOT_FOUND)
+			return err;
+	}
+	return OTA_OK;
 }
 
 static void ended_already_running(struct job *job)
@@ -54,26 +60,44 @@ static void ended_already_running(struct job *job)
 	struct domain *d = ((struct end_job *)job->ctx)->domain;
 
 	if (job->err)
-		log_error("an assignment that is done could not be ended: %s", job->e.text);
+		log_error("assignments that are done could not be ended: %s", job->e.text);
 	domain_changed(d->app);
 }
 
-static void check_already_running(struct domain *d, uint32_t at)
+static bool runs_it_already(const struct domain *d, uint32_t at)
 {
 	struct plan_device dev;
-	struct reg_live live;
+
+	if (registry_next(d->reg, at) != at)
+		return false; /* removed meanwhile */
+	registry_view(d->reg, at, &dev);
+	return plan_is_already_running(&dev);
+}
+
+/* One job for all that a chunk brought. What fails here is said again by the devices' next check-ins. */
+static void end_what_runs_already(struct domain *d)
+{
+	size_t len = sizeof(struct end_job) + d->already.n * sizeof(int64_t);
 	struct end_job *j;
 	struct job *job;
 
-	registry_view(d->reg, at, &dev);
-	if (!plan_is_already_running(&dev))
+	if (!d->already.n)
 		return;
-	registry_live(d->reg, at, &live);
-	job = job_new(4096);
-	j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
+	job = job_new(len + 4096);
+	j = job ? arena_alloc(job->mem, len) : NULL;
+	for (size_t i = 0; j && i < d->already.n; i++) {
+		struct reg_live live;
+
+		if (!runs_it_already(d, d->already.at[i]))
+			continue;
+		registry_live(d->reg, d->already.at[i], &live);
+		j->task[j->n++] = live.task_row;
+	}
+	d->already.n = 0;
 	if (!j)
-		return; /* its next check-in says it again */
-	*j = (struct end_job){.domain = d, .task = live.task_row, .now = app_now(d->app)};
+		return;
+	j->domain = d;
+	j->now = app_now(d->app);
 	job->ctx = j;
 	jobs_post(d->app->jobs, JOB_STORE, job, end_already_running, ended_already_running);
 }
@@ -139,7 +163,8 @@ enum ota_err follow_put(struct domain *d, const struct reg_facts *f)
 	registry_live(d->reg, at, &is_live);
 	if (has_news(known ? &was : NULL, &was_live, &is, &is_live))
 		wake_add(&d->news, at);
-	check_already_running(d, at);
+	if (runs_it_already(d, at))
+		wake_add(&d->already, at);
 	return OTA_OK;
 }
 
@@ -353,6 +378,7 @@ static void chunk_done(struct job *job)
 	apply_chunk(d, ch);
 	for (struct found_device *f = ch->devices; f; f = f->next)
 		ota_wipe(f->facts.k_dev, KEY_LEN);
+	end_what_runs_already(d);
 	if (ch->has_more)
 		post_chunk(d);
 	else
@@ -409,6 +435,7 @@ enum ota_err follow_own_end(struct own_changes *own, struct job *job)
 
 void follow_own_done(struct domain *d, const struct own_changes *own)
 {
+	end_what_runs_already(d);
 	if (own->from == own->to)
 		return;
 	/* Rows of others in between: their facts are not here yet. */

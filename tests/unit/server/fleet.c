@@ -244,7 +244,7 @@ void fleet_device(struct fleet *fl, const struct agent *a, struct device_row *ou
 	OK(device_load_uid(fl->db, uid, &fl->mem, out, &e));
 }
 
-int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, bool is_held)
+static int64_t push(struct fleet *fl, int64_t release, const struct agent *agents, size_t n, bool is_held)
 {
 	struct rollout_row row = {
 		.release = release,
@@ -253,18 +253,30 @@ int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, boo
 		.created_at = fl->f.now,
 		.created_by = "test",
 	};
-	struct release_row rel;
 	struct assignment_opened opened;
+	struct release_row rel;
 	struct device_row dev;
 	int64_t id;
 
 	row.uid = arena_printf(&fl->mem, "rollout-%u", ++fl->n_rollouts);
 	OK(rollout_insert(fl->db, &row, &id, NULL, &e));
 	OK(release_load(fl->db, release, &fl->mem, &rel, &e));
-	fleet_device(fl, a, &dev);
-	OK(assignment_open(fl->db, id, dev.id, rel.manifest, fl->f.now, &opened, &e));
+	for (size_t i = 0; i < n; i++) {
+		fleet_device(fl, &agents[i], &dev);
+		OK(assignment_open(fl->db, id, dev.id, rel.manifest, fl->f.now, &opened, &e));
+	}
 	fleet_follow(fl);
 	return id;
+}
+
+int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, bool is_held)
+{
+	return push(fl, release, a, 1, is_held);
+}
+
+int64_t fleet_push_many(struct fleet *fl, int64_t release, const struct agent *agents, size_t n)
+{
+	return push(fl, release, agents, n, false);
 }
 
 void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *out)

@@ -71,6 +71,8 @@ void fleet_image(struct fleet *fl, const char *text, uint8_t sha256[32]);
 int64_t fleet_release_of(struct fleet *fl, const char *version, const char *text, uint8_t digest[32]);
 /* Assign it, in a rollout of its own; returns the rollout. */
 int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, bool is_held);
+/* Assign it to several in one rollout, then follow. */
+int64_t fleet_push_many(struct fleet *fl, int64_t release, const struct agent *agents, size_t n);
 /* The device's latest assignment. */
 void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *out);
 void fleet_device(struct fleet *fl, const struct agent *a, struct device_row *out);

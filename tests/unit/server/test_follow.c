@@ -196,6 +196,31 @@ static void test_trimming_waits_for_the_follower(void **state)
 		OTA_TRUNCATED);
 }
 
+/* A push of what everybody runs: one job ends it. */
+static void test_a_push_of_what_runs(void **state)
+{
+	struct assignment_row task;
+	static struct agent agents[30];
+	uint8_t digest[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	for (unsigned i = 0; i < 30; i++) {
+		char serial[16];
+
+		snprintf(serial, sizeof(serial), "s%u", i);
+		agent_join(&fl, &agents[i], serial);
+		agent_runs(&agents[i], 7, digest, CHECKIN_IDLE);
+		assert_int_equal(agent_checkin(&fl, &agents[i]), 200);
+	}
+	fleet_push_many(&fl, release, agents, 30);
+	for (unsigned i = 0; i < 30; i++) {
+		fleet_task(&fl, &agents[i], &task);
+		assert_int_equal(task.state, ASSIGN_RUNNING);
+	}
+	expect_same_after_restart();
+}
+
 static void test_news(void **state)
 {
 	struct domain *d = fl.f.app.domain;
@@ -232,6 +257,7 @@ int main(void)
 		TEST(test_own_changes_are_not_loaded_again),
 		TEST(test_settle),
 		TEST(test_trimming_waits_for_the_follower),
+		TEST(test_a_push_of_what_runs),
 		TEST(test_news),
 	};
 
