@@ -14,7 +14,8 @@ import rig
 
 KINDS = ("write", "sync", "rename", "unlink", "truncate", "open", "make", "read")
 CHANGES = KINDS[:-1]
-NONE, ERROR, SHORT, KILL = range(4)
+NONE, ERROR, SHORT, KILL, CUT = range(5)
+DATA, NAMES = 1, 2  # what a power cut takes back of what is not synced
 EVER = 1 << 62
 LAYOUT = struct.Struct("<4I4Q8Q")
 
@@ -39,10 +40,10 @@ class Faults:
         return {"LD_PRELOAD": str(library()), "FAULTS_CONTROL": str(self.path), "FAULTS_UNDER": str(under),
                 "ASAN_OPTIONS": asan + ":verify_asan_link_order=0"}
 
-    def arm(self, action, kinds, error=0, first=1, count=1):
+    def arm(self, action, kinds, error=0, first=1, count=1, undo=0):
         self.lift()
         bits = sum(1 << KINDS.index(kind) for kind in kinds)
-        LAYOUT.pack_into(self.map, 0, NONE, bits, error, 0, first, count, 0, 0, *[0] * len(KINDS))
+        LAYOUT.pack_into(self.map, 0, NONE, bits, error, undo, first, count, 0, 0, *[0] * len(KINDS))
         struct.pack_into("<I", self.map, 0, action)
 
     def lift(self):
@@ -118,8 +119,9 @@ def prepared(fleet):
     return secret, board, device
 
 
-def kill_points(fleet, every, say=print):
-    """R2: the work, with otad killed at each `every`-th file call, from its start on; how many kills."""
+def kill_points(fleet, every, undo=0, say=print):
+    """R2: the work, with otad killed at each `every`-th file call, from its start on; how many kills. With `undo` each is a
+    power cut: of what was not synced, file contents (DATA) or names (NAMES) are as before."""
     otad = fleet.otad
     secret, board, device = prepared(fleet)
     assert otad.stop() == 0
@@ -128,12 +130,14 @@ def kill_points(fleet, every, say=print):
     token = fleet.token()
     faults = Faults(fleet.folder)
     otad.env.update(faults.env(otad.data))
+    if undo:
+        otad.env["FAULTS_UNDO"] = "1"
     kills, acknowledged, number, total = 0, 0, 1, 0
     while True:
         shutil.rmtree(otad.data)
         shutil.copytree(template, otad.data)
         work = Work(fleet, secret, board, copy.deepcopy(device))
-        faults.arm(KILL, CHANGES, first=number)
+        faults.arm(CUT if undo else KILL, CHANGES, first=number, undo=undo)
         otad.start(until=None)
         killed = run_until_killed(otad, work)
         otad.kill9()
@@ -152,9 +156,13 @@ def kill_points(fleet, every, say=print):
         kills += 1
         number += every
     otad.start()  # for the end of the test
-    say(f"R2: {kills} kills at file calls ({total} in one run), {acknowledged} acknowledged, 0 lost, 0 half-visible; "
+    say(f"R2: {kills} {WHAT[undo]} at file calls ({total} in one run), {acknowledged} acknowledged, 0 lost, 0 half-visible; "
         f"ready after {ready:.0f} ms")
     return kills
+
+
+WHAT = {0: "kills", DATA: "power cuts (contents lost)", NAMES: "power cuts (names lost)",
+        DATA | NAMES: "power cuts (both lost)"}
 
 
 def run_until_killed(otad, work):

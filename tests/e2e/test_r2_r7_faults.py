@@ -1,4 +1,4 @@
-"""R2 and R7, short: kills and errors at file calls; see faults.py. The long forms are tests/long/R2.py and R7.py."""
+"""R2 and R7, short: kills, power cuts and errors at file calls; see faults.py. The long forms are tests/long/R2.py and R7.py."""
 import pytest
 
 import faults
@@ -9,7 +9,11 @@ pytestmark = [pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reaso
 
 
 def test_killed_at_file_calls(make_fleet):
-    assert faults.kill_points(make_fleet(broker=False), every=15) > 5
+    assert faults.kill_points(make_fleet(broker=False), every=20) > 5
+
+
+def test_power_cuts_at_file_calls(make_fleet):
+    assert faults.kill_points(make_fleet(broker=False), every=40, undo=faults.DATA | faults.NAMES) > 5
 
 
 def test_errors_of_file_calls(make_fleet):

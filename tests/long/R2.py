@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""R2 kill-at-syscall: otad killed at every file call of its start and of uploads, a push, check-ins and enrollments.
+"""R2 kill-at-syscall: otad killed at every file call of its start and of uploads, a push, check-ins and enrollments; then the
+same as power cuts, after which contents, names or both are back to what was synced.
 usage: R2.py [--every N]"""
 import os
 import pathlib
@@ -14,8 +15,11 @@ import longrun  # noqa: E402
 
 
 def run(every):
-    with longrun.place("R2") as (_, make_fleet):
-        return faults.kill_points(make_fleet(broker=False, otad_args=["--log-level", "error"]), every) > 0
+    points = 0
+    for undo in (0, faults.DATA, faults.NAMES, faults.DATA | faults.NAMES):
+        with longrun.place("R2") as (_, make_fleet):
+            points += faults.kill_points(make_fleet(broker=False, otad_args=["--log-level", "error"]), every, undo)
+    return points > 0
 
 
 longrun.main("R2", run, every=1)

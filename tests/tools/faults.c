@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,6 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "undo.h"
+
 enum {
 	KIND_WRITE,
 	KIND_SYNC,
@@ -30,14 +33,14 @@ enum {
 	KIND_READ,
 	KINDS
 };
-enum { ACT_NONE, ACT_ERROR, ACT_SHORT, ACT_KILL };
+enum { ACT_NONE, ACT_ERROR, ACT_SHORT, ACT_KILL, ACT_CUT };
 
 /* Layout known to tests/e2e/faults.py. */
 struct control {
 	_Atomic uint32_t action;
 	_Atomic uint32_t kinds; /* bit set */
 	_Atomic uint32_t error;
-	_Atomic uint32_t spare;
+	_Atomic uint32_t undo;    /* ACT_CUT: UNDO_... */
 	_Atomic uint64_t from;    /* the first call that is hit, from 1 */
 	_Atomic uint64_t count;   /* how many are hit */
 	_Atomic uint64_t matched; /* calls of `kinds` so far */
@@ -56,6 +59,8 @@ __attribute__((constructor)) static void begin(void)
 	void *map;
 
 	under = getenv("FAULTS_UNDER");
+	if (getenv("FAULTS_UNDO"))
+		undo_enable();
 	if (fd < 0)
 		return;
 	map = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -96,7 +101,11 @@ static uint32_t judge(unsigned kind)
 	if (action == ACT_SHORT && kind != KIND_WRITE && kind != KIND_READ)
 		return ACT_NONE;
 	atomic_fetch_add(&control->injected, 1);
-	if (action == ACT_KILL) {
+	if (action == ACT_CUT) {
+		undo_enter();
+		undo_all(atomic_load(&control->undo));
+	}
+	if (action == ACT_KILL || action == ACT_CUT) {
 		(void)kill(getpid(), SIGKILL);
 		for (;;)
 			(void)pause();
@@ -119,14 +128,22 @@ static size_t half(uint32_t action, size_t len)
 	return action == ACT_SHORT && len > 1 ? len / 2 : len;
 }
 
-#define OUTPUT(name, type, params, args)                                                                     \
+#define OUTPUT(name, type, at, params, args)                                                                 \
 	ssize_t name params                                                                                  \
 	{                                                                                                    \
-		uint32_t action = is_file(fd) ? judge(KIND_WRITE) : (uint32_t)ACT_NONE;                      \
+		bool is_noted = is_file(fd);                                                                 \
+		uint32_t action = is_noted ? judge(KIND_WRITE) : (uint32_t)ACT_NONE;                         \
+		ssize_t n;                                                                                   \
 		if (action == ACT_ERROR)                                                                     \
 			return -1;                                                                           \
 		len = half(action, len);                                                                     \
-		return NEXT(type, #name) args;                                                               \
+		if (!is_noted)                                                                               \
+			return NEXT(type, #name) args;                                                       \
+		undo_enter();                                                                                \
+		undo_note_write(fd, at, len);                                                                \
+		n = NEXT(type, #name) args;                                                                  \
+		undo_leave();                                                                                \
+		return n;                                                                                    \
 	}
 #define INPUT(name, type, params, args)                                                                      \
 	ssize_t name params                                                                                  \
@@ -155,9 +172,9 @@ typedef int (*mkdirat_fn)(int, const char *, mode_t);
 typedef int (*linkat_fn)(int, const char *, int, const char *, int);
 typedef long (*syscall_fn)(long, ...);
 
-OUTPUT(write, write_fn, (int fd, const void *bytes, size_t len), (fd, bytes, len))
-OUTPUT(pwrite, pwrite_fn, (int fd, const void *bytes, size_t len, off_t at), (fd, bytes, len, at))
-OUTPUT(pwrite64, pwrite_fn, (int fd, const void *bytes, size_t len, off_t at), (fd, bytes, len, at))
+OUTPUT(write, write_fn, -1, (int fd, const void *bytes, size_t len), (fd, bytes, len))
+OUTPUT(pwrite, pwrite_fn, at, (int fd, const void *bytes, size_t len, off_t at), (fd, bytes, len, at))
+OUTPUT(pwrite64, pwrite_fn, at, (int fd, const void *bytes, size_t len, off_t at), (fd, bytes, len, at))
 INPUT(read, read_fn, (int fd, void *bytes, size_t len), (fd, bytes, len))
 INPUT(pread, pread_fn, (int fd, void *bytes, size_t len, off_t at), (fd, bytes, len, at))
 INPUT(pread64, pread_fn, (int fd, void *bytes, size_t len, off_t at), (fd, bytes, len, at))
@@ -174,25 +191,49 @@ ssize_t __read_chk(int fd, void *bytes, size_t len, size_t room)
 		fd, bytes, half(action, len), room);
 }
 
-int fsync(int fd)
-{
-	return fails(KIND_SYNC) ? -1 : NEXT(fd_fn, "fsync")(fd);
-}
+#define SYNC(name)                                                                                           \
+	int name(int fd)                                                                                     \
+	{                                                                                                    \
+		int r;                                                                                       \
+		if (fails(KIND_SYNC))                                                                        \
+			return -1;                                                                           \
+		undo_enter();                                                                                \
+		r = NEXT(fd_fn, #name)(fd);                                                                  \
+		if (r == 0)                                                                                  \
+			undo_note_synced(fd);                                                                \
+		undo_leave();                                                                                \
+		return r;                                                                                    \
+	}
+#define TRUNCATE(name)                                                                                       \
+	int name(int fd, off_t size)                                                                         \
+	{                                                                                                    \
+		int r;                                                                                       \
+		if (fails(KIND_TRUNCATE))                                                                    \
+			return -1;                                                                           \
+		undo_enter();                                                                                \
+		undo_note_truncate(fd, size);                                                                \
+		r = NEXT(truncate_fn, #name)(fd, size);                                                      \
+		undo_leave();                                                                                \
+		return r;                                                                                    \
+	}
+SYNC(fsync)
+SYNC(fdatasync)
+TRUNCATE(ftruncate)
+TRUNCATE(ftruncate64)
 
-int fdatasync(int fd)
-{
-	return fails(KIND_SYNC) ? -1 : NEXT(fd_fn, "fdatasync")(fd);
-}
-
-int ftruncate(int fd, off_t size)
-{
-	return fails(KIND_TRUNCATE) ? -1 : NEXT(truncate_fn, "ftruncate")(fd, size);
-}
-
-int ftruncate64(int fd, off_t size)
-{
-	return fails(KIND_TRUNCATE) ? -1 : NEXT(truncate_fn, "ftruncate64")(fd, size);
-}
+/* A call that may make a name: noted when it did. */
+#define MAKES(dir, path, is_dir, call)                                                                       \
+	do {                                                                                                 \
+		int result;                                                                                  \
+		bool was;                                                                                    \
+		undo_enter();                                                                                \
+		was = undo_is_there(dir, path);                                                              \
+		result = (int)(call);                                                                        \
+		if (result >= 0 && !was)                                                                     \
+			undo_note_made(dir, path, is_dir);                                                   \
+		undo_leave();                                                                                \
+		return result;                                                                               \
+	} while (0)
 
 #define OPEN(name)                                                                                           \
 	int name(const char *path, int flags, ...)                                                           \
@@ -202,7 +243,11 @@ int ftruncate64(int fd, off_t size)
 		va_start(ap, flags);                                                                         \
 		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;                               \
 		va_end(ap);                                                                                  \
-		return is_ours(path) && fails(KIND_OPEN) ? -1 : NEXT(open_fn, #name)(path, flags, mode);     \
+		if (is_ours(path) && fails(KIND_OPEN))                                                       \
+			return -1;                                                                           \
+		if (is_ours(path) && flags & O_CREAT)                                                        \
+			MAKES(AT_FDCWD, path, false, NEXT(open_fn, #name)(path, flags, mode));               \
+		return NEXT(open_fn, #name)(path, flags, mode);                                              \
 	}
 #define OPENAT(name)                                                                                         \
 	int name(int dir, const char *path, int flags, ...)                                                  \
@@ -212,8 +257,11 @@ int ftruncate64(int fd, off_t size)
 		va_start(ap, flags);                                                                         \
 		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;                               \
 		va_end(ap);                                                                                  \
-		return is_ours(path) && fails(KIND_OPEN) ? -1                                                \
-							 : NEXT(openat_fn, #name)(dir, path, flags, mode);   \
+		if (is_ours(path) && fails(KIND_OPEN))                                                       \
+			return -1;                                                                           \
+		if (is_ours(path) && flags & O_CREAT)                                                        \
+			MAKES(dir, path, false, NEXT(openat_fn, #name)(dir, path, flags, mode));             \
+		return NEXT(openat_fn, #name)(dir, path, flags, mode);                                       \
 	}
 OPEN(open)
 OPEN(open64)
@@ -232,24 +280,44 @@ long syscall(long number, ...)
 	va_end(ap);
 	if (number == SYS_openat2 && fails(KIND_OPEN))
 		return -1;
+	if (number == SYS_openat2 && ((const struct open_how *)a[2])->flags & O_CREAT)
+		MAKES((int)a[0], (const char *)a[1], false,
+			NEXT(syscall_fn, "syscall")(number, a[0], a[1], a[2], a[3]));
 	return NEXT(syscall_fn, "syscall")(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static int moved(int r, int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (r == 0)
+		undo_note_renamed(from_dir, from, to_dir, to);
+	undo_leave();
+	return r;
 }
 
 int rename(const char *from, const char *to)
 {
-	return is_ours(from) && fails(KIND_RENAME) ? -1 : NEXT(rename_fn, "rename")(from, to);
+	if (is_ours(from) && fails(KIND_RENAME))
+		return -1;
+	undo_enter();
+	return moved(NEXT(rename_fn, "rename")(from, to), AT_FDCWD, from, AT_FDCWD, to);
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-	return fails(KIND_RENAME) ? -1 : NEXT(renameat_fn, "renameat")(from_dir, from, to_dir, to);
+	if (fails(KIND_RENAME))
+		return -1;
+	undo_enter();
+	return moved(NEXT(renameat_fn, "renameat")(from_dir, from, to_dir, to), from_dir, from, to_dir, to);
 }
 
 int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-	return fails(KIND_RENAME) ? -1 : NEXT(linkat_fn, "linkat")(from_dir, from, to_dir, to, flags);
+	if (fails(KIND_RENAME))
+		return -1;
+	MAKES(to_dir, to, false, NEXT(linkat_fn, "linkat")(from_dir, from, to_dir, to, flags));
 }
 
+/* What was unlinked stays so: a name that comes back is what a kill before the unlink leaves too. */
 int unlink(const char *path)
 {
 	return is_ours(path) && fails(KIND_UNLINK) ? -1 : NEXT(path_fn, "unlink")(path);
@@ -262,12 +330,16 @@ int unlinkat(int dir, const char *path, int flags)
 
 int mkdir(const char *path, mode_t mode)
 {
-	return is_ours(path) && fails(KIND_MAKE) ? -1 : NEXT(mkdir_fn, "mkdir")(path, mode);
+	if (is_ours(path) && fails(KIND_MAKE))
+		return -1;
+	MAKES(AT_FDCWD, path, true, NEXT(mkdir_fn, "mkdir")(path, mode));
 }
 
 int mkdirat(int dir, const char *path, mode_t mode)
 {
-	return fails(KIND_MAKE) ? -1 : NEXT(mkdirat_fn, "mkdirat")(dir, path, mode);
+	if (fails(KIND_MAKE))
+		return -1;
+	MAKES(dir, path, true, NEXT(mkdirat_fn, "mkdirat")(dir, path, mode));
 }
 
 int fchmod(int fd, mode_t mode)
