@@ -82,6 +82,7 @@ static const struct route rows[] = {
 	{HTTP_POST, "/device", ROLE_DEVICE, 1024, h_who, 0},
 	{HTTP_POST, "/client", ROLE_CLIENT, 1024, h_who, 0},
 	{HTTP_GET, "/fetch", ROLE_FETCH, 0, h_who, 0},
+	{HTTP_GET, "/i/:x", ROLE_FETCH, 0, h_who, 0},
 	{HTTP_GET, "/view", ROLE_VIEWER, 0, h_who, 0},
 	{HTTP_GET, "/operate", ROLE_OPERATOR, 0, h_who, 0},
 	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_who, 0},
@@ -176,8 +177,10 @@ static void roles(void **state)
 	fake_request(f, rows, ROWS, "GET", "/public/a%20b", NULL);
 	assert_string_equal(fake_body(f), "0  a b");
 	f->cfg.public_images = true;
-	fake_request(f, rows, ROWS, "GET", "/fetch", NULL);
+	fake_request(f, rows, ROWS, "GET", "/i/x", NULL);
 	assert_int_equal(f->res.status, 200);
+	fake_request(f, rows, ROWS, "GET", "/fetch", NULL);
+	assert_int_equal(f->res.status, 401);
 	/* Without anybody to judge, nobody is let in. */
 	f->cfg.public_images = false;
 	f->app.hooks.auth = NULL;
