@@ -183,10 +183,15 @@ bool api_body(struct req *req, const struct js_field *fields, size_t n_fields, v
 static enum ota_err call_run(struct job *job)
 {
 	struct api_call *call = job->ctx;
-	enum ota_err err;
+	AUTO(tx) struct db_tx tx = {0};
+	enum ota_err err = OTA_OK;
 
 	js_init(&call->a.out, job->mem);
-	err = call->fn(&call->a, job);
+	/* One moment for all that an answer shows: what one statement found is there for the next. */
+	if (!call->writes)
+		err = db_begin(job->db, &tx, &job->e);
+	if (!err)
+		err = call->fn(&call->a, job);
 	/* A limit that was met here is no matter of coming back later. */
 	if (err)
 		return err == OTA_LIMIT ? OTA_STATE : err;

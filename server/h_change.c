@@ -157,10 +157,12 @@ static enum ota_err look_run(struct job *job)
 	struct watch_in *in = job->ctx;
 	struct api_job a = {0};
 	AUTO(view) struct view v = {0};
+	AUTO(tx) struct db_tx tx = {0};
+	enum ota_err err = db_begin(job->db, &tx, &job->e);
 
 	view_init(&v, &a, job);
 	js_init(&in->out, job->mem);
-	return items_json(&v, in);
+	return err ? err : items_json(&v, in);
 }
 
 static enum h_result look_done(struct req *req, struct res *res, struct job *job);
