@@ -1,11 +1,9 @@
 #include "server/http.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +18,7 @@
 #include "server/dispatch.h"
 #include "server/log.h"
 #include "server/loop.h"
+#include "server/peers.h"
 #include "server/upload.h"
 
 enum {
@@ -84,12 +83,6 @@ struct hreq {
 	int64_t upload_begin_ms;
 };
 
-struct failures {
-	uint32_t key;
-	int64_t minute;
-	unsigned n;
-};
-
 struct http {
 	struct app *app;
 	struct loop *loop;
@@ -105,51 +98,15 @@ struct http {
 	uint64_t n_requests, n_refused;
 	struct log_limit library_log, limit_log;
 	struct timer tick;
-	struct failures failures[FAILURE_SLOTS];
+	struct peer_failures failures;
 };
 
-/* Peers. */
-
-static void peer_text(const struct conn *c, char out[static 64])
+static void describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
 {
-	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&c->addr;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&c->addr;
-
 	if (c->door->spec.kind == DOOR_SOCKET)
-		snprintf(out, 64, "uid %ld", (long)c->peer_uid);
-	else if (c->addr.ss_family == AF_INET)
-		inet_ntop(AF_INET, &in4->sin_addr, out, 64);
-	else if (c->addr.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-		inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], out, 64);
-	else if (c->addr.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &in6->sin6_addr, out, 64);
+		snprintf(out, PEER_TEXT_LEN, "uid %ld", (long)c->peer_uid);
 	else
-		snprintf(out, 64, "unknown");
-}
-
-/* FNV-1a: spreads addresses over the failure slots; a collision only shares a limit. */
-static uint32_t text_hash(const char *text)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *text; text++)
-		h = (h ^ (unsigned char)*text) * 16777619u;
-	return h;
-}
-
-/* One more refused credential of this peer. True: above the limit of a minute. */
-static bool note_failure(struct http *http, const char *peer)
-{
-	uint32_t key = text_hash(peer);
-	struct failures *f = &http->failures[key % FAILURE_SLOTS];
-	int64_t minute = http->app->mono_ms(http->app->clock_ctx) / 60000;
-
-	if (f->key != key || f->minute != minute) {
-		f->key = key;
-		f->minute = minute;
-		f->n = 0;
-	}
-	return ++f->n > (unsigned)http->app->cfg->auth_failures;
+		peer_text(&c->addr, out);
 }
 
 /* Deadlines. */
@@ -238,7 +195,7 @@ static struct hreq *hreq_new(struct conn *c, const char *target)
 	req->peer_uid = c->peer_uid;
 	req->resume = resume;
 	req->conn = h;
-	peer_text(c, req->peer);
+	describe_peer(c, req->peer);
 	if (req->door == DOOR_SOCKET && (c->peer_uid == geteuid() || c->peer_uid == 0)) {
 		req->who.kind = WHO_SOCKET_ADMIN;
 		req->who.role = ROLE_ADMIN;
@@ -348,7 +305,8 @@ static enum MHD_Result send_answer(struct hreq *h)
 	struct MHD_Response *response;
 	enum MHD_Result rc;
 
-	if (h->res.status == 401 && note_failure(http, h->req.peer)) {
+	if (h->res.status == 401 && peer_failed(&http->failures, h->req.peer, http->app->timers->now_ms,
+					    (unsigned)http->app->cfg->auth_failures)) {
 		h->res.n_headers = 0;
 		res_problem(
 			&h->req, 429, "too-many-failures", "too many wrong credentials from this address");
