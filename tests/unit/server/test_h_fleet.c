@@ -2,11 +2,13 @@
 #include "db/assignment.h"
 #include "db/device.h"
 #include "db/identity.h"
+#include "server/urls.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 static int setup(void **state)
 {
@@ -344,6 +346,55 @@ static void test_provision(void **state)
 		"no listener serves");
 }
 
+/* Without public-url: what listens for devices, places beyond loopback first, "everywhere" by the host's
+ * name. */
+static void test_urls(void **state)
+{
+	static const struct {
+		const char *listen[3];
+		const char *urls[3]; /* %s: the host's name */
+		bool warns;
+	} rows[] = {
+		{{"http://127.0.0.1:1"}, {"http://127.0.0.1:1/"}, true},
+		{{"http://[::1]:1"}, {"http://[::1]:1/"}, true},
+		{{"http://127.0.0.1:1", "http://192.0.2.7:80"}, {"http://192.0.2.7:80/"}, false},
+		{{"http://0.0.0.0:8484"}, {"http://%s:8484/"}, false},
+		{{"http://0.0.0.0:8484", "http://[::]:8484"}, {"http://%s:8484/"}, false},
+		{{"https://192.0.2.7:443", "http://[2001:db8::1]:80"},
+			{"https://192.0.2.7:443/", "http://[2001:db8::1]:80/"}, false},
+		{{"https://192.0.2.7:443=operators", "http://192.0.2.7:80=devices"}, {"http://192.0.2.7:80/"},
+			false},
+	};
+	struct utsname host;
+
+	(void)state;
+	assert_int_equal(uname(&host), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config cfg = {.plain_http = true};
+		struct errmsg e = {""};
+		struct url_list list;
+		struct arena mem;
+
+		arena_init(&mem, 65536);
+		for (; cfg.listen.n < 3 && rows[i].listen[cfg.listen.n]; cfg.listen.n++)
+			cfg.listen.value[cfg.listen.n] = rows[i].listen[cfg.listen.n];
+		if (urls_for_devices(&cfg, &mem, &list, &e))
+			fail_msg("%s: %s", rows[i].listen[0], e.text);
+		for (size_t k = 0; k < 3 && rows[i].urls[k]; k++) {
+			const char *at = strstr(rows[i].urls[k], "%s");
+			const char *want = at ? arena_printf(&mem, "%.*s%s%s", (int)(at - rows[i].urls[k]),
+							rows[i].urls[k], host.nodename, at + 2)
+					      : rows[i].urls[k];
+
+			assert_true(k < list.n);
+			assert_string_equal(list.url[k], want);
+			assert_true(k + 1 < 3 && rows[i].urls[k + 1] ? list.n > k + 1 : list.n == k + 1);
+		}
+		assert_int_equal(list.warning != NULL, rows[i].warns);
+		arena_release(&mem);
+	}
+}
+
 static void test_push(void **state)
 {
 	struct nouns *n = *state;
@@ -532,6 +583,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
+		cmocka_unit_test(test_urls),
 		cmocka_unit_test_setup_teardown(test_push, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_retry, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_held, setup, teardown),
