@@ -60,6 +60,7 @@ struct mqtt {
 	struct loop_source source;
 	bool is_watched;
 	bool wants_write;
+	bool is_reached;    /* TCP is there: while the broker says nothing, being writable is no news */
 	struct timer timer; /* the next attempt, or the library's housekeeping */
 	int64_t opened_ms;
 	int64_t backoff_ms;
@@ -129,9 +130,11 @@ enum ota_err mqtt_check_url(const char *url, struct errmsg *e)
 
 /* Sending. */
 
+/* During a TLS handshake the library wants to write all the time: then what comes in says when. */
 static void update_events(struct mqtt *m)
 {
-	bool wants = m->state == MQTT_OPENING || mosquitto_want_write(m->mosq);
+	bool is_shaking_hands = m->state == MQTT_OPENING && m->is_tls;
+	bool wants = !m->is_reached || (mosquitto_want_write(m->mosq) && !is_shaking_hands);
 
 	if (!m->is_watched || wants == m->wants_write)
 		return;
@@ -324,10 +327,14 @@ static void on_socket(struct loop_source *s, uint32_t events)
 	struct mqtt *m = s->ctx;
 	int rc = MOSQ_ERR_SUCCESS;
 
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
+		m->is_reached = true;
 		rc = mosquitto_loop_write(m->mosq, READ_PACKETS);
+	}
 	if (rc == MOSQ_ERR_SUCCESS && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
 		rc = mosquitto_loop_read(m->mosq, READ_PACKETS);
+	if (rc == MOSQ_ERR_SUCCESS && m->state == MQTT_OPENING && mosquitto_want_write(m->mosq))
+		rc = mosquitto_loop_write(m->mosq, READ_PACKETS);
 	if (rc == MOSQ_ERR_SUCCESS && m->is_refused)
 		rc = MOSQ_ERR_CONN_REFUSED;
 	check(m, rc);
@@ -385,49 +392,6 @@ static void on_message(struct mosquitto *mosq, void *ctx, const struct mosquitto
 		m->app->hooks.presence(m->app, id, *(const char *)msg->payload == '1');
 }
 
-/* On a worker: everything of this call may wait, above all the name. */
-static enum ota_err connect_job(struct job *job)
-{
-	struct mqtt *m = *(struct mqtt **)job->ctx;
-	int rc = mosquitto_connect_async(m->mosq, m->host, m->port, KEEPALIVE_S);
-
-	if (rc == MOSQ_ERR_SUCCESS)
-		return OTA_OK;
-	return errmsg_fail(&job->e, OTA_UNAVAILABLE, "%s",
-		rc == MOSQ_ERR_EAI ? "its name does not resolve" : mosquitto_strerror(rc));
-}
-
-static void connect_done(struct job *job)
-{
-	struct mqtt *m = *(struct mqtt **)job->ctx;
-	struct errmsg e = {{0}};
-	int fd;
-
-	if (m->is_freeing) {
-		mosquitto_destroy(m->mosq);
-		m->mosq = NULL;
-		m->is_freeing = false;
-		mqtt_free(m);
-		return;
-	}
-	m->state = MQTT_OPENING;
-	m->opened_ms = m->app->timers->now_ms;
-	fd = job->err ? -1 : mosquitto_socket(m->mosq);
-	if (fd < 0) {
-		lost(m, job->err ? job->e.text : "no socket");
-		return;
-	}
-	m->source.fn = on_socket;
-	m->source.ctx = m;
-	m->wants_write = true;
-	if (loop_add(m->app->loop, &m->source, fd, EPOLLIN | EPOLLOUT, &e) != OTA_OK) {
-		lost(m, e.text);
-		return;
-	}
-	m->is_watched = true;
-	timer_arm(m->app->timers, &m->timer, MISC_MS, housekeeping, m);
-}
-
 static bool new_session(struct mqtt *m)
 {
 	const struct config *cfg = m->app->cfg;
@@ -449,6 +413,55 @@ static bool new_session(struct mqtt *m)
 	return true;
 }
 
+/* On a worker: everything here may wait, above all for the name; mqtt-ca is a file. */
+static enum ota_err connect_job(struct job *job)
+{
+	struct mqtt *m = *(struct mqtt **)job->ctx;
+	int rc;
+
+	if (!new_session(m))
+		return errmsg_fail(
+			&job->e, OTA_UNAVAILABLE, "the session cannot be made; is mqtt-ca readable?");
+	rc = mosquitto_connect_async(m->mosq, m->host, m->port, KEEPALIVE_S);
+	if (rc == MOSQ_ERR_SUCCESS)
+		return OTA_OK;
+	return errmsg_fail(&job->e, OTA_UNAVAILABLE, "%s",
+		rc == MOSQ_ERR_EAI ? "its name does not resolve" : mosquitto_strerror(rc));
+}
+
+static void connect_done(struct job *job)
+{
+	struct mqtt *m = *(struct mqtt **)job->ctx;
+	struct errmsg e = {{0}};
+	int fd;
+
+	if (m->is_freeing) {
+		mosquitto_destroy(m->mosq);
+		m->mosq = NULL;
+		m->is_freeing = false;
+		m->state = MQTT_IDLE;
+		mqtt_free(m);
+		return;
+	}
+	m->state = MQTT_OPENING;
+	m->opened_ms = m->app->timers->now_ms;
+	fd = job->err ? -1 : mosquitto_socket(m->mosq);
+	if (fd < 0) {
+		lost(m, job->err ? job->e.text : "no socket");
+		return;
+	}
+	m->source.fn = on_socket;
+	m->source.ctx = m;
+	m->is_reached = false;
+	m->wants_write = true;
+	if (loop_add(m->app->loop, &m->source, fd, EPOLLIN | EPOLLOUT, &e) != OTA_OK) {
+		lost(m, e.text);
+		return;
+	}
+	m->is_watched = true;
+	timer_arm(m->app->timers, &m->timer, MISC_MS, housekeeping, m);
+}
+
 static void attempt(struct timer *t)
 {
 	struct mqtt *m = t->ctx;
@@ -456,9 +469,9 @@ static void attempt(struct timer *t)
 	struct mqtt **ctx = job ? arena_alloc(job->mem, sizeof(struct mqtt *)) : NULL;
 
 	m->is_refused = false;
-	if (!ctx || !new_session(m)) {
+	if (!ctx) {
 		free(job);
-		lost(m, "the session cannot be made; is mqtt-ca readable?");
+		lost(m, "out of memory");
 		return;
 	}
 	*ctx = m;
@@ -501,7 +514,7 @@ void mqtt_free(struct mqtt *m)
 	if (!m)
 		return;
 	timer_cancel(m->app->timers, &m->timer);
-	if (m->state == MQTT_CONNECTING && m->mosq) {
+	if (m->state == MQTT_CONNECTING) {
 		/* A worker has the session; its continuation ends this. */
 		m->is_freeing = true;
 		return;

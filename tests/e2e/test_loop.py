@@ -1,13 +1,18 @@
 """The loop never waits: what its thread asks of the kernel during a whole push, and how long its turns are under load."""
+import os
+import pathlib
 import re
+import shutil
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
 import rig
 import stalls
-from harness import programs_missing, wait_for
+from harness import Process, free_port, programs_missing, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl", "ota-agent")), reason="skipped: programs missing")
 
@@ -61,6 +66,42 @@ def test_what_the_loops_thread_calls_during_a_push(fleet, folder):
     waited = [f"{call}({rest}" for call, rest in loop if call in WAITS or "htons(53)" in rest]
     assert not waited, "\n".join(waited[:20])
     print(f"loop: {len(calls)} calls traced, {len(loop)} of them the loop's, none that waits")
+
+
+def loop_cpu_s(otad):
+    """CPU time of the loop's thread so far."""
+    return int(pathlib.Path(f"/proc/{otad.pid}/task/{otad.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
+def test_a_broker_that_is_silent_costs_nothing(make_fleet, scheme):
+    """It takes the connection and says nothing: the loop sleeps."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        fleet = make_fleet(broker=False, otad_args=["--mqtt", f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"])
+        with silent.accept()[0] as connection:
+            assert connection.recv(16), "nothing came from otad"
+            begin = loop_cpu_s(fleet.otad)
+            time.sleep(1)  # the second that is measured
+            used = loop_cpu_s(fleet.otad) - begin
+        print(f"loop: {used * 1e3:.0f} ms of CPU in a second with a silent {scheme} broker")
+        assert used < 0.2
+
+
+def test_a_broker_behind_tls(make_fleet, folder):
+    key, cert = folder / "broker.key", folder / "broker.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True,
+                   stderr=subprocess.DEVNULL)
+    port = free_port()
+    (folder / "tls.conf").write_text(f"listener {port} 127.0.0.1\ncertfile {cert}\nkeyfile {key}\nallow_anonymous true\n"
+                                     + ("user root\n" if os.geteuid() == 0 else ""))
+    broker = Process("tls-broker", [shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin"), "-c",
+                                    folder / "tls.conf"], folder).start()
+    try:
+        fleet = make_fleet(broker=False, otad_args=["--mqtt", f"mqtts://127.0.0.1:{port}", "--mqtt-ca", cert])
+        wait_for("the broker behind TLS", lambda: broker_state(fleet) == "connected", alive=[fleet.otad, broker])
+    finally:
+        broker.stop()
 
 
 @pytest.mark.parametrize("broker", ["silent", "unresolved"])
