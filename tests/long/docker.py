@@ -214,7 +214,9 @@ def ports_are_free():
 def main():
     sys.path[:0] = [str(ROOT / "tests/tools")]
     from esp32_image import image
-    subprocess.run([ROOT / "packaging/image.sh"], check=True)
+    with open(ROOT / "build/image.log", "wb") as log:
+        if subprocess.run([ROOT / "packaging/image.sh"], stdout=log, stderr=log, check=False).returncode:
+            sys.exit("docker: the images do not build, see build/image.log")
     ports_are_free()
     with tempfile.TemporaryDirectory(prefix="otad-docker-") as name:
         place = pathlib.Path(name)
