@@ -131,13 +131,14 @@ static bool ask_hidden(const char *prompt, char *buf, size_t cap)
 		return false;
 	bool has_echo = tcgetattr(fileno(tty), &old) == 0;
 
-	fprintf(tty, "%s: ", prompt);
-	(void)fflush(tty);
+	/* Before the prompt: what is typed once it shows is neither shown nor thrown away. */
 	if (has_echo) {
 		quiet = old;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
 		(void)tcsetattr(fileno(tty), TCSAFLUSH, &quiet);
 	}
+	fprintf(tty, "%s: ", prompt);
+	(void)fflush(tty);
 	bool ok = fgets(buf, (int)cap, tty) != NULL;
 
 	if (has_echo) {
