@@ -20,7 +20,8 @@ struct peer_failures {
 	} slot[PEER_SLOTS];
 };
 
-/* One more refused credential of `peer` at `now_ms` (monotonic). True: more than `per_minute` in this minute. */
+/* One more refused credential of `peer` at `now_ms` (monotonic). True: more than `per_minute` in this minute.
+ */
 bool peer_failed(struct peer_failures *f, const char *peer, int64_t now_ms, unsigned per_minute);
 
 #endif
