@@ -28,11 +28,14 @@ static bool is_signed(const struct boot *b, const struct suit_envelope *e)
 	struct root_doc doc;
 	struct cose_keyring ring;
 	uint32_t len;
+	unsigned from;
 
-	if (root_load(b->cfg->flash, c, b->w->trust.root, &len, &doc) != OTA_OK) {
+	if (root_load(b->cfg->flash, c, b->w->journal.s.flags, b->w->trust.root, &len, &doc, &from) !=
+		OTA_OK) {
 		struct provision p;
 
-		if (identity_load(b->cfg->flash, c, b->w->trust.identity, &p, &len) != OTA_OK ||
+		if (identity_load(b->cfg->flash, c, b->w->journal.s.flags, b->w->trust.identity, &p, &len,
+			    &from) != OTA_OK ||
 			root_decode_first(c, p.root.p, p.root.len, &doc) != OTA_OK)
 			return false;
 	}

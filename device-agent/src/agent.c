@@ -251,6 +251,8 @@ static void seed_random(struct ota_agent *a)
 enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *cfg)
 {
 	struct journal_state *s;
+	unsigned from;
+	bool is_new;
 	enum ota_err err;
 
 	memset(a, 0, sizeof *a);
@@ -266,19 +268,18 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	err = check_geometry(a);
 	if (err != OTA_OK)
 		return err;
-	err = identity_load(cfg->flash, cfg->crypto, cfg->work, &a->identity, &a->identity_len);
-	if (err != OTA_OK)
-		return err;
-	err = identity_heal(cfg->flash, cfg->crypto, cfg->work, a->identity_len, cfg->work + PROVISION_MAX);
-	if (err != OTA_OK)
-		return err;
 	err = journal_open(&a->journal, cfg->flash, cfg->crypto);
 	if (err != OTA_OK && err != OTA_NOT_FOUND)
 		return err;
 	s = &a->journal.s;
-	if (err == OTA_NOT_FOUND)
+	is_new = err == OTA_NOT_FOUND;
+	err = identity_load(
+		cfg->flash, cfg->crypto, s->flags, cfg->work, &a->identity, &a->identity_len, &from);
+	if (err != OTA_OK)
+		return err;
+	if (is_new)
 		s->active = 1; /* nothing is known to run here: the first image goes to slot 0 */
-	if (err == OTA_NOT_FOUND || !cfg->has_own_boot) {
+	if (is_new || !cfg->has_own_boot) {
 		err = journal_commit(&a->journal);
 		if (err != OTA_OK)
 			return err;
@@ -286,6 +287,9 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 		/* The bootloader appended it at this start: what follows it is known to be untouched. */
 		a->journal.next = a->journal.index + 1;
 	}
+	err = identity_heal(cfg->flash, &a->journal, cfg->work, a->identity_len, from);
+	if (err != OTA_OK)
+		return err;
 	err = root_start(a);
 	if (err != OTA_OK)
 		return err;

@@ -50,15 +50,17 @@ enum ota_err identity_replace(struct ota_agent *a, const struct provision *p)
 {
 	uint8_t *scratch = a->cfg.work + PROVISION_MAX;
 	enum ota_err err, again;
+	unsigned from;
 	size_t len;
 
 	/* The scratch half held the root's bytes: root_start reads them again, whatever happens here. */
 	err = provision_encode(p, a->cfg.crypto, scratch, PROVISION_MAX, &len);
 	if (err == OTA_OK)
-		err = identity_store(a->cfg.flash, scratch, (uint32_t)len);
+		err = identity_store(a->cfg.flash, &a->journal, scratch, (uint32_t)len);
 	ota_wipe(scratch, PROVISION_MAX);
 	if (err == OTA_OK)
-		err = identity_load(a->cfg.flash, a->cfg.crypto, a->cfg.work, &a->identity, &a->identity_len);
+		err = identity_load(a->cfg.flash, a->cfg.crypto, a->journal.s.flags, a->cfg.work,
+			&a->identity, &a->identity_len, &from);
 	again = root_start(a);
 	return err != OTA_OK ? err : again;
 }

@@ -51,7 +51,7 @@ struct journal_state {
 	uint8_t phase;  /* enum journal_phase */
 	uint8_t active; /* slot that runs */
 	uint8_t attempts_left;
-	uint8_t flags; /* none yet: kept as read */
+	uint8_t flags; /* copies that are being written: trust.h */
 	uint32_t epoch;
 	uint32_t floor; /* lowest sequence that may be installed */
 	uint32_t boots;

@@ -26,13 +26,15 @@ enum ota_err root_start(struct ota_agent *a)
 {
 	const struct ota_crypto *c = a->cfg.crypto;
 	struct root_doc provisioned;
-	enum ota_err stored = root_load(a->cfg.flash, c, root_bytes(a), &a->root_len, &a->root);
+	unsigned from;
+	enum ota_err stored = root_load(
+		a->cfg.flash, c, a->journal.s.flags, root_bytes(a), &a->root_len, &a->root, &from);
 	enum ota_err first = root_decode_first(c, a->identity.root.p, a->identity.root.len, &provisioned);
 
 	if (stored != OTA_OK && first != OTA_OK)
 		return OTA_CORRUPT;
 	if (stored == OTA_OK && (first != OTA_OK || a->root.version >= provisioned.version)) {
-		stored = root_heal(a->cfg.flash, c, root_bytes(a), a->root_len, root_bytes(a) + ROOT_MAX);
+		stored = root_heal(a->cfg.flash, c, &a->journal, root_bytes(a), a->root_len, from);
 		if (stored != OTA_OK)
 			return stored;
 	} else {
@@ -86,7 +88,7 @@ void root_answered(struct ota_agent *a)
 		a->phase = PHASE_POLL;
 		return;
 	}
-	err = root_store(a->cfg.flash, a->cfg.crypto, a->msg, a->msg_len);
+	err = root_store(a->cfg.flash, a->cfg.crypto, &a->journal, a->msg, a->msg_len);
 	if (err != OTA_OK) {
 		agent_event(a, OTA_EVENT_FLASH, err);
 		agent_poll_in(a, AGENT_SPREAD_MAX_S);

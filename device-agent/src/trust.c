@@ -53,49 +53,78 @@ static enum ota_err identity_copy(const struct ota_flash *flash, const struct ot
 	return err;
 }
 
-enum ota_err identity_load(const struct ota_flash *flash, const struct ota_crypto *c,
-	uint8_t buf[PROVISION_MAX], struct provision *p, uint32_t *len)
+/* The copy that is not to be trusted after a cut; OTA_REGIONS: both are whole. */
+static unsigned suspect(uint8_t flags, enum trust_pair pair)
 {
-	if (identity_copy(flash, c, OTA_REGION_IDENTITY_A, buf, p, len) == OTA_OK ||
-		identity_copy(flash, c, OTA_REGION_IDENTITY_B, buf, p, len) == OTA_OK)
+	unsigned a = pair == TRUST_IDENTITY ? OTA_REGION_IDENTITY_A : OTA_REGION_ROOT_A;
+	unsigned bits = (unsigned)(flags >> pair) & 3U;
+
+	return bits == 1 ? a : bits == 2 ? a + 1U : (unsigned)OTA_REGIONS;
+}
+
+/* Say in the journal that `region` is about to be written; OTA_REGIONS: all is written. */
+static enum ota_err announce(struct journal *j, enum trust_pair pair, unsigned region)
+{
+	unsigned bits = region == OTA_REGIONS                                            ? 0
+			: region == OTA_REGION_IDENTITY_A || region == OTA_REGION_ROOT_A ? 1
+											 : 2;
+	uint8_t flags;
+
+	if (!j)
 		return OTA_OK;
-	return OTA_NOT_FOUND;
+	flags = (uint8_t)((j->s.flags & ~(3U << pair)) | bits << pair);
+	if (flags == j->s.flags)
+		return OTA_OK;
+	j->s.flags = flags;
+	return journal_commit(j);
+}
+
+enum ota_err identity_load(const struct ota_flash *flash, const struct ota_crypto *c, uint8_t flags,
+	uint8_t buf[PROVISION_MAX], struct provision *p, uint32_t *len, unsigned *from)
+{
+	unsigned first = suspect(flags, TRUST_IDENTITY) == OTA_REGION_IDENTITY_A ? OTA_REGION_IDENTITY_B
+										 : OTA_REGION_IDENTITY_A;
+
+	*from = first;
+	if (identity_copy(flash, c, first, buf, p, len) == OTA_OK)
+		return OTA_OK;
+	*from = first == OTA_REGION_IDENTITY_A ? OTA_REGION_IDENTITY_B : OTA_REGION_IDENTITY_A;
+	return identity_copy(flash, c, *from, buf, p, len) == OTA_OK ? OTA_OK : OTA_NOT_FOUND;
 }
 
 static enum ota_err identity_write(
-	const struct ota_flash *flash, unsigned region, const uint8_t *bytes, uint32_t len)
+	const struct ota_flash *flash, struct journal *j, unsigned region, const uint8_t *bytes, uint32_t len)
 {
-	enum ota_err err = region_erase(flash, region, len);
+	enum ota_err err = announce(j, TRUST_IDENTITY, region);
 
+	if (err == OTA_OK)
+		err = region_erase(flash, region, len);
 	return err == OTA_OK ? flash_write(flash, region, 0, bytes, len) : err;
 }
 
-enum ota_err identity_store(const struct ota_flash *flash, const uint8_t *bytes, uint32_t len)
+enum ota_err identity_store(
+	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len)
 {
-	enum ota_err err = identity_write(flash, OTA_REGION_IDENTITY_A, bytes, len);
+	enum ota_err err = identity_write(flash, j, OTA_REGION_IDENTITY_A, bytes, len);
 
-	return err == OTA_OK ? identity_write(flash, OTA_REGION_IDENTITY_B, bytes, len) : err;
+	if (err == OTA_OK)
+		err = identity_write(flash, j, OTA_REGION_IDENTITY_B, bytes, len);
+	return err == OTA_OK ? announce(j, TRUST_IDENTITY, OTA_REGIONS) : err;
 }
 
-/* Copy A is written first, so a cut in it leaves B with what was before, and A perhaps readable now and not
- * at the next start. Where A counts and B is valid and another, A is therefore written once more before B is
- * touched. Where B is damaged the cut was in B, and A was read back before that: then A must not be touched.
- */
-enum ota_err identity_heal(const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes,
-	uint32_t len, uint8_t *scratch)
+/* The copy that was read from is touched last, and only if it is the suspect one. */
+enum ota_err identity_heal(
+	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len, unsigned from)
 {
-	bool a = region_equals(flash, OTA_REGION_IDENTITY_A, 0, bytes, len);
-	bool b = region_equals(flash, OTA_REGION_IDENTITY_B, 0, bytes, len);
-	struct provision other;
-	uint32_t other_len;
+	unsigned bad = suspect(j->s.flags, TRUST_IDENTITY);
+	unsigned other = from == OTA_REGION_IDENTITY_A ? OTA_REGION_IDENTITY_B : OTA_REGION_IDENTITY_A;
 	enum ota_err err = OTA_OK;
 
-	if (!a ||
-		(!b && identity_copy(flash, c, OTA_REGION_IDENTITY_B, scratch, &other, &other_len) == OTA_OK))
-		err = identity_write(flash, OTA_REGION_IDENTITY_A, bytes, len);
-	if (err == OTA_OK && !b)
-		err = identity_write(flash, OTA_REGION_IDENTITY_B, bytes, len);
-	return err;
+	if (bad == other || !region_equals(flash, other, 0, bytes, len))
+		err = identity_write(flash, j, other, bytes, len);
+	if (err == OTA_OK && bad == from)
+		err = identity_write(flash, j, from, bytes, len);
+	return err == OTA_OK ? announce(j, TRUST_IDENTITY, OTA_REGIONS) : err;
 }
 
 /* Read one copy; OTA_OK with the decoded document. The payload was verified before it was stored, and the
@@ -127,38 +156,39 @@ static enum ota_err root_copy(const struct ota_flash *flash, const struct ota_cr
 	return err;
 }
 
-static uint32_t root_copy_version(const struct ota_flash *flash, const struct ota_crypto *c, unsigned region,
-	uint8_t buf[ROOT_MAX], uint32_t *len, struct root_doc *doc)
+enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c, uint8_t flags,
+	uint8_t buf[ROOT_MAX], uint32_t *len, struct root_doc *doc, unsigned *from)
 {
-	return root_copy(flash, c, region, buf, len, doc) == OTA_OK ? doc->version : 0;
+	unsigned bad = suspect(flags, TRUST_ROOT), first = OTA_REGION_ROOT_B;
+
+	if (bad == OTA_REGION_ROOT_B ||
+		(bad == OTA_REGIONS && root_copy(flash, c, OTA_REGION_ROOT_A, buf, len, doc) == OTA_OK)) {
+		uint32_t a = bad == OTA_REGIONS ? doc->version : UINT32_MAX;
+
+		first = bad == OTA_REGIONS &&
+					root_copy(flash, c, OTA_REGION_ROOT_B, buf, len, doc) == OTA_OK &&
+					doc->version > a
+				? OTA_REGION_ROOT_B
+				: OTA_REGION_ROOT_A;
+	}
+	*from = first;
+	if (root_copy(flash, c, first, buf, len, doc) == OTA_OK)
+		return OTA_OK;
+	*from = first == OTA_REGION_ROOT_A ? OTA_REGION_ROOT_B : OTA_REGION_ROOT_A;
+	return root_copy(flash, c, *from, buf, len, doc) == OTA_OK ? OTA_OK : OTA_NOT_FOUND;
 }
 
-enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c, uint8_t buf[ROOT_MAX],
-	uint32_t *len, struct root_doc *doc)
-{
-	uint32_t a = root_copy_version(flash, c, OTA_REGION_ROOT_A, buf, len, doc);
-	uint32_t b = root_copy_version(flash, c, OTA_REGION_ROOT_B, buf, len, doc);
-
-	if (a == 0 && b == 0)
-		return OTA_NOT_FOUND;
-	if (b >= a)
-		return OTA_OK;
-	/* Torn bits may read well once and not again: then the other copy is the one that was not being
-	 * written. */
-	if (root_copy(flash, c, OTA_REGION_ROOT_A, buf, len, doc) == OTA_OK)
-		return OTA_OK;
-	return root_copy(flash, c, OTA_REGION_ROOT_B, buf, len, doc);
-}
-
-static enum ota_err root_write(const struct ota_flash *flash, const struct ota_crypto *c, unsigned region,
-	const uint8_t *bytes, uint32_t len)
+static enum ota_err root_write(const struct ota_flash *flash, const struct ota_crypto *c, struct journal *j,
+	unsigned region, const uint8_t *bytes, uint32_t len)
 {
 	uint8_t join[OTA_PROG_UNIT_MAX + TRAILER];
 	struct ota_flash_geometry geo;
 	struct ota_slice part = {bytes, len};
 	uint32_t whole, rest;
-	enum ota_err err = region_erase(flash, region, len + TRAILER);
+	enum ota_err err = announce(j, TRUST_ROOT, region);
 
+	if (err == OTA_OK)
+		err = region_erase(flash, region, len + TRAILER);
 	if (err != OTA_OK)
 		return err;
 	/* The trailer starts in the document's last program unit: each unit is programmed once. */
@@ -181,27 +211,26 @@ static bool root_copy_equals(const struct ota_flash *flash, const struct ota_cry
 	return region_equals(flash, region, 0, bytes, len) && region_equals(flash, region, len, sum, TRAILER);
 }
 
-enum ota_err root_heal(const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes,
-	uint32_t len, uint8_t *scratch)
+enum ota_err root_heal(const struct ota_flash *flash, const struct ota_crypto *c, struct journal *j,
+	const uint8_t *bytes, uint32_t len, unsigned from)
 {
-	bool a = root_copy_equals(flash, c, OTA_REGION_ROOT_A, bytes, len);
-	bool b = root_copy_equals(flash, c, OTA_REGION_ROOT_B, bytes, len);
-	struct root_doc other;
-	uint32_t other_len;
+	unsigned bad = suspect(j->s.flags, TRUST_ROOT);
+	unsigned other = from == OTA_REGION_ROOT_A ? OTA_REGION_ROOT_B : OTA_REGION_ROOT_A;
 	enum ota_err err = OTA_OK;
 
-	if (!a || (!b && root_copy(flash, c, OTA_REGION_ROOT_B, scratch, &other_len, &other) == OTA_OK))
-		err = root_write(flash, c, OTA_REGION_ROOT_A, bytes, len);
-	if (err == OTA_OK && !b)
-		err = root_write(flash, c, OTA_REGION_ROOT_B, bytes, len);
-	return err;
+	if (bad == other || !root_copy_equals(flash, c, other, bytes, len))
+		err = root_write(flash, c, j, other, bytes, len);
+	if (err == OTA_OK && bad == from)
+		err = root_write(flash, c, j, from, bytes, len);
+	return err == OTA_OK ? announce(j, TRUST_ROOT, OTA_REGIONS) : err;
 }
 
-/* Both copies are valid and equal, or root_heal made them so at start: either may go first. */
-enum ota_err root_store(
-	const struct ota_flash *flash, const struct ota_crypto *c, const uint8_t *bytes, uint32_t len)
+enum ota_err root_store(const struct ota_flash *flash, const struct ota_crypto *c, struct journal *j,
+	const uint8_t *bytes, uint32_t len)
 {
-	enum ota_err err = root_write(flash, c, OTA_REGION_ROOT_A, bytes, len);
+	enum ota_err err = root_write(flash, c, j, OTA_REGION_ROOT_A, bytes, len);
 
-	return err == OTA_OK ? root_write(flash, c, OTA_REGION_ROOT_B, bytes, len) : err;
+	if (err == OTA_OK)
+		err = root_write(flash, c, j, OTA_REGION_ROOT_B, bytes, len);
+	return err == OTA_OK ? announce(j, TRUST_ROOT, OTA_REGIONS) : err;
 }

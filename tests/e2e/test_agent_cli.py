@@ -1,6 +1,7 @@
 """ota-agent as a program: wrong use, its files, its lines; no server is needed for most of it."""
 import json
 import os
+import resource
 import subprocess
 
 import pytest
@@ -101,6 +102,15 @@ class TestProvisioned:
             code, _, err = run(folder, "--provision", provisions[0], "--flash", folder / "flash", *more)
             assert code == 1 and one_line(err) and "geometry" in err
         assert not (folder / "flash").exists()
+
+    def test_no_room(self, folder, provisions):
+        """A flash that does not fit: said, and nothing left behind."""
+        done = subprocess.run([harness.BIN / "ota-agent", "--provision", provisions[0], "--flash", folder / "flash"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+                              timeout=20 * harness.PATIENCE)
+        assert done.returncode == 1 and one_line(done.stderr) and "cannot write flash file" in done.stderr
+        assert not list(folder.glob("flash*"))
 
     def test_damaged_flash(self, folder, provisions):
         flash = folder / "flash"

@@ -220,6 +220,22 @@ static bool every_cut(uint64_t ops, bool is_every_byte)
 	return true;
 }
 
+/* A write that reads well or not as it pleases, and power that goes again at the next start's first
+ * operations: what was found once must not be built on before it was written anew. */
+static bool marginal_then_again(uint64_t ops)
+{
+	for (uint64_t at = 0; at < ops; at++) {
+		for (uint32_t i = 0; i < 6; i++) {
+			struct cut c[2] = {{at, DAMAGE_MARGINAL, i, 2, (uint32_t)at * 131 + i * 17 + 1},
+				{i / 3, DAMAGE_NOTHING, 1, 2, i + 1}};
+
+			if (!try_cut(c, 2))
+				return false;
+		}
+	}
+	return true;
+}
+
 static bool random_pairs(uint64_t ops, unsigned n, uint32_t seed)
 {
 	uint32_t x = seed;
@@ -252,7 +268,7 @@ static bool geometry_run(unsigned g, bool is_every_byte, unsigned pairs, uint32_
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	ops = count_ops();
 	w.runs = 0;
-	is_good = every_cut(ops, is_every_byte) && random_pairs(ops, pairs, seed);
+	is_good = every_cut(ops, is_every_byte) && marginal_then_again(ops) && random_pairs(ops, pairs, seed);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	printf("geometry %u (erase %u, program %u, erased %02x): %llu operations, %llu power cuts, %s, %.1f "
 	       "s\n",

@@ -225,9 +225,22 @@ enum ota_err flash_file_create(
 	put_u32(head + 20, o->n_components);
 	end = flash_file_offset(f, OTA_REGIONS);
 	if (ftruncate(f->fd, 0) != 0 || !write_all(f->fd, head, sizeof head, 0) ||
-		!fill(f->fd, HEAD, end - HEAD))
-		return errmsg_fail_errno(e, errno, "cannot write flash file '%s'", tmp);
+		!fill(f->fd, HEAD, end - HEAD)) {
+		enum ota_err err = errmsg_fail_errno(e, errno, "cannot write flash file '%s'", tmp);
+
+		flash_file_discard(f, path);
+		return err;
+	}
 	return OTA_OK;
+}
+
+void flash_file_discard(struct flash_file *f, const char *path)
+{
+	char tmp[PATH_MAX_TMP];
+
+	if (tmp_path(path, tmp))
+		(void)unlink(tmp);
+	flash_file_close(f);
 }
 
 enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct errmsg *e)
@@ -236,11 +249,14 @@ enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct e
 
 	if (!tmp_path(path, tmp) || fsync(f->fd) != 0)
 		return errmsg_fail_errno(e, errno, "cannot write flash file '%s'", path);
-	/* link, not rename: an agent that was quicker keeps its flash. */
-	if (link(tmp, path) != 0)
-		return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", path);
-	(void)unlink(tmp);
-	return OTA_OK;
+	/* link, not rename: an agent that was quicker keeps its flash. Some file systems have no links. */
+	if (link(tmp, path) == 0) {
+		(void)unlink(tmp);
+		return OTA_OK;
+	}
+	if ((errno == EPERM || errno == EOPNOTSUPP) && rename(tmp, path) == 0)
+		return OTA_OK;
+	return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", path);
 }
 
 enum ota_err flash_file_open(struct flash_file *f, const char *path, struct errmsg *e)

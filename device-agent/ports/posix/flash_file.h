@@ -28,6 +28,8 @@ OTA_MUST_USE enum ota_err flash_file_create(
 	struct flash_file *f, const char *path, const struct flash_options *o, struct errmsg *e);
 /* Give a new one its name: what is half made is never taken for a flash. */
 OTA_MUST_USE enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct errmsg *e);
+/* Throw away one that was not published. */
+void flash_file_discard(struct flash_file *f, const char *path);
 /* OTA_NOT_FOUND: no such file (no message); OTA_BUSY: in use; OTA_CORRUPT: no flash file of this program. */
 OTA_MUST_USE enum ota_err flash_file_open(struct flash_file *f, const char *path, struct errmsg *e);
 /* Offset of a region in the file. */

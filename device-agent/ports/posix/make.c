@@ -87,6 +87,7 @@ static enum ota_err flash_make(struct flash_file *f, const struct device_options
 	uint8_t bytes[PROVISION_MAX + 1];
 	struct provision p;
 	size_t len = 0;
+	bool is_made;
 	enum ota_err err;
 
 	if (!o->provision_path)
@@ -95,8 +96,9 @@ static enum ota_err flash_make(struct flash_file *f, const struct device_options
 	err = provision_read(o->provision_path, bytes, &p, &len, e);
 	if (err == OTA_OK)
 		err = flash_file_create(f, o->flash_path, &o->flash, e);
+	is_made = err == OTA_OK;
 	if (err == OTA_OK) {
-		err = identity_store(&f->flash, bytes, (uint32_t)len);
+		err = identity_store(&f->flash, NULL, bytes, (uint32_t)len);
 		if (err != OTA_OK)
 			errmsg_set(e, "cannot write the identity into '%s': %s", o->flash_path,
 				ota_err_text(err));
@@ -104,7 +106,11 @@ static enum ota_err flash_make(struct flash_file *f, const struct device_options
 	ota_wipe(bytes, sizeof bytes);
 	if (err == OTA_OK && o->factory_path)
 		err = slot_fill(f, o->factory_path, e);
-	return err == OTA_OK ? flash_file_publish(f, o->flash_path, e) : err;
+	if (err == OTA_OK)
+		err = flash_file_publish(f, o->flash_path, e);
+	if (err != OTA_OK && is_made)
+		flash_file_discard(f, o->flash_path);
+	return err;
 }
 
 static bool slice_equal(struct ota_slice a, struct ota_slice b)
@@ -118,11 +124,12 @@ static enum ota_err same_device(struct flash_file *f, const struct device_option
 	struct provision want, have;
 	size_t given_len;
 	uint32_t len;
+	unsigned from;
 	enum ota_err err = provision_read(o->provision_path, given, &want, &given_len, e);
 
 	if (err != OTA_OK)
 		return err;
-	if (identity_load(&f->flash, crypto_openssl(), held, &have, &len) != OTA_OK)
+	if (identity_load(&f->flash, crypto_openssl(), 0, held, &have, &len, &from) != OTA_OK)
 		err = errmsg_fail(e, OTA_CORRUPT, "'%s' holds no identity any more", o->flash_path);
 	else if (memcmp(want.vendor_id, have.vendor_id, 16) != 0 ||
 		 memcmp(want.class_id, have.class_id, 16) != 0)

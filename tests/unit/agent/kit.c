@@ -83,7 +83,7 @@ static void identity_put(struct kit *k, struct provision *p)
 	p->url[1] = (struct ota_slice){(const uint8_t *)url2, sizeof url2 - 1};
 	p->root = (struct ota_slice){k->root[k->provisioned_root - 1], k->root_len[k->provisioned_root - 1]};
 	MUST(provision_encode(p, C(), bytes, sizeof bytes, &len));
-	MUST(identity_store(&k->flash.flash, bytes, (uint32_t)len));
+	MUST(identity_store(&k->flash.flash, NULL, bytes, (uint32_t)len));
 }
 
 void kit_provision(struct kit *k)
