@@ -33,6 +33,9 @@ bool cli_list(struct cli *cli, const char *path, json_t **out);
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* One line from the terminal, unseen. False without a terminal. */
+bool cli_ask_hidden(const char *prompt, char *buf, size_t cap);
+
 /* A passphrase from `file`, else OTACTL_PASSPHRASE, else the terminal (asked twice when `is_new`). The text
  * is written to `buf`; wipe it. False after the reason was printed. */
 bool cli_passphrase(

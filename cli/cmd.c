@@ -122,7 +122,7 @@ bool cli_confirm(const struct cli *cli, const char *fmt, ...)
 	return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
 }
 
-static bool ask_hidden(const char *prompt, char *buf, size_t cap)
+bool cli_ask_hidden(const char *prompt, char *buf, size_t cap)
 {
 	struct termios old, quiet;
 	FILE *tty = fopen("/dev/tty", "r+e");
@@ -171,13 +171,14 @@ bool cli_passphrase(
 		(void)snprintf(buf, cap, "%s", env);
 	} else {
 		(void)snprintf(prompt, sizeof prompt, "passphrase for %s", what);
-		if (!ask_hidden(prompt, buf, cap)) {
+		if (!cli_ask_hidden(prompt, buf, cap)) {
 			(void)cli_fail(cli, "no terminal to ask for a passphrase: use --passphrase-file FILE "
 					    "or OTACTL_PASSPHRASE");
 			return false;
 		}
 		if (is_new) {
-			bool same = ask_hidden("once more", again, sizeof again) && strcmp(buf, again) == 0;
+			bool same = cli_ask_hidden("once more", again, sizeof again) &&
+				    strcmp(buf, again) == 0;
 
 			ota_wipe(again, sizeof again);
 			if (!same) {

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cmds.h"
 #include "cli/file.h"
@@ -45,6 +46,15 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
+static const char *state_of(const json_t *secret)
+{
+	if (js_get(secret, "revoked"))
+		return "revoked";
+	if (js_int(secret, "uses_left", 0) == 0)
+		return "used";
+	return js_get(secret, "expires") && js_int(secret, "expires", 0) <= time(NULL) ? "expired" : "valid";
+}
+
 int cmd_enroll_list(struct cli *cli, const struct args *args)
 {
 	static const char *const head[] = {
@@ -71,7 +81,7 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 					js_text(s, "name", ""), left,
 					js_bool(s, "approve", false) ? "yes" : "no",
 					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
-					js_bool(s, "revoked", false) ? "revoked" : "valid"});
+					state_of(s)});
 		}
 		out_table_end(&t, "no enrollment secrets");
 	}

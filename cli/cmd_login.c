@@ -31,7 +31,8 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 		return false;
 	} else {
 		fprintf(stderr,
-			"%s shows the key\n  %s\nCompare it with the line 'operators' key' in otad's log.\n",
+			"%s shows the key\n  %s\nCompare it with the line \"operators' key\" in otad's "
+			"log.\n",
 			t->url, pin);
 		if (!cli_confirm(cli, "Is it the same?"))
 			return false;
@@ -52,9 +53,8 @@ int cmd_login(struct cli *cli, const struct args *args)
 	if (!accept_pin(cli, args, &t))
 		return EXIT_FAILED;
 	if (!args_has(args, "token-file") && !getenv("OTACTL_TOKEN") &&
-		!cli_passphrase(
-			cli, NULL, "the token of this server (paste it)", false, t.token, sizeof t.token))
-		return EXIT_FAILED;
+		!cli_ask_hidden("token (otactl token create makes one)", t.token, sizeof t.token))
+		return cli_fail(cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
 	if (client_new(&t, &cli->client, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
 	int code = EXIT_FAILED;

@@ -90,6 +90,9 @@ int cmd_provision(struct cli *cli, const struct args *args)
 
 	if (region && (end == region || *end || size > (1 << 20)))
 		return cli_usage(cli, "--region takes a number of bytes up to 1 MiB");
+	/* Before the server is asked: it would hold the name for a file that nobody has. */
+	if (output && access(output, F_OK) == 0)
+		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(output));
 	body = json_pack("{s:s}", "board", board);
 	if (name)
 		(void)json_object_set_new(body, "name", json_string(name));

@@ -127,6 +127,10 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 	if (chip[0] && info->chip[0] && strcmp(chip, info->chip) != 0)
 		return cli_fail(cli, "'%s' is for chip %s, board %s has %s", shown, info->chip,
 			js_text(board, "name", "?"), chip);
+	if (chip[0] && chip[0] != '-' && !info->chip[0])
+		fprintf(stderr,
+			"warning: '%s' is no image for chip %s that otactl knows: is it the right file?\n",
+			shown, chip);
 	(void)snprintf(f->board, sizeof f->board, "%s", js_text(board, "name", ""));
 	if (!f->component[0]) {
 		json_t *components = js_array(board, "components");

@@ -66,8 +66,16 @@ void show_device(const json_t *d)
 	out_field("id", "%s", js_text(d, "id", "?"));
 	out_field("board", "%s", js_text(d, "board", "?"));
 	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
+	text[0] = '\0';
 	json_array_foreach(js_array(d, "tags"), i, item)
-		out_field(i ? "" : "tags", "%s", json_string_value(item));
+	{
+		size_t used = strlen(text);
+
+		(void)snprintf(
+			text + used, sizeof text - used, "%s%s", i ? ", " : "", json_string_value(item));
+	}
+	if (text[0])
+		out_field("tags", "%s", text);
 	json_array_foreach(js_array(d, "identities"), i, item)
 		out_field("identity", "%s %s", js_text(item, "kind", "?"), js_text(item, "value", "?"));
 	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),

@@ -131,8 +131,12 @@ static enum ota_err insert_secret(
 	row->created_by = a->req->who.name;
 	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
 	err = secret_insert(job->db, row, &row->id, &job->e);
-	if (err == OTA_EXISTS)
+	if (err == OTA_EXISTS) {
+		a->hint = "a device has it, or a provisioning file that is not used yet: otactl enroll list, "
+			  "then "
+			  "otactl enroll revoke ID";
 		return errmsg_fail(&job->e, err, "the name '%s' is taken", row->name);
+	}
 	hex_encode(row->secret_id, SECRET_ID_LEN, id);
 	snprintf(uses, sizeof(uses), "%u", row->uses_max);
 	return err ? err

@@ -138,9 +138,11 @@ static enum ota_err open_doors(struct server *s, const struct door_spec *doors, 
 		s->has_https = s->has_https || doors[i].kind == DOOR_HTTPS;
 	if (s->has_https) {
 		err = tls_load(s->cfg, wall_clock(NULL), &tls, e);
-		if (!err)
+		if (!err) {
 			log_info("%s certificate, fingerprint SHA256 %s", tls.is_new ? "made a" : "the",
 				tls.fingerprint);
+			log_info("operators' key %s", tls.pin);
+		}
 	}
 	for (unsigned i = 0; !err && i < n; i++) {
 		int fd;
@@ -212,9 +214,10 @@ static void reload_done(struct job *job)
 		if (r->has_tls && http_replace_tls(s->app.http, r->tls.cert, r->tls.key, &e) != OTA_OK)
 			log_error("certificate not replaced: %s", e.text);
 		else
-			log_info("settings reloaded%s%s",
+			log_info("settings reloaded%s%s%s%s",
 				r->has_tls ? ", certificate fingerprint SHA256 " : "",
-				r->has_tls ? r->tls.fingerprint : "");
+				r->has_tls ? r->tls.fingerprint : "", r->has_tls ? ", operators' key " : "",
+				r->has_tls ? r->tls.pin : "");
 		if (s->app.hooks.reloaded)
 			s->app.hooks.reloaded(&s->app);
 	}

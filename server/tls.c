@@ -22,6 +22,7 @@
 enum {
 	PEM_MAX = 64 * 1024,
 	SERIAL_LEN = 16,
+	SHA256_LEN = 32,
 	LIFE_S = 3650 * 86400,
 	NAMES_MAX = 4096,
 };
@@ -207,6 +208,20 @@ static void fingerprint_text(const X509 *cert, char out[static TLS_FINGERPRINT_L
 		snprintf(out + 3 * i, TLS_FINGERPRINT_LEN - 3 * i, "%02X%s", md[i], i + 1 < len ? ":" : "");
 }
 
+/* SHA-256 of the SubjectPublicKeyInfo, in curl's notation for pinned keys. */
+static void pin_text(const X509 *cert, char out[static TLS_PIN_LEN])
+{
+	unsigned char *spki = NULL, md[SHA256_LEN], text[TLS_PIN_LEN];
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+
+	out[0] = '\0';
+	if (len > 0 && EVP_Digest(spki, (size_t)len, md, NULL, EVP_sha256(), NULL) == 1) {
+		EVP_EncodeBlock(text, md, sizeof md);
+		snprintf(out, TLS_PIN_LEN, "sha256//%.44s", (const char *)text);
+	}
+	OPENSSL_free(spki);
+}
+
 /* A certificate and a key that belong together; a wrong pair would only show when a client connects. */
 static enum ota_err check_pair(
 	struct tls_material *m, const char *cert_path, const char *key_path, struct errmsg *e)
@@ -223,8 +238,10 @@ static enum ota_err check_pair(
 		err = errmsg_fail(e, OTA_INVALID, "'%s' holds no private key (PEM, unencrypted)", key_path);
 	else if (X509_check_private_key(cert, key) != 1)
 		err = errmsg_fail(e, OTA_INVALID, "'%s' is not the key of '%s'", key_path, cert_path);
-	else
+	if (!err) {
 		fingerprint_text(cert, m->fingerprint);
+		pin_text(cert, m->pin);
+	}
 	ERR_clear_error();
 	EVP_PKEY_free(key);
 	X509_free(cert);

@@ -8,13 +8,14 @@
 
 #include "server/config.h"
 
-enum { TLS_FINGERPRINT_LEN = 32 * 3 };
+enum { TLS_FINGERPRINT_LEN = 32 * 3, TLS_PIN_LEN = 8 + 44 + 1 };
 
 struct tls_material {
 	char *cert;                            /* PEM, malloc'ed */
 	char *key;                             /* PEM, malloc'ed; wiped by tls_release */
 	char fingerprint[TLS_FINGERPRINT_LEN]; /* SHA-256 of the first certificate, "AB:CD:..." */
-	bool is_new;                           /* made just now */
+	char pin[TLS_PIN_LEN]; /* its public key as otactl login shows it, "sha256//" + base64 */
+	bool is_new;           /* made just now */
 };
 
 /* Load what cfg names, or make and load the self-signed one. `now` is Unix seconds. */

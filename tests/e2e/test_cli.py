@@ -154,6 +154,31 @@ def test_a_push_on_hold_stages_and_waits(fleet):
     fleet.wait_running("2.0.0")
 
 
+def test_a_device_that_cannot_turn_back_is_not_forgotten(fleet):
+    """One that may boot another firmware any moment is left out of a push; the push says so and is not done without it."""
+    agents = fleet.add(2)
+    fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "60s")
+    fleet.ctl("push", fleet.image("2.0.0"), "--to", "name=lamp-0", "--hold")
+    wait_for("it to be staged", lambda: fleet.devices()["lamp-0"]["assignment"]["state"] == "staged")
+    agents[0].stop()
+    fleet.ctl("rollout", "unhold", fleet.ctl.json("rollout", "list")[0]["id"])
+    late = fleet.ctl.run("push", fleet.image("3.0.0"), "--all", "--wait", "--timeout", "60s", code=1)
+    assert "left out: 1" in late.err and "lamp-0" in late.err and "1 of 2 seen running it" in late.err, repr(late)
+
+
+def test_a_provisioning_file_and_its_name(fleet, folder):
+    there = folder / "there.prov"
+    there.write_bytes(b"keep")
+    refused(fleet, 1, "exists already", "provision", "--board", "lamp", "--name", "kitchen", "-o", there)
+    assert there.read_bytes() == b"keep" and fleet.ctl.json("enroll", "list") == [], "the name stays free"
+    fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "lost.prov")
+    again = refused(fleet, 1, "is taken", "provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov")
+    assert "enroll revoke" in again.err, repr(again)
+    fleet.ctl("enroll", "revoke", fleet.ctl.json("enroll", "list")[0]["id"])
+    assert "revoked" in fleet.ctl("enroll", "list").out
+    fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov")
+
+
 def test_cancel_and_the_newest_decision(fleet):
     agent = fleet.add(1)[0]
     agent.stop()

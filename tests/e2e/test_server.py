@@ -1,6 +1,7 @@
 """otad as a process: start, wrong use, reload, end; and its loop, which never waits."""
 import collections
 import concurrent.futures
+import base64
 import hashlib
 import json
 import os
@@ -155,6 +156,15 @@ def fingerprint(port):
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port)))).hexdigest()
 
 
+def pin(port):
+    """The pin as curl writes it, by openssl alone."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    key = subprocess.run(["openssl", "x509", "-noout", "-pubkey"], input=pem, check=True, capture_output=True, text=True)
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key.stdout.encode(), check=True,
+                         capture_output=True).stdout
+    return "sha256//" + base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
 def test_certificate(folder):
     """Made once, with the names; its fingerprint is logged; SIGHUP brings a new one without losing a connection."""
     port = harness.free_port()
@@ -162,6 +172,7 @@ def test_certificate(folder):
                                       "otad.example 192.0.2.9"]).start()
     first = fingerprint(port)
     assert first.upper() in otad.text().replace(":", "")
+    assert f"operators' key {pin(port)}" in otad.text(), "what otactl login shows"
     assert (otad.data / "tls/key.pem").stat().st_mode & 0o777 == 0o600
     text = subprocess.run(["openssl", "x509", "-noout", "-text", "-in", otad.data / "tls/cert.pem"], check=True,
                           capture_output=True, text=True).stdout
