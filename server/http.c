@@ -1,7 +1,5 @@
-#include "server/http.h"
+#include "server/http_internal.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <limits.h>
 #include <microhttpd.h>
 #include <poll.h>
@@ -10,225 +8,24 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "server/blob_reply.h"
-#include "server/dispatch.h"
-#include "server/log.h"
-#include "server/loop.h"
-#include "server/peers.h"
-#include "server/upload.h"
 
 enum {
 	POOL_PLAIN_LEN = 4096, /* bytes a connection: 10,000 idle ones are 50 MB */
 	POOL_TLS_LEN = 16384,
 	TLS_BLOCK_LEN = 65536,
-	DISCARD_MAX = 1024 * 1024, /* bytes read of a body that is refused anyway */
-	UPLOAD_CHECK_MS = 1000,
 	TICK_MS = 1000, /* how often the library looks for idle connections when nothing happens */
-	FAILURE_SLOTS = 1024,
 };
 
-/* One listening socket and the library's daemon behind it. After a new certificate an old daemon lives on,
- * without its socket, until its connections are gone. */
-struct door {
-	struct http *http;
-	struct door_spec spec;
-	int listen_fd; /* -1: given up or handed on */
-	char *cert, *key;
-	struct MHD_Daemon *daemon;
-	struct loop_source source;
-	unsigned n_conns;
-	bool is_retired;
-	struct door *next;
-};
-
-struct conn {
-	struct door *door;
-	struct MHD_Connection *mhd;
-	int fd;
-	struct timer deadline;
-	struct hreq *current;
-	struct sockaddr_storage addr;
-	uid_t peer_uid;
-	bool is_over_limit;
-	struct conn *next, **link;
-};
-
-enum state {
-	STATE_NEW,
-	STATE_BODY,    /* collecting */
-	STATE_DISCARD, /* refused; reading the rest so that the answer can be sent */
-	STATE_UPLOAD,
-	STATE_WAITING, /* suspended for a job */
-	STATE_READY,   /* the answer is there, not queued yet */
-	STATE_SENT,
-	STATE_ORPHAN, /* the connection is gone, a job still runs */
-};
-
-struct hreq {
-	struct req req; /* first: a struct req * is a struct hreq * */
-	struct res res;
-	struct arena mem;
-	struct conn *conn;
-	enum state state;
-	char *target;
-	bool is_first_call; /* suspended in the first call: it is repeated after the resume */
-	bool is_suspended;
-	uint8_t *body;
-	size_t body_cap;
-	uint64_t discarded;
-	int64_t upload_begin_ms;
-};
-
-struct http {
-	struct app *app;
-	struct loop *loop;
-	const struct route *routes;
-	size_t n_routes;
-	struct door *doors;
-	struct conn *conns;
-	unsigned n_conns;
-	unsigned library_limit; /* above every limit of ours that a reload may bring */
-	unsigned n_waiting;     /* suspended for a job, orphans too */
-	unsigned n_busy;
-	bool is_draining;
-	uint64_t n_requests, n_refused;
-	struct log_limit library_log, limit_log;
-	struct timer tick;
-	struct peer_failures failures;
-};
-
-static void describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
-{
-	if (c->door->spec.kind == DOOR_SOCKET)
-		snprintf(out, PEER_TEXT_LEN, "uid %ld", (long)c->peer_uid);
-	else
-		peer_text(&c->addr, out);
-}
-
-/* Deadlines. */
-
-static void cut_conn(struct conn *c)
-{
-	shutdown(c->fd, SHUT_RDWR);
-}
-
-static void deadline_passed(struct timer *t)
-{
-	cut_conn(t->ctx);
-}
-
-static void set_deadline(struct conn *c, int64_t ms)
-{
-	timer_arm(c->door->http->app->timers, &c->deadline, ms, deadline_passed, c);
-}
-
-static void clear_deadline(struct conn *c)
-{
-	timer_cancel(c->door->http->app->timers, &c->deadline);
-}
-
-/* The library takes a short read for the end of what is there and then waits for an edge that has passed,
- * when the last bytes and the end of the stream came together. */
-static bool peer_is_gone(const struct conn *c)
-{
-	char byte;
-
-	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-static void upload_check(struct timer *t)
-{
-	struct conn *c = t->ctx;
-	struct hreq *h = c->current;
-	struct timer_wheel *timers = c->door->http->app->timers;
-	int64_t age_ms, due;
-
-	if (!h)
-		return;
-	age_ms = timers->now_ms - h->upload_begin_ms;
-	due = age_ms > HTTP_UPLOAD_GRACE_MS ? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
-					    : 0;
-	if ((int64_t)h->req.upload_len < due || peer_is_gone(c)) {
-		cut_conn(c);
-		return;
-	}
-	timer_arm(timers, t, UPLOAD_CHECK_MS, upload_check, c);
-}
-
-/* Requests. */
-
-static void hreq_free(struct hreq *h)
-{
-	upload_free(h->req.upload);
-	free(h->body);
-	free(h->target);
-	arena_release(&h->mem);
-	free(h);
-}
-
-static void resume(struct req *req);
-
-static struct hreq *hreq_new(struct conn *c, const char *target)
-{
-	struct hreq *h = calloc(1, sizeof *h);
-	struct req *req = &h->req;
-
-	if (!h)
-		return NULL;
-	h->target = strdup(target);
-	if (!h->target) {
-		free(h);
-		return NULL;
-	}
-	h->conn = c;
-	arena_init(&h->mem, REQ_ARENA_MAX);
-	req->app = c->door->http->app;
-	req->res = &h->res;
-	req->mem = &h->mem;
-	req->body = (const uint8_t *)"";
-	req->door = c->door->spec.kind;
-	req->doors = c->door->spec.doors;
-	req->peer_uid = c->peer_uid;
-	req->resume = resume;
-	req->conn = h;
-	describe_peer(c, req->peer);
-	if (req->door == DOOR_SOCKET && (c->peer_uid == geteuid() || c->peer_uid == 0)) {
-		req->who.kind = WHO_SOCKET_ADMIN;
-		req->who.role = ROLE_ADMIN;
-		snprintf(req->who.name, sizeof req->who.name, "socket:%ld", (long)c->peer_uid);
-	}
-	return h;
-}
-
-static enum MHD_Result suspend(struct hreq *h)
-{
-	struct http *http = h->conn->door->http;
-
-	h->is_suspended = true;
-	http->n_waiting++;
-	MHD_suspend_connection(h->conn->mhd);
-	return MHD_YES;
-}
-
-/* A continuation is done, or an upload wants more. */
+/* A handler's continuation is done, or an upload wants more. */
 static void resume(struct req *req)
 {
 	struct hreq *h = (struct hreq *)req;
 
-	if (h->state == STATE_ORPHAN) {
-		req->app->http->n_waiting--;
-		hreq_free(h);
+	if (!exchange_resume(h))
 		return;
-	}
-	h->state = upload_is_open(req) ? STATE_UPLOAD : STATE_READY;
-	if (!h->is_suspended)
-		return;
-	h->is_suspended = false;
-	h->conn->door->http->n_waiting--;
 	MHD_resume_connection(h->conn->mhd);
 	/* The library looks at resumed connections in its next run. */
 	h->conn->door->source.has_more = true;
@@ -301,23 +98,10 @@ static void add_headers(struct MHD_Response *response, const struct res *res, bo
 
 static enum MHD_Result send_answer(struct hreq *h)
 {
-	struct http *http = h->conn->door->http;
 	struct MHD_Response *response;
 	enum MHD_Result rc;
 
-	if (h->res.status == 401 && peer_failed(&http->failures, h->req.peer, http->app->timers->now_ms,
-					    (unsigned)http->app->cfg->auth_failures)) {
-		h->res.n_headers = 0;
-		res_problem(
-			&h->req, 429, "too-many-failures", "too many wrong credentials from this address");
-		res_header(&h->res, "Retry-After", "60");
-	}
-	if (h->res.status == 0)
-		res_problem(&h->req, 500, "internal", "no answer was made");
-	if (h->res.status >= 400)
-		http->n_refused++;
-	log_debug("%s %s %u to %s", route_method_name(h->req.method), h->req.path ? h->req.path : "-",
-		h->res.status, h->req.peer);
+	exchange_settle(h);
 	if (h->res.blob)
 		response = blob_response(h);
 	else
@@ -325,27 +109,30 @@ static enum MHD_Result send_answer(struct hreq *h)
 			h->res.body_len, unconst(h->res.body), MHD_RESPMEM_PERSISTENT);
 	if (!response)
 		return MHD_NO;
-	add_headers(response, &h->res, http->is_draining);
+	add_headers(response, &h->res, h->conn->door->http->is_draining);
 	rc = MHD_queue_response(h->conn->mhd, h->res.status, response);
 	MHD_destroy_response(response);
 	h->state = STATE_SENT;
 	return rc;
 }
 
-/* What a handler returned becomes an answer, a wait, or a body to read. */
-static enum MHD_Result follow(struct hreq *h, enum h_result result)
+static enum MHD_Result act(struct hreq *h, enum turn turn)
 {
-	if (result == H_DONE)
-		return send_answer(h);
-	if (upload_is_open(&h->req)) {
-		h->state = STATE_UPLOAD;
+	switch (turn) {
+	case TURN_MORE:
 		return MHD_YES;
+	case TURN_WAIT:
+		MHD_suspend_connection(h->conn->mhd);
+		return MHD_YES;
+	case TURN_ANSWER:
+		return send_answer(h);
+	case TURN_DROP:
+		break;
 	}
-	h->state = STATE_WAITING;
-	return suspend(h);
+	return MHD_NO;
 }
 
-/* Header part. */
+/* The library's callbacks. */
 
 struct header_list {
 	struct gate_header h[GATE_HEADERS_MAX + 1];
@@ -368,154 +155,6 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
 	return MHD_YES;
 }
 
-static bool announces_body(const struct header_list *list)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		if (strcasecmp(list->h[i].name, "Transfer-Encoding") == 0 ||
-			(strcasecmp(list->h[i].name, "Content-Length") == 0 &&
-				strcmp(list->h[i].value, "0") != 0))
-			return true;
-	}
-	return false;
-}
-
-/* An answer queued in the first call ends the connection: right where a body would have to be read first, a
- * waste where there is none. */
-static enum MHD_Result refuse(struct hreq *h, const struct header_list *list)
-{
-	clear_deadline(h->conn);
-	if (announces_body(list))
-		return send_answer(h);
-	h->state = STATE_READY;
-	return MHD_YES;
-}
-
-static enum dispatch_result judge(
-	struct hreq *h, const char *method, const char *version, const struct header_list *list)
-{
-	struct http *http = h->conn->door->http;
-	struct dispatch_input in = {
-		.target = h->target,
-		.method = method,
-		.version = version,
-		.headers = list->h,
-		.n_headers = list->n,
-		.routes = http->routes,
-		.n_routes = http->n_routes,
-	};
-
-	if (h->conn->is_over_limit) {
-		log_limited(&http->limit_log, 1, app_now(http->app), LOG_LEVEL_WARN,
-			"more than %lld connections: answering 503", (long long)http->app->cfg->connections);
-		res_problem(&h->req, 503, "too-many-connections", "too many connections");
-		res_header(&h->res, "Retry-After", "10");
-		h->res.close = true;
-		return DISPATCH_REFUSED;
-	}
-	if (h->req.door == DOOR_SOCKET && h->req.who.kind != WHO_SOCKET_ADMIN) {
-		res_problem(&h->req, 403, "not-allowed", "only otad's own user and root are served here");
-		h->res.close = true;
-		return DISPATCH_REFUSED;
-	}
-	return dispatch_headers(&h->req, &in);
-}
-
-static enum MHD_Result first_call(struct hreq *h, const char *method, const char *version)
-{
-	struct header_list list = {.n = 0};
-	struct conn *c = h->conn;
-
-	c->door->http->n_requests++;
-	MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, take_header, &list);
-	if (judge(h, method, version, &list) == DISPATCH_REFUSED)
-		return refuse(h, &list);
-	if (h->req.route->flags & ROUTE_UPLOAD) {
-		enum h_result result;
-
-		h->upload_begin_ms = c->door->http->app->timers->now_ms;
-		timer_arm(c->door->http->app->timers, &c->deadline, UPLOAD_CHECK_MS, upload_check, c);
-		result = h->req.route->handler(&h->req, &h->res);
-		if (result == H_DONE)
-			return refuse(h, &list);
-		h->is_first_call = result == H_WAIT && !upload_is_open(&h->req);
-		return follow(h, result);
-	}
-	h->state = STATE_BODY;
-	if (dispatch_has_body(&h->req))
-		set_deadline(c, HTTP_BODY_MS);
-	else
-		clear_deadline(c);
-	return MHD_YES;
-}
-
-/* Body. */
-
-static void collect(struct hreq *h, const char *data, size_t len)
-{
-	uint64_t max = dispatch_body_max(&h->req);
-
-	if (len > max - h->req.body_len) {
-		res_problem(&h->req, 413, "too-large", "the body is larger than %llu bytes",
-			(unsigned long long)max);
-		h->res.close = true;
-		h->state = STATE_DISCARD;
-		return;
-	}
-	if (h->req.body_len + len > h->body_cap) {
-		size_t cap = h->req.content_length > 0 ? (size_t)h->req.content_length : 1024;
-		uint8_t *bigger;
-
-		while (cap < h->req.body_len + len)
-			cap *= 2;
-		bigger = realloc(h->body, cap);
-		if (!bigger) {
-			res_error(&h->req, OTA_NO_MEMORY, NULL);
-			h->state = STATE_DISCARD;
-			return;
-		}
-		h->body = bigger;
-		h->body_cap = cap;
-		h->req.body = h->body;
-	}
-	memcpy(h->body + h->req.body_len, data, len);
-	h->req.body_len += len;
-}
-
-static enum MHD_Result body_call(struct hreq *h, const char *data, size_t *len)
-{
-	if (*len > 0) {
-		if (h->state == STATE_BODY)
-			collect(h, data, *len);
-		if (h->state == STATE_DISCARD) {
-			h->discarded += *len;
-			if (h->discarded > DISCARD_MAX)
-				cut_conn(h->conn);
-		}
-		*len = 0;
-		return MHD_YES;
-	}
-	clear_deadline(h->conn);
-	if (h->state == STATE_DISCARD)
-		return send_answer(h);
-	return follow(h, h->req.route->handler(&h->req, &h->res));
-}
-
-static enum MHD_Result upload_call(struct hreq *h, const char *data, size_t *len)
-{
-	if (*len > 0) {
-		size_t taken = upload_feed(&h->req, (const uint8_t *)data, *len);
-
-		*len -= taken;
-		if (*len > 0)
-			return suspend(h);
-		return MHD_YES;
-	}
-	clear_deadline(h->conn);
-	return follow(h, upload_end(&h->req, OTA_OK));
-}
-
-/* The library's callbacks. */
-
 static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
@@ -526,135 +165,51 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
 	if (!c)
 		return NULL;
 	/* The request line is there; its header has as long as that of a new connection. */
-	set_deadline(c, HTTP_HEADER_MS);
-	c->current = hreq_new(c, target);
+	conn_set_deadline(c, HTTP_HEADER_MS);
+	c->current = exchange_new(c, target, resume);
 	return c->current;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
 	const char *version, const char *data, size_t *len, void **ctx)
 {
+	struct header_list list;
 	struct hreq *h = *ctx;
 
 	(void)cls;
-	(void)mhd;
 	(void)url;
 	if (!h)
 		return MHD_NO;
-	if (h->is_first_call) {
-		h->is_first_call = false;
-		if (h->state == STATE_UPLOAD && *len == 0)
-			return MHD_YES;
-	}
-	switch (h->state) {
-	case STATE_NEW:
-		return first_call(h, method, version);
-	case STATE_BODY:
-	case STATE_DISCARD:
-		return body_call(h, data, len);
-	case STATE_UPLOAD:
-		return upload_call(h, data, len);
-	case STATE_READY:
-		clear_deadline(h->conn);
-		return send_answer(h);
-	case STATE_WAITING:
-		return suspend(h);
-	case STATE_SENT:
-	case STATE_ORPHAN:
-		break;
-	}
-	return MHD_NO;
+	if (h->state != STATE_NEW)
+		return act(h, exchange_go_on(h, data, len));
+	list.n = 0;
+	MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, take_header, &list);
+	return act(h, exchange_begin(h, method, version, list.h, list.n));
 }
 
 static void on_completed(
 	void *cls, struct MHD_Connection *mhd, void **ctx, enum MHD_RequestTerminationCode why)
 {
 	struct hreq *h = *ctx;
-	struct conn *c;
 
 	(void)cls;
 	(void)mhd;
 	if (!h)
 		return;
 	*ctx = NULL;
-	c = h->conn;
-	c->current = NULL;
-	/* The next request of this connection: idle time and its header together. */
-	set_deadline(c, HTTP_IDLE_MS + HTTP_HEADER_MS);
-	if (h->res.blob && h->res.blob->release)
-		h->res.blob->release(h->res.blob, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-	if (h->is_suspended) {
-		/* Only at the end of the daemon: the job that still has the request ends it. */
-		h->state = STATE_ORPHAN;
-		return;
-	}
-	if (upload_is_open(&h->req)) {
-		h->state = STATE_ORPHAN;
-		c->door->http->n_waiting++;
-		if (upload_end(&h->req, OTA_TRUNCATED) == H_WAIT)
-			return;
-		c->door->http->n_waiting--;
-	}
-	hreq_free(h);
-}
-
-static void conn_open(struct door *door, struct MHD_Connection *mhd, void **ctx)
-{
-	struct http *http = door->http;
-	struct conn *c = calloc(1, sizeof *c);
-	const union MHD_ConnectionInfo *info;
-
-	*ctx = c;
-	if (!c)
-		return;
-	c->door = door;
-	c->mhd = mhd;
-	c->peer_uid = (uid_t)-1;
-	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-	c->fd = info ? info->connect_fd : -1;
-	if (door->spec.kind == DOOR_SOCKET) {
-		struct ucred cred;
-		socklen_t len = sizeof cred;
-
-		if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
-			c->peer_uid = cred.uid;
-	} else {
-		socklen_t len = sizeof c->addr;
-
-		if (getpeername(c->fd, (struct sockaddr *)&c->addr, &len) != 0)
-			c->addr.ss_family = AF_UNSPEC;
-	}
-	c->next = http->conns;
-	c->link = &http->conns;
-	if (c->next)
-		c->next->link = &c->next;
-	http->conns = c;
-	http->n_conns++;
-	door->n_conns++;
-	c->is_over_limit = http->n_conns > (unsigned)http->app->cfg->connections;
-	set_deadline(c, HTTP_HEADER_MS);
-}
-
-static void conn_close(struct conn *c)
-{
-	if (!c)
-		return;
-	clear_deadline(c);
-	*c->link = c->next;
-	if (c->next)
-		c->next->link = c->link;
-	c->door->http->n_conns--;
-	c->door->n_conns--;
-	free(c);
+	exchange_end(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }
 
 static void on_connection(
 	void *cls, struct MHD_Connection *mhd, void **ctx, enum MHD_ConnectionNotificationCode code)
 {
+	const union MHD_ConnectionInfo *info;
+
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		conn_open(cls, mhd, ctx);
+		info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+		*ctx = conn_new(cls, mhd, info ? info->connect_fd : -1);
 	} else {
-		conn_close(*ctx);
+		conn_free(*ctx);
 		*ctx = NULL;
 	}
 }
@@ -885,7 +440,7 @@ void http_stop_listening(struct http *http)
 	}
 	for (struct conn *c = http->conns; c; c = c->next) {
 		if (!c->current)
-			cut_conn(c);
+			conn_cut(c);
 	}
 }
 
@@ -905,7 +460,7 @@ unsigned http_busy(const struct http *http)
 void http_cut(struct http *http)
 {
 	for (struct conn *c = http->conns; c; c = c->next)
-		cut_conn(c);
+		conn_cut(c);
 }
 
 unsigned http_waiting(const struct http *http)

@@ -1,4 +1,4 @@
-/* HTTP on the loop: the only user of libmicrohttpd.
+/* HTTP on the loop. Inside: http_internal.h; http.c is the only user of libmicrohttpd.
  *
  * One daemon per door, each with its epoll descriptor in the loop; nothing here has a thread. Connections
  * above our own limit get 503 with Retry-After; the library's limit lies above it and is never reached while

@@ -1,7 +1,7 @@
 /* A streamed request body: two buffers between the loop and the worker that writes.
  *
  * While a worker writes one buffer the loop fills the other; with both full the connection is suspended until
- * one is free. Between http.c and handler.c; handlers use req_upload(). Loop thread only. */
+ * one is free. Between http_exchange.c and handler.c; handlers use req_upload(). Loop thread only. */
 #ifndef SERVER_UPLOAD_H
 #define SERVER_UPLOAD_H
 

@@ -1,0 +1,115 @@
+#include "server/http_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum { UPLOAD_CHECK_MS = 1000 };
+
+void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
+{
+	if (c->door->spec.kind == DOOR_SOCKET)
+		snprintf(out, PEER_TEXT_LEN, "uid %ld", (long)c->peer_uid);
+	else
+		peer_text(&c->addr, out);
+}
+
+void conn_cut(struct conn *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static void deadline_passed(struct timer *t)
+{
+	conn_cut(t->ctx);
+}
+
+void conn_set_deadline(struct conn *c, int64_t ms)
+{
+	timer_arm(c->door->http->app->timers, &c->deadline, ms, deadline_passed, c);
+}
+
+void conn_clear_deadline(struct conn *c)
+{
+	timer_cancel(c->door->http->app->timers, &c->deadline);
+}
+
+/* The library takes a short read for the end of what is there and then waits for an edge that has passed,
+ * when the last bytes and the end of the stream came together. */
+static bool peer_is_gone(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void upload_check(struct timer *t)
+{
+	struct conn *c = t->ctx;
+	struct hreq *h = c->current;
+	int64_t age_ms, due;
+
+	if (!h)
+		return;
+	age_ms = c->door->http->app->timers->now_ms - h->upload_begin_ms;
+	due = age_ms > HTTP_UPLOAD_GRACE_MS ? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
+					    : 0;
+	if ((int64_t)h->req.upload_len < due || peer_is_gone(c)) {
+		conn_cut(c);
+		return;
+	}
+	conn_watch_upload(c);
+}
+
+void conn_watch_upload(struct conn *c)
+{
+	timer_arm(c->door->http->app->timers, &c->deadline, UPLOAD_CHECK_MS, upload_check, c);
+}
+
+struct conn *conn_new(struct door *door, struct MHD_Connection *mhd, int fd)
+{
+	struct http *http = door->http;
+	struct conn *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->door = door;
+	c->mhd = mhd;
+	c->peer_uid = (uid_t)-1;
+	c->fd = fd;
+	if (door->spec.kind == DOOR_SOCKET) {
+		struct ucred cred;
+		socklen_t len = sizeof cred;
+
+		if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
+			c->peer_uid = cred.uid;
+	} else {
+		socklen_t len = sizeof c->addr;
+
+		if (getpeername(c->fd, (struct sockaddr *)&c->addr, &len) != 0)
+			c->addr.ss_family = AF_UNSPEC;
+	}
+	c->next = http->conns;
+	c->link = &http->conns;
+	if (c->next)
+		c->next->link = &c->next;
+	http->conns = c;
+	http->n_conns++;
+	door->n_conns++;
+	c->is_over_limit = http->n_conns > (unsigned)http->app->cfg->connections;
+	conn_set_deadline(c, HTTP_HEADER_MS);
+	return c;
+}
+
+void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	conn_clear_deadline(c);
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
+	c->door->http->n_conns--;
+	c->door->n_conns--;
+	free(c);
+}
