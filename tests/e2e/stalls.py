@@ -3,6 +3,7 @@ second. How long the loop's turns were is otad's own word (/v1/server)."""
 import contextlib
 import hashlib
 import os
+import pathlib
 import socket
 import subprocess
 import threading
@@ -90,6 +91,18 @@ def big_file(folder, size):
     return path, digest.hexdigest()
 
 
+def prefer(otad):
+    """Where it is allowed, what else runs on this machine does not count: otad's threads come first."""
+    for thread in os.listdir(f"/proc/{otad.pid}/task"):
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, int(thread), -19)
+
+
+def cpu_wait_s(otad):
+    """How long the loop's thread has waited for a CPU so far."""
+    return int(pathlib.Path(f"/proc/{otad.pid}/task/{otad.pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def upload(fleet, path, sha256):
     api = rig.Api(fleet.otad.port, fleet.token(), timeout=600)
     with open(path, "rb") as body:
@@ -125,14 +138,15 @@ def measure(make_fleet, folder, size, broker, say=print):
         for device in devices:
             assert device.enroll(api) == 200 and device.report(api) == 200
         path, sha256 = big_file(folder, size)
-        before = api.json("/v1/server")
+        prefer(fleet.otad)
+        before, waited_s = api.json("/v1/server"), cpu_wait_s(fleet.otad)
         with Pollers(fleet.otad.port, devices) as pollers:
             begin = time.monotonic()
             upload(fleet, path, sha256)
             middle = time.monotonic()
             backup(fleet)
             end = time.monotonic()
-        after = api.json("/v1/server")
+        after, waited_s = api.json("/v1/server"), cpu_wait_s(fleet.otad) - waited_s
         api.close()
         path.unlink()
         assert not pollers.bad, pollers.bad[:5]
@@ -143,5 +157,6 @@ def measure(make_fleet, folder, size, broker, say=print):
     lag = after["loop"]
     say(f"loop: {size >> 20} MiB upload in {middle - begin:.1f} s, backup in {end - middle:.1f} s, a broker that is {broker}: "
         f"{pollers.polls} polls, the slowest {pollers.worst_s * 1e3:.0f} ms; loop lag p99 {lag['p99_us'] / 1e3:.2f} ms, worst "
-        f"{lag['worst_us'] / 1e3:.1f} ms (before {before['loop']['worst_us'] / 1e3:.1f})")
+        f"{lag['worst_us'] / 1e3:.1f} ms (before {before['loop']['worst_us'] / 1e3:.1f}); it waited {waited_s * 1e3:.0f} ms "
+        "for a CPU in all")
     return lag
