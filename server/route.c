@@ -17,7 +17,7 @@ static const char *const method_names[HTTP_METHODS] = {
 /* Length of the segment at `p` (which stands behind its '/'). */
 static size_t segment_len(const char *p)
 {
-	return strcspn(p, "/");
+	return (size_t)(strchrnul(p, '/') - p);
 }
 
 /* Does `path` have the shape of `pattern`? `*literals` gets a bit per segment that matched literally, first
