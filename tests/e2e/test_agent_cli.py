@@ -132,7 +132,22 @@ class TestProvisioned:
     def test_server_away(self, fleet, folder, provisions):
         fleet.otad.stop()
         code, out, err = run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once")
-        assert code == 1 and "unreached: no answer" in out and err == ""
+        assert code == 1 and "unreached: no answer: " in out and err == ""
+
+    def test_https(self, make_fleet, folder):
+        """A server's own certificate is taken only when it is named."""
+        fleet = make_fleet(broker=False)
+        fleet.init()
+        fleet.board()
+        port = harness.free_port()
+        fleet.otad.argv += ["--listen", f"https://127.0.0.1:{port}"]
+        fleet.otad.argv[fleet.otad.argv.index("--public-url") + 1] = f"https://127.0.0.1:{port}/"
+        fleet.otad.restart()
+        args = ["--provision", fleet.provision("safe"), "--flash", folder / "safe.flash", "--once"]
+        code, out, _ = run(folder, *args)
+        assert code == 1 and "certificate" in out and "enrolled" not in out
+        code, out, _ = run(folder, *args, "--cacert", fleet.otad.data / "tls/cert.pem")
+        assert code == 0 and "enrolled" in out
 
     def test_terminated(self, fleet):
         agent = fleet.agent("ends")

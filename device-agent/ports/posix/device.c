@@ -28,6 +28,7 @@ struct device {
 	bool has_tried_mqtt;
 	struct hook hook;
 	struct report report;
+	struct errmsg failure; /* of the last request */
 	int stop_fd;
 	bool was_ok;     /* an authenticated answer came */
 	bool has_failed; /* an update ended badly */
@@ -170,7 +171,6 @@ enum turn { TURN_ON, TURN_RESET, TURN_STOP, TURN_SETTLED };
 static enum turn turn(struct device *d)
 {
 	struct ota_want want;
-	struct errmsg failure;
 
 	if (is_stopped(d))
 		return TURN_STOP;
@@ -178,8 +178,7 @@ static enum turn turn(struct device *d)
 	ota_agent_step(&d->agent, &want);
 	switch (want.kind) {
 	case OTA_WANT_REQUEST:
-		http_run(d->http, &want.request, &d->agent, &failure);
-		(void)snprintf(d->report.detail, sizeof d->report.detail, "%s", failure.text);
+		http_run(d->http, &want.request, &d->agent, &d->failure);
 		return TURN_ON;
 	case OTA_WANT_WAIT:
 		if (d->o->is_once && (ota_agent_is_settled(&d->agent) || !d->was_ok) &&
@@ -228,6 +227,7 @@ int device_run(const struct device_options *o, int stop_fd, struct errmsg *e)
 	d.flash.fd = -1;
 	d.stop_fd = stop_fd;
 	d.report.is_json = o->is_json;
+	d.report.detail = d.failure.text;
 	d.hook.command = o->exec;
 	e->text[0] = '\0';
 	if (device_flash(&d.flash, o, e) == OTA_OK && http_new(o->ca_file, on_idle, &d, &d.http, e) == OTA_OK)

@@ -17,7 +17,7 @@ void http_free(struct http *h);
 
 /* Send `q`, feed `agent` until the end of the answer. `failure` gets words when there was no whole answer,
  * else
- * "". */
+ * "" before the agent is told of the end. */
 void http_run(struct http *h, const struct ota_request *q, struct ota_agent *agent, struct errmsg *failure);
 
 #endif

@@ -138,7 +138,6 @@ static void unreached(struct report *r, const struct ota_event *ev, bool is_enro
 			ota_err_text(ev->err));
 	else
 		printf("unreached: no answer%s%s, trying on\n", r->detail[0] ? ": " : "", r->detail);
-	r->detail[0] = '\0';
 	(void)fflush(stdout);
 }
 

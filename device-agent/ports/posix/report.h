@@ -10,7 +10,7 @@ struct report {
 	uint32_t percent; /* last one that was printed */
 	int last_status;
 	enum ota_err last_err; /* of the last OTA_EVENT_UNREACHED: printed once while it lasts */
-	char detail[256];      /* words of the transport for the next OTA_EVENT_UNREACHED */
+	const char *detail;    /* words of the transport about the request that failed, or "" */
 };
 
 /* `ev` of the agent. */
