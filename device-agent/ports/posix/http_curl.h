@@ -15,9 +15,8 @@ OTA_MUST_USE enum ota_err http_new(
 	const char *ca_file, http_idle_fn idle, void *ctx, struct http **out, struct errmsg *e);
 void http_free(struct http *h);
 
-/* Send `q`, feed `agent` until the end of the answer. `failure` gets words when there was no whole answer,
- * else
- * "" before the agent is told of the end. */
+/* Send `q`, feed `agent` until the end of the answer. `failure` gets words when there was no whole answer and
+ * "" when there was, before the agent is told of the end. */
 void http_run(struct http *h, const struct ota_request *q, struct ota_agent *agent, struct errmsg *failure);
 
 #endif
