@@ -91,7 +91,8 @@ int cmd_retry(struct cli *cli, const struct args *args)
 	if (cli->json)
 		out_json(answer);
 	else
-		printf("offered again to %lld devices\n", (long long)js_int(answer, "retried", 0));
+		printf("offered again to %lld device%s\n", (long long)js_int(answer, "retried", 0),
+			js_int(answer, "retried", 0) == 1 ? "" : "s");
 	json_decref(answer);
 	return EXIT_DONE;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/err.h"
+
 static const char *const states[] = {"running", "served", "trial", "staged", "fetching", "offered", "waiting",
 	"failed", "reverted", "timed-out", "superseded", "cancelled", NULL};
 
@@ -100,11 +102,15 @@ void show_assignments(const json_t *rows)
 	json_t *row;
 	size_t i;
 
+	bool is_older = false;
+
 	out_table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		const json_t *d = js_get(row, "device");
 		char update[300];
+
+		is_older = is_older || js_int(row, "detail", 0) == OTA_ROLLBACK;
 
 		out_table_row(&t,
 			(const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
@@ -114,6 +120,10 @@ void show_assignments(const json_t *rows)
 				js_get(row, "next_poll_by") ? out_ago(js_int(row, "next_poll_by", 0)) : "-"});
 	}
 	out_table_end(&t, "no devices");
+	if (is_older)
+		fprintf(stderr,
+			"a device ran a newer release already; to go back push the old image under a new "
+			"version: --version V\n");
 }
 
 const char *show_counts(const json_t *rollout)
