@@ -3,7 +3,8 @@
  * One daemon per door, each with its epoll descriptor in the loop; nothing here has a thread. Connections
  * above our own limit get 503 with Retry-After; the library's limit lies above it and is never reached while
  * the descriptor budget holds. Deadlines: 10 s for a header, 10 s for a small body, 1 KiB/s after 30 s for an
- * upload, 60 s without a byte taken for a download. */
+ * upload, 60 s without a byte taken for a download. Of a body that is refused 1 MiB is read before the
+ * connection is cut; of an upload that could not be written on 16 MiB, in 10 s. */
 #ifndef SERVER_HTTP_H
 #define SERVER_HTTP_H
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "server/upload.h"
+
 enum { UPLOAD_CHECK_MS = 1000 };
 
 void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
@@ -51,6 +53,10 @@ static void upload_check(struct timer *t)
 
 	if (!h)
 		return;
+	if (upload_is_open(&h->req) && h->req.upload_err) {
+		conn_set_deadline(c, HTTP_BODY_MS);
+		return;
+	}
 	age_ms = c->door->http->app->timers->now_ms - h->upload_begin_ms;
 	due = age_ms > HTTP_UPLOAD_GRACE_MS ? (age_ms - HTTP_UPLOAD_GRACE_MS) / 1000 * HTTP_UPLOAD_BYTES_PER_S
 					    : 0;

@@ -9,7 +9,11 @@
 #include "server/dispatch.h"
 #include "server/upload.h"
 
-enum { DISCARD_MAX = 1024 * 1024 }; /* bytes read of a body that is refused anyway */
+/* Bytes read of a body that is not wanted, because the library queues no answer before its end. */
+enum {
+	DISCARD_MAX = 1024 * 1024,
+	UPLOAD_DISCARD_MAX = 16 * 1024 * 1024, /* after a failed write: most clients still hear why */
+};
 
 static void hreq_free(struct hreq *h)
 {
@@ -216,16 +220,20 @@ static void collect(struct hreq *h, const char *data, size_t len)
 	h->req.body_len += len;
 }
 
+static void discard(struct hreq *h, size_t len, uint64_t max)
+{
+	h->discarded += len;
+	if (h->discarded > max)
+		conn_cut(h->conn);
+}
+
 static enum turn body_call(struct hreq *h, const char *data, size_t *len)
 {
 	if (*len > 0) {
 		if (h->state == STATE_BODY)
 			collect(h, data, *len);
-		if (h->state == STATE_DISCARD) {
-			h->discarded += *len;
-			if (h->discarded > DISCARD_MAX)
-				conn_cut(h->conn);
-		}
+		if (h->state == STATE_DISCARD)
+			discard(h, *len, DISCARD_MAX);
 		*len = 0;
 		return TURN_MORE;
 	}
@@ -238,9 +246,9 @@ static enum turn body_call(struct hreq *h, const char *data, size_t *len)
 static enum turn upload_call(struct hreq *h, const char *data, size_t *len)
 {
 	if (*len > 0) {
-		size_t taken = upload_feed(&h->req, (const uint8_t *)data, *len);
-
-		*len -= taken;
+		if (h->req.upload_err)
+			discard(h, *len, UPLOAD_DISCARD_MAX);
+		*len -= upload_feed(&h->req, (const uint8_t *)data, *len);
 		if (*len > 0)
 			return suspend(h);
 		return TURN_MORE;

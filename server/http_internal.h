@@ -95,7 +95,8 @@ void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN]);
 void conn_set_deadline(struct conn *c, int64_t ms);
 void conn_clear_deadline(struct conn *c);
 
-/* Instead of a deadline: cut the connection when its upload is slower than it may be or the peer is gone. */
+/* Instead of a deadline: cut the connection when its upload is slower than it may be or the peer is gone, and
+ * when what follows a failed write takes longer than HTTP_BODY_MS. */
 void conn_watch_upload(struct conn *c);
 
 /* Both directions, now. The library then ends the request and the connection in its own time. */

@@ -536,6 +536,27 @@ static void failing_upload(void **state)
 	free(bytes);
 }
 
+/* After a failed write so much is read that the answer can be heard, and no more. */
+static void endless_failing_upload(void **state)
+{
+	enum { LEN = 60 * 1000 * 1000, STEP = 100000 };
+	static char bytes[STEP];
+	size_t sent = 0;
+	int fd = dial(*state);
+
+	say(fd, "PUT /upload?fail HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n");
+	while (sent < LEN) {
+		ssize_t n = send(fd, bytes, STEP, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			break;
+		sent += (size_t)n;
+	}
+	if (sent >= LEN || sent < 16u << 20)
+		fail_msg("%zu bytes were taken", sent);
+	close(fd);
+}
+
 /* The client goes away in the middle: the handler's end runs, and nothing is left behind (ASan looks). */
 static void broken_uploads(void **state)
 {
@@ -644,19 +665,26 @@ static void wrong_credentials(void **state)
 
 static void slow_header(void **state)
 {
-	int drip = dial(*state), silent = dial(*state), body = dial(*state);
+	int drip = dial(*state), silent = dial(*state), body = dial(*state), failed = dial(*state);
 	int64_t begin_ms = loop_now_ms();
 	struct answer a = {.status = 0};
-	bool is_open[3] = {true, true, true};
-	int fds[3] = {drip, silent, body};
+	bool is_open[4] = {true, true, true, true};
+	int fds[4] = {drip, silent, body, failed};
+	static char part[800001];
 
 	say(drip, "GET /hello HTTP/1.1\r\nHost: a\r\n");
 	say(body, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
-	while (loop_now_ms() - begin_ms < 13000 && (is_open[0] || is_open[1] || is_open[2])) {
+	/* Its write fails; what follows drips. */
+	memset(part, 'x', sizeof part - 1);
+	say(failed, "PUT /upload?fail HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+	say(failed, part);
+	while (loop_now_ms() - begin_ms < 13000 && (is_open[0] || is_open[1] || is_open[2] || is_open[3])) {
 		usleep(250000);
 		if (is_open[0])
 			say(drip, "X: y\r\n");
-		for (unsigned i = 0; i < 3; i++) {
+		if (is_open[3])
+			say(failed, "xxxxxxxxxxxxxxxx");
+		for (unsigned i = 0; i < 4; i++) {
 			if (!is_open[i])
 				continue;
 			a.len = 0;
@@ -670,7 +698,7 @@ static void slow_header(void **state)
 			}
 		}
 	}
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		if (is_open[i])
 			fail_msg("connection %u is still open", i);
 		close(fds[i]);
@@ -684,6 +712,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(keep_alive, up, down),
 		cmocka_unit_test_setup_teardown(big_uploads, up, down),
 		cmocka_unit_test_setup_teardown(failing_upload, up, down),
+		cmocka_unit_test_setup_teardown(endless_failing_upload, up, down),
 		cmocka_unit_test_setup_teardown(broken_uploads, up, down),
 		cmocka_unit_test_setup_teardown(broken_waits, up, down),
 		cmocka_unit_test_setup_teardown(body_over_the_limit_chunked, up, down),
