@@ -12,7 +12,7 @@
 #include "proto/arena.h"
 #include "proto/errmsg.h"
 
-enum { CONFIG_LISTEN_MAX = 8 };
+enum { CONFIG_LISTEN_MAX = 8, CONFIG_OPTIONS_MAX = 64 };
 
 enum config_kind {
 	CONFIG_TEXT,
@@ -91,6 +91,7 @@ struct config_option {
 	unsigned flags;
 };
 
+/* The table; at most CONFIG_OPTIONS_MAX rows. */
 extern const struct config_option config_options[];
 extern const size_t n_config_options;
 
