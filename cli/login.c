@@ -131,6 +131,22 @@ static enum ota_err read_token(const char *file, char token[128], struct errmsg 
 	return OTA_OK;
 }
 
+/* "http://" to another machine: whoever listens on the way would have the token. */
+static bool is_open_road(const char *url)
+{
+	if (strncmp(url, "http://", 7) != 0)
+		return false;
+	const char *host = url + 7;
+	size_t len = strcspn(host, "/?#"), name = strcspn(host, ":/?#");
+
+	if (memchr(host, '@', len))
+		return true;
+	if (strncmp(host, "[::1]", 5) == 0)
+		return host[5] && !strchr(":/?#", host[5]);
+	return !(name == 9 && strncmp(host, "localhost", 9) == 0) &&
+	       !(strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == name);
+}
+
 enum ota_err client_resolve(const char *url, const char *token_file, const char *data_dir,
 	struct client_target *out, struct errmsg *e)
 {
@@ -144,6 +160,10 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 	if (url) {
 		if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
 			return errmsg_fail(e, OTA_INVALID, "'%s' is no http:// or https:// URL", url);
+		if (is_open_road(url))
+			return errmsg_fail(e, OTA_INVALID,
+				"'%s': a token is not sent over plain HTTP to another machine; use https://",
+				url);
 		if (strlen(url) >= sizeof t.url)
 			return errmsg_fail(e, OTA_INVALID, "the URL is too long");
 		(void)snprintf(t.url, sizeof t.url, "%s", url);

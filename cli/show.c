@@ -110,7 +110,7 @@ void show_assignments(const json_t *rows)
 		const json_t *d = js_get(row, "device");
 		char update[300];
 
-		is_older = is_older || js_int(row, "detail", 0) == OTA_ROLLBACK;
+		is_older = is_older || js_int(row, "detail", 0) == ota_err_detail(OTA_ROLLBACK);
 
 		out_table_row(&t,
 			(const char *const[]){js_text(d, "name", js_text(d, "id", "?")),

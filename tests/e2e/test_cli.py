@@ -179,6 +179,16 @@ def test_a_provisioning_file_and_its_name(fleet, folder):
     fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov")
 
 
+def test_going_back_is_a_new_version(fleet):
+    fleet.add(1)
+    old = fleet.image("1.0.0")
+    for image in (old, fleet.image("2.0.0")):
+        fleet.ctl("push", image, "--all", "--wait", "--timeout", "60s")
+    older = fleet.ctl.run("push", old, "--all", "--wait", "--timeout", "60s", code=1)
+    assert "below the floor" in older.out and "--version V" in older.err, repr(older)
+    fleet.ctl("push", old, "--version", "1.0.0-again", "--all", "--wait", "--timeout", "60s")
+
+
 def test_cancel_and_the_newest_decision(fleet):
     agent = fleet.add(1)[0]
     agent.stop()

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "cli/base64.h"
+#include "cli/client.h"
 #include "cli/file.h"
 #include "cli/out.h"
 #include "cli/push.h"
@@ -122,6 +123,30 @@ static void text_is_made_printable(void **state)
 	assert_string_equal(out_time(0), "never");
 }
 
+/* Another machine is asked over https only: the token would be there for everybody on the way. */
+static void no_token_in_the_clear(void **state)
+{
+	static const struct {
+		const char *url;
+		enum ota_err err;
+	} rows[] = {{"https://otad.example:8485", OTA_OK}, {"http://localhost", OTA_OK},
+		{"http://localhost:8484/", OTA_OK}, {"http://127.0.0.1:8484", OTA_OK},
+		{"http://127.9.9.9", OTA_OK}, {"http://[::1]:8484", OTA_OK},
+		{"http://192.0.2.1:8484", OTA_INVALID}, {"http://otad.example", OTA_INVALID},
+		{"http://localhost.example", OTA_INVALID}, {"http://127.example:80", OTA_INVALID},
+		{"http://127.0.0.1@otad.example", OTA_INVALID}, {"http://[::1].example", OTA_INVALID},
+		{"http://[fd00::1]:8484", OTA_INVALID}, {"http://", OTA_INVALID},
+		{"ftp://localhost", OTA_INVALID}};
+	struct client_target t;
+	struct errmsg e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (client_resolve(rows[i].url, NULL, NULL, &t, &e) != rows[i].err)
+			fail_msg("%s", rows[i].url);
+	}
+}
+
 static void a_secret_file_is_never_replaced(void **state)
 {
 	char dir[] = "/tmp/otactl-test-XXXXXX", path[80];
@@ -154,6 +179,7 @@ int main(void)
 		cmocka_unit_test(paths_are_escaped),
 		cmocka_unit_test(base64_vectors),
 		cmocka_unit_test(text_is_made_printable),
+		cmocka_unit_test(no_token_in_the_clear),
 		cmocka_unit_test(a_secret_file_is_never_replaced),
 	};
 
