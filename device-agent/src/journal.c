@@ -292,12 +292,10 @@ enum ota_err journal_commit(struct journal *j)
 			j->number = base + index;
 			return OTA_OK;
 		}
+		/* Back at the first group: it has the record that counts and is never erased. */
 		if (++groups_tried >= j->n_groups)
 			return OTA_FLASH;
 		group = (group + 1) % j->n_groups;
-		/* The group with the record that counts is never erased: give up instead. */
-		if (!j->is_empty && group == j->group)
-			return OTA_FLASH;
 		base += j->per_group;
 		index = 0;
 		if (erase_group(j, group) != OTA_OK)

@@ -83,7 +83,7 @@ enum ota_err slot_envelope_read(
 		return err;
 	cbor_in_init(&in, buf, OTA_ENVELOPE_AREA);
 	item = cbor_skip(&in);
-	if (in.err != OTA_OK || item.len == 0)
+	if (in.err != OTA_OK)
 		return OTA_NOT_FOUND;
 	*len = (uint32_t)item.len;
 	return OTA_OK;

@@ -142,7 +142,7 @@ static enum ota_err root_copy(const struct ota_flash *flash, const struct ota_cr
 
 	cbor_in_init(&in, buf, n);
 	item = cbor_skip(&in);
-	if (in.err != OTA_OK || item.len == 0)
+	if (in.err != OTA_OK)
 		return OTA_NOT_FOUND;
 	ota_sha256(c, &item, 1, want);
 	err = flash->read(flash->ctx, region, (uint32_t)item.len, have, TRAILER);

@@ -1245,6 +1245,268 @@ static void test_resume_in_second_component(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- judging, and what can fail between the envelope and the bootloader ---- */
+
+/* Signed, and named by the ticket, but no manifest. */
+static void test_refuse_no_manifest(void **state)
+{
+	static const uint8_t bytes[] = {0xA0};
+	struct ota_slice manifest = {bytes, sizeof bytes};
+	struct kit_release *r = &k.release[1];
+	uint8_t block[160];
+	struct ota_slice blocks[1] = {{block, 0}};
+
+	(void)state;
+	settled();
+	suit_manifest_digest(crypto_openssl(), manifest, r->digest);
+	assert_int_equal(
+		suit_sign(crypto_openssl(), &k.release_key, r->digest, block, sizeof block, &blocks[0].len),
+		OTA_OK);
+	assert_int_equal(suit_envelope_encode(crypto_openssl(), manifest, blocks, 1, r->envelope,
+				 sizeof r->envelope, &r->envelope_len),
+		OTA_OK);
+	kit_assign(&k, 1, 1);
+	assert_refused(OTA_CBOR);
+}
+
+/* What is asked for turns out to be what runs already. */
+static void test_already_by_its_envelope(void **state)
+{
+	struct journal_state *s = &k.agent.journal.s;
+
+	(void)state;
+	begin_update();
+	while (k.agent.phase != PHASE_ENVELOPE)
+		kit_step(&k);
+	memcpy(s->slot[0].digest, k.release[1].digest, 32);
+	assert_true(kit_run(&k, 600));
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ALREADY);
+	assert_int_equal(k.n_envelopes, 1);
+}
+
+/* A release whose envelope the server has not is asked for later, and nothing is said of it. */
+static void test_envelope_gone(void **state)
+{
+	uint8_t *image;
+
+	(void)state;
+	begin_update();
+	image = k.release[1].image[0];
+	k.release[1].image[0] = NULL;
+	poll_once();
+	assert_int_equal(k.n_results, 0);
+	assert_int_equal(kit_count(&k, OTA_EVENT_REFUSED), 0);
+	assert_true(kit_runs(&k, 0));
+	k.release[1].image[0] = image;
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+}
+
+/* What the other slot holds cannot be read: it is fetched. */
+static void test_look_cannot_read(void **state)
+{
+	(void)state;
+	begin_update();
+	while (k.agent.phase != PHASE_LOOK)
+		kit_step(&k);
+	k.flash.fail_reads = 1;
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.image_bytes, 9000);
+}
+
+/* The release key goes while its release is being fetched, and the device starts again. */
+static void test_root_drops_fetching(void **state)
+{
+	(void)state;
+	big_update(200001);
+	k.cut_image = 150000;
+	while (k.n_images == 0)
+		kit_step(&k);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_FETCHING);
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(k.told.result_reason, 4);
+	assert_int_equal(k.told.result_offset, 131072); /* as far as it was */
+	assert_int_equal(k.n_images, 1);
+}
+
+/* A staged release is judged once more from what is in flash. */
+static void test_stored_envelope_spoilt(void **state)
+{
+	static const struct {
+		uint32_t at;
+		enum ota_err want;
+	} rows[] = {{0, OTA_NOT_FOUND}, {40, OTA_SIG}};
+
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		begin_update();
+		while (k.agent.phase != PHASE_ARM)
+			kit_step(&k);
+		if (i == 0)
+			memset(k.flash.bytes[slot_region(0, 1)] + 16384 - 1024, 0xFF, 1024);
+		else
+			k.flash.bytes[slot_region(0, 1)][16384 - 1024 + rows[i].at] ^= 1;
+		assert_true(kit_run(&k, 3600));
+		assert_true(kit_runs(&k, 0));
+		assert_int_equal(k.told.result_detail, ota_err_detail(rows[i].want));
+		assert_int_equal(kit_count(&k, OTA_EVENT_ARMED), 0);
+		assert_int_equal(k.n_starts, 0);
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
+/* The journal's record of the slot is another than the release: it is not handed over. */
+static void test_record_is_not_the_release(void **state)
+{
+	(void)state;
+	begin_update();
+	while (k.agent.phase != PHASE_ARM)
+		kit_step(&k);
+	k.agent.journal.s.slot[1].component[0].size--;
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_DIGEST));
+	assert_int_equal(k.n_starts, 0);
+}
+
+static struct {
+	enum ota_err answer;
+	unsigned n;
+	uint8_t slot;
+} foreign;
+
+static enum ota_err foreign_select(void *ctx, uint8_t slot)
+{
+	(void)ctx;
+	foreign.n++;
+	foreign.slot = slot;
+	return foreign.answer;
+}
+
+/* A bootloader of another make is told the slot; one that does not take it keeps the device where it is. */
+static void test_foreign_bootloader(void **state)
+{
+	(void)state;
+	memset(&foreign, 0, sizeof foreign);
+	begin_update();
+	foreign.answer = OTA_FLASH;
+	k.agent.cfg.boot_select = foreign_select;
+	poll_once();
+	assert_int_equal(foreign.n, 1);
+	assert_int_equal(foreign.slot, 1);
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_FLASH));
+	assert_int_equal(k.n_starts, 0);
+	foreign.answer = OTA_OK;
+	kit_assign(&k, 1, 2);
+	poll_once();
+	assert_int_equal(foreign.n, 2);
+	assert_true(kit_runs(&k, 1));
+}
+
+static struct ota_flash real;
+static bool is_journal_worn;
+
+static enum ota_err worn_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
+{
+	return is_journal_worn && region == OTA_REGION_JOURNAL ? OTA_FLASH
+							       : real.prog(ctx, region, off, buf, len);
+}
+
+/* The journal takes nothing for one step of an update, whichever it is: later it goes on, to the same end. */
+static void test_journal_refuses_one_step(void **state)
+{
+	bool is_over = false;
+
+	for (unsigned at = 0; !is_over; at++) {
+		begin_update();
+		k.agent.next_poll_ms = k.now;
+		real = k.flash.flash;
+		k.flash.flash.prog = worn_prog;
+		for (unsigned i = 0; i < at && !is_over; i++) {
+			kit_step(&k);
+			is_over = kit_runs(&k, 1) && k.agent.journal.s.phase == JOURNAL_IDLE;
+		}
+		if (k.agent.phase != PHASE_RESET) { /* the bootloader's own is another test */
+			is_journal_worn = true;
+			kit_step(&k);
+			is_journal_worn = false;
+		}
+		k.flash.flash.prog = real.prog;
+		for (unsigned i = 0; i < 4 && !kit_runs(&k, 1); i++)
+			poll_once();
+		(void)kit_run(&k, 3600);
+		if (!kit_runs(&k, 1)) { /* given up, and told: the next attempt is another */
+			assert_int_equal(k.told.result_detail, ota_err_detail(OTA_FLASH));
+			assert_int_equal(k.assigned, -1);
+			kit_assign(&k, 1, 2);
+			poll_once();
+		}
+		assert_true(kit_runs(&k, 1));
+		if (k.agent.journal.s.phase == JOURNAL_CONFIRMED) /* not acknowledged yet */
+			poll_once();
+		assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+		assert_int_equal(k.agent.journal.s.floor, 2000);
+		assert_int_equal(k.flash.violations, 0);
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
+/* The envelope's place does not take it: that release failed, and it is told. */
+static enum ota_err no_envelope_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
+{
+	return region >= OTA_REGION_SLOT && off >= 16384 - 1024 ? OTA_FLASH
+								: real.prog(ctx, region, off, buf, len);
+}
+
+static void test_envelope_not_stored(void **state)
+{
+	(void)state;
+	begin_update();
+	real = k.flash.flash;
+	k.flash.flash.prog = no_envelope_prog;
+	poll_once();
+	k.flash.flash.prog = real.prog;
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.n_starts, 0);
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_FLASH));
+	assert_int_equal(k.told.result_offset, 9000);
+}
+
+/* The ticket that named the release is too old when the whole image is there: a new one first. */
+static void test_stage_needs_ticket(void **state)
+{
+	for (unsigned own = 0; own < 2; own++) {
+		unsigned before;
+
+		begin_update();
+		if (own)
+			k.agent.cfg.ticket_s = 7200;
+		else
+			k.agent.cfg.ticket_s = 0;
+		while (k.agent.phase != PHASE_STAGE)
+			kit_step(&k);
+		before = k.n_envelopes;
+		k.now += (own ? 7201 : 3601) * 1000;
+		kit_step(&k);
+		assert_int_equal(k.agent.phase, PHASE_POLL);
+		assert_int_equal(k.n_envelopes, before);
+		assert_true(kit_run(&k, 3600));
+		assert_true(kit_runs(&k, 1));
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1314,6 +1576,17 @@ int main(void)
 		T(test_second_component_fails),
 		T(test_component_missing),
 		T(test_resume_in_second_component),
+		T(test_refuse_no_manifest),
+		T(test_already_by_its_envelope),
+		T(test_envelope_gone),
+		T(test_look_cannot_read),
+		T(test_root_drops_fetching),
+		T(test_stored_envelope_spoilt),
+		T(test_record_is_not_the_release),
+		T(test_foreign_bootloader),
+		T(test_journal_refuses_one_step),
+		T(test_envelope_not_stored),
+		T(test_stage_needs_ticket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,17 +231,223 @@ static void test_cuts(void **state)
 	print_message("journal: %u cuts, each with a cut recovery\n", cuts);
 }
 
+/* What no writer writes, under a right check: refused. */
+static void test_decode_refuses(void **state)
+{
+	static const struct {
+		uint16_t format, length;
+		uint32_t len;
+		uint8_t phase, active;
+		enum ota_err want;
+	} rows[] = {
+		{1, 363, 371, 0, 0, OTA_OK},
+		{2, 363 + 64, 512, 7, 1, OTA_OK},
+		{0, 363, 512, 0, 0, OTA_CORRUPT},
+		{2, 362, 512, 0, 0, OTA_CORRUPT},
+		{1, 364, 512, 0, 0, OTA_CORRUPT},      /* format 1 has one length */
+		{2, 363 + 65, 512, 0, 0, OTA_CORRUPT}, /* more than is kept */
+		{2, 364, 371, 0, 0, OTA_CORRUPT},      /* its check lies behind the end */
+		{1, 363, 512, JOURNAL_PHASES, 0, OTA_CORRUPT},
+		{1, 363, 512, 0, OTA_SLOTS, OTA_CORRUPT},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct journal_state out;
+		uint8_t r[JOURNAL_STRIDE] = {0}, check[32];
+		uint32_t number = 0;
+
+		r[0] = (uint8_t)rows[i].format;
+		r[2] = (uint8_t)rows[i].length;
+		r[3] = (uint8_t)(rows[i].length >> 8);
+		r[4] = 9;
+		r[8] = rows[i].phase;
+		r[9] = rows[i].active;
+		ota_sha256(crypto_openssl(), &(struct ota_slice){r, rows[i].length}, 1, check);
+		memcpy(r + rows[i].length, check, JOURNAL_CHECK_LEN);
+		assert_int_equal(
+			journal_decode(crypto_openssl(), r, rows[i].len, &out, &number), rows[i].want);
+		assert_int_equal(number, rows[i].want == OTA_OK ? 9 : 0);
+	}
+}
+
+static void given_geometry(void *ctx, unsigned region, struct ota_flash_geometry *out)
+{
+	(void)region;
+	*out = *(const struct ota_flash_geometry *)ctx;
+}
+
+static enum ota_err no_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
+{
+	(void)ctx, (void)region, (void)off, (void)buf, (void)len;
+	fail_msg("a region of bad geometry is read");
+	return OTA_FLASH;
+}
+
 static void test_bad_geometry(void **state)
 {
-	struct flash_sim_options o = geometries[2];
+	struct ota_flash_geometry rows[] = {
+		{8192, 0, 4, 0xFF},     /* no erase unit */
+		{8192, 1024, 0, 0xFF},  /* no program unit */
+		{8192, 1024, 64, 0xFF}, /* too large a one */
+		{8192, 1024, 5, 0xFF},  /* no part of a record's place */
+		{4096, 1024, 4, 0xFF},  /* one group */
+		{0, 1024, 4, 0xFF},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ota_flash flash = {.ctx = &rows[i], .read = no_read, .geometry = given_geometry};
+		struct journal j;
+
+		assert_int_equal(journal_open(&j, &flash, crypto_openssl()), OTA_INVALID);
+	}
+}
+
+/* Flash whose n-th read or program call from now fails, or whose programs answer OTA_OK and do nothing. */
+static struct {
+	struct ota_flash real;
+	uint64_t reads, progs;     /* calls until the first failure */
+	uint64_t n_reads, n_progs; /* failures */
+	bool is_silent;
+} bad;
+
+static bool fails(uint64_t *skip, uint64_t *n)
+{
+	if (*skip > 0) {
+		(*skip)--;
+		return false;
+	}
+	if (*n == 0)
+		return false;
+	(*n)--;
+	return true;
+}
+
+static enum ota_err bad_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
+{
+	return fails(&bad.reads, &bad.n_reads) ? OTA_FLASH : bad.real.read(ctx, region, off, buf, len);
+}
+
+static enum ota_err bad_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
+{
+	if (fails(&bad.progs, &bad.n_progs))
+		return bad.is_silent ? OTA_OK : OTA_FLASH;
+	return bad.real.prog(ctx, region, off, buf, len);
+}
+
+static void go_bad(struct flash_sim *f)
+{
+	memset(&bad, 0, sizeof bad);
+	bad.real = f->flash;
+	f->flash.read = bad_read;
+	f->flash.prog = bad_prog;
+}
+
+/* A read that fails at any place while the journal is looked for: said, and nothing is written. */
+static void test_open_read_fails(void **state)
+{
+	const uint64_t places = 16;
+	struct flash_sim f;
+	struct journal j;
+	uint64_t ops;
+
+	(void)state;
+	flash_sim_init(&f, &geometries[2]);
+	assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+	assert_int_equal(journal_commit(&j), OTA_OK);
+	go_bad(&f);
+	ops = f.ops;
+	/* All places once, and again those behind the record. */
+	for (uint64_t at = 0; at < places + 7; at++) {
+		bad.reads = at;
+		bad.n_reads = 1;
+		assert_int_equal(open_at(&j, &f), OTA_FLASH);
+	}
+	bad.reads = places + 7;
+	bad.n_reads = 1;
+	assert_int_equal(open_at(&j, &f), OTA_OK);
+	assert_int_equal(f.ops, ops);
+	flash_sim_release(&f);
+}
+
+/* A record that did not get into flash is noticed by reading it back, and goes to the next place that holds.
+ */
+static void test_commit_is_read_back(void **state)
+{
+	(void)state;
+	for (unsigned how = 0; how < 3; how++) {
+		for (uint64_t n = 1; n < 15; n++) {
+			struct flash_sim f;
+			struct journal j;
+
+			flash_sim_init(&f, &geometries[2]);
+			assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+			j.s.floor = 1;
+			assert_int_equal(journal_commit(&j), OTA_OK);
+			go_bad(&f);
+			bad.is_silent = how == 1;
+			bad.n_progs = how < 2 ? n : 0;
+			bad.n_reads = how == 2 ? n : 0;
+			j.s.floor = 2;
+			/* 7 places are left in this group, and 8 in the other. */
+			assert_int_equal(journal_commit(&j), OTA_OK);
+			bad.n_progs = bad.n_reads = 0;
+			assert_int_equal(open_at(&j, &f), OTA_OK);
+			assert_int_equal(j.s.floor, 2);
+			flash_sim_release(&f);
+		}
+	}
+}
+
+static enum ota_err no_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
+{
+	(void)ctx, (void)region, (void)off, (void)len;
+	return OTA_FLASH;
+}
+
+/* A new journal is not begun on flash that keeps what was there. */
+static void test_new_journal_needs_erase(void **state)
+{
 	struct flash_sim f;
 	struct journal j;
 
 	(void)state;
-	o.prog_unit = 64;
-	flash_sim_init(&f, &o);
-	assert_int_equal(open_at(&j, &f), OTA_INVALID);
+	flash_sim_init(&f, &geometries[2]);
+	assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+	go_bad(&f);
+	f.flash.erase = no_erase;
+	assert_int_equal(journal_commit(&j), OTA_FLASH);
+	assert_true(j.is_empty);
+	f.flash = bad.real;
+	assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+	assert_int_equal(journal_commit(&j), OTA_OK);
 	flash_sim_release(&f);
+}
+
+/* No place takes it: that is said, and what was found is found again. */
+static void test_commit_fails(void **state)
+{
+	(void)state;
+	for (unsigned is_silent = 0; is_silent < 2; is_silent++) {
+		struct flash_sim f;
+		struct journal j;
+
+		flash_sim_init(&f, &geometries[2]);
+		assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+		j.s.floor = 1;
+		assert_int_equal(journal_commit(&j), OTA_OK);
+		go_bad(&f);
+		bad.is_silent = is_silent;
+		bad.n_progs = UINT64_MAX;
+		for (unsigned again = 0; again < 3; again++) {
+			j.s.floor = 2;
+			assert_int_equal(journal_commit(&j), OTA_FLASH);
+			assert_int_equal(open_at(&j, &f), OTA_OK);
+			assert_int_equal(j.s.floor, 1);
+		}
+		flash_sim_release(&f);
+	}
 }
 
 int main(void)
@@ -253,7 +459,12 @@ int main(void)
 		cmocka_unit_test(test_later_format),
 		cmocka_unit_test(test_every_bit_flip),
 		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_decode_refuses),
 		cmocka_unit_test(test_bad_geometry),
+		cmocka_unit_test(test_open_read_fails),
+		cmocka_unit_test(test_commit_is_read_back),
+		cmocka_unit_test(test_new_journal_needs_erase),
+		cmocka_unit_test(test_commit_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
