@@ -116,7 +116,7 @@ uint32_t fetch_keep(const struct ota_agent *a, unsigned component, uint32_t have
 
 /* trial.c */
 void trial_start(struct ota_agent *a);
-/* A 429 or 503: the server lives and asks for time. */
+/* A 429 or 503: the server lives and asks for time, until next_poll_ms. */
 void trial_prolong(struct ota_agent *a);
 /* Judge the trial; true when the step is used up by what it did. */
 bool trial_step(struct ota_agent *a, struct ota_want *want);

@@ -188,8 +188,8 @@ void checkin_answered(struct ota_agent *a)
 		return;
 	case 429:
 	case 503:
-		trial_prolong(a);
 		agent_defer(a);
+		trial_prolong(a);
 		return;
 	default:
 		agent_defer(a);

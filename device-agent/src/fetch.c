@@ -346,6 +346,8 @@ enum ota_err fetch_begin(struct ota_agent *a)
 		if (r->content_length >= 0 && r->content_length != (int64_t)size)
 			return OTA_SIZE;
 		if (a->pos > 0) {
+			/* Written again from its first byte: counted, because flash wears out. */
+			a->bad_answers++;
 			component_restart(a);
 			a->asked_pos = 0;
 		}
@@ -398,13 +400,12 @@ void fetch_answered(struct ota_agent *a, bool is_complete)
 	}
 	/* A definite wrong answer is counted; a line that breaks is not. */
 	if (err == OTA_SIZE || (status >= 400 && status < 500) ||
-		(err == OTA_OK && is_complete && status != 0)) {
-		if (++a->bad_answers >= AGENT_BAD_ANSWERS) {
-			a->bad_answers = 0;
-			release_give_up(
-				a, err == OTA_SIZE || err == OTA_OK ? OTA_SIZE : OTA_FETCH, fetch_done(a));
-			return;
-		}
+		(err == OTA_OK && is_complete && status != 0))
+		a->bad_answers++;
+	if (a->bad_answers >= AGENT_BAD_ANSWERS) {
+		a->bad_answers = 0;
+		release_give_up(a, err == OTA_SIZE || err == OTA_OK ? OTA_SIZE : OTA_FETCH, fetch_done(a));
+		return;
 	}
 	if (a->pos > a->asked_pos && err == OTA_OK)
 		return; /* it moved on before it broke: ask for the rest at once */

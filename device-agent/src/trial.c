@@ -22,7 +22,8 @@ void trial_start(struct ota_agent *a)
 
 void trial_prolong(struct ota_agent *a)
 {
-	int64_t end = agent_now(a) + (int64_t)a->cfg.trial_contact_s * 1000;
+	/* From the poll that was asked for: nobody is given up while they were told to be silent. */
+	int64_t end = a->next_poll_ms + (int64_t)a->cfg.trial_contact_s * 1000;
 	int64_t most = a->trial_start_ms + (int64_t)AGENT_TRIAL_MAX_S * 1000;
 
 	if (end > most)

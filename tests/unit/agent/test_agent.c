@@ -515,6 +515,26 @@ static void test_range_ignored(void **state)
 	assert_int_equal(k.flash.violations, 0);
 }
 
+/* Somebody on the line who answers each range with the beginning and breaks off must not wear out the flash.
+ */
+static void test_range_ignored_for_ever(void **state)
+{
+	uint64_t ops;
+
+	(void)state;
+	begin_update();
+	k.ignore_range = true;
+	ops = k.flash.ops;
+	for (unsigned i = 0; i < 2000; i++) {
+		k.cut_image = 4096;
+		kit_step(&k);
+	}
+	assert_true(kit_runs(&k, 0));
+	assert_true(k.flash.ops - ops < 200);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_FAILED), OTA_SIZE);
+	assert_int_equal(k.agent.journal.s.failed.attempt, 0);
+}
+
 static void test_image_gone(void **state)
 {
 	(void)state;
@@ -809,6 +829,22 @@ static void test_busy_server_prolongs(void **state)
 	while (kit_runs(&k, 1))
 		kit_step(&k);
 	assert_in_range(k.now - start, 6 * 3600 * 1000 - 2000, (6 * 3600 + 120) * 1000);
+}
+
+/* Who is told to come back later than the trial would last gets that time, and is heard after it. */
+static void test_long_retry_after_prolongs(void **state)
+{
+	(void)state;
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	k.status = 503;
+	k.retry_after_s = 3600;
+	kit_live(&k, 600);
+	k.status = 0;
+	assert_true(kit_run(&k, 5000));
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.floor, 2000);
 }
 
 static void test_trial_ignores_assignments(void **state)
@@ -1538,6 +1574,7 @@ int main(void)
 		T(test_broken_every_kilobyte),
 		T(test_changed_content_range),
 		T(test_range_ignored),
+		T(test_range_ignored_for_ever),
 		T(test_image_gone),
 		T(test_resume_after_reset),
 		T(test_resume_over_spoilt_flash),
@@ -1554,6 +1591,7 @@ int main(void)
 		T(test_attempts_used_up),
 		T(test_no_contact_reverts),
 		T(test_busy_server_prolongs),
+		T(test_long_retry_after_prolongs),
 		T(test_trial_ignores_assignments),
 		T(test_changed_after_check),
 		T(test_root_walk_50),
