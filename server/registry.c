@@ -60,8 +60,7 @@ struct registry {
 	uint64_t seed;
 	struct index by_id, by_row;
 	struct digests digests;
-	struct reg_board *board;
-	uint32_t n_boards, cap_boards;
+	struct boards boards;
 };
 
 static struct reg_device *slot(const struct registry *r, uint32_t at)
@@ -125,77 +124,38 @@ void registry_free(struct registry *r)
 		free(r->chunk[i]);
 	}
 	free(r->chunk);
-	free(r->board);
+	boards_release(&r->boards);
 	index_release(&r->by_id);
 	index_release(&r->by_row);
 	digests_release(&r->digests);
 	free(r);
 }
 
-/* Boards are few: found by walking. */
-
 struct reg_board *registry_board(struct registry *r, uint32_t at)
 {
-	return at < r->n_boards && r->board[at].row ? &r->board[at] : NULL;
+	return at < r->boards.n && r->boards.at[at].row ? &r->boards.at[at] : NULL;
 }
 
 uint32_t registry_boards(const struct registry *r)
 {
-	return r->n_boards;
-}
-
-static uint32_t board_at(const struct registry *r, int64_t row)
-{
-	for (uint32_t i = 0; i < r->n_boards; i++) {
-		if (r->board[i].row == row)
-			return i;
-	}
-	return REG_NONE;
+	return r->boards.n;
 }
 
 struct reg_board *registry_board_by_row(struct registry *r, int64_t row)
 {
-	uint32_t at = board_at(r, row);
+	uint32_t at = boards_find(&r->boards, row);
 
-	return at == REG_NONE ? NULL : &r->board[at];
+	return at == REG_NONE ? NULL : &r->boards.at[at];
 }
 
 enum ota_err registry_put_board(struct registry *r, const struct reg_board *b)
 {
-	uint32_t at = board_at(r, b->row);
-	struct reg_board keep = {0};
-
-	assert(b->row > 0);
-	if (at != REG_NONE)
-		keep = r->board[at];
-	else
-		at = board_at(r, 0);
-	if (at == REG_NONE) {
-		if (r->n_boards == UINT16_MAX - 1)
-			return OTA_LIMIT;
-		if (r->n_boards == r->cap_boards) {
-			uint32_t cap = r->cap_boards ? r->cap_boards * 2 : 8;
-			struct reg_board *board = realloc(r->board, cap * sizeof(*board));
-
-			if (!board)
-				return OTA_NO_MEMORY;
-			r->board = board;
-			r->cap_boards = cap;
-		}
-		at = r->n_boards++;
-	}
-	r->board[at] = *b;
-	r->board[at].n_devices = keep.n_devices;
-	r->board[at].revision = keep.revision > b->revision ? keep.revision : b->revision;
-	return OTA_OK;
+	return boards_put(&r->boards, b);
 }
 
 void registry_remove_board(struct registry *r, int64_t board_row)
 {
-	uint32_t at = board_at(r, board_row);
-
-	if (at != REG_NONE && r->board[at].n_devices == 0)
-		r->board[at].row = 0;
+	boards_remove(&r->boards, board_row);
 }
 
 uint32_t registry_find(const struct registry *r, const uint8_t id[DEVICE_ID_LEN])
@@ -332,9 +292,9 @@ static enum ota_err add(struct registry *r, const struct reg_facts *f, uint32_t 
 static void set_board(struct registry *r, struct reg_device *d, uint32_t board)
 {
 	if (d->board != UINT16_MAX)
-		r->board[d->board].n_devices--;
+		r->boards.at[d->board].n_devices--;
 	d->board = (uint16_t)board;
-	r->board[board].n_devices++;
+	r->boards.at[board].n_devices++;
 }
 
 /* What the device said last, unless memory has heard something newer than the database. */
@@ -380,7 +340,7 @@ static void set_task(struct reg_device *to, const struct reg_facts *f)
 
 enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
 {
-	uint32_t board = board_at(r, f->board_row), at = registry_find(r, f->id);
+	uint32_t board = boards_find(&r->boards, f->board_row), at = registry_find(r, f->id);
 	struct reg_device *d, was = {0};
 	enum ota_err err;
 
@@ -428,7 +388,7 @@ void registry_remove(struct registry *r, uint32_t at)
 	index_remove(&r->by_row, at);
 	digests_drop(&r->digests, d->running);
 	digests_drop(&r->digests, d->task);
-	r->board[d->board].n_devices--;
+	r->boards.at[d->board].n_devices--;
 	set_clean(r, d);
 	ota_wipe(d, sizeof(*d));
 	d->seen = r->free;
@@ -608,5 +568,5 @@ size_t registry_bytes(const struct registry *r)
 {
 	return sizeof(*r) + r->n_chunks * CHUNK * sizeof(struct reg_device) +
 	       (r->by_id.cap + r->by_row.cap) * sizeof(uint32_t) + r->digests.cap * sizeof(*r->digests.row) +
-	       r->digests.ix.cap * sizeof(uint32_t) + r->cap_boards * sizeof(*r->board);
+	       r->digests.ix.cap * sizeof(uint32_t) + r->boards.cap * sizeof(*r->boards.at);
 }

@@ -10,23 +10,10 @@
 #define SERVER_REGISTRY_H
 
 #include "proto/keys.h"
+#include "server/boards.h"
 #include "server/plan.h"
 
-enum { REG_NAME_MAX = 64 };
-
-#define REG_NONE UINT32_MAX
-
 struct registry;
-
-/* A hardware class. */
-struct reg_board {
-	int64_t row;
-	uint8_t vendor_id[16], class_id[16];
-	char name[REG_NAME_MAX];
-	uint32_t poll_s;    /* 0: the server's */
-	uint32_t revision;  /* of its notice; 0: none published yet */
-	uint32_t n_devices; /* in the registry */
-};
 
 /* All that the database knows of one device: what a follower loads. */
 struct reg_facts {
