@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -21,6 +22,7 @@
 enum {
 	CHUNK = 64 * 1024,
 	PERCENT_RESERVE = 5,
+	ROWS_SHARE = 4,
 };
 
 #define RESERVE_MIN (UINT64_C(64) << 20)
@@ -98,6 +100,11 @@ enum ota_err blob_store_open(
 	return OTA_OK;
 }
 
+void blob_store_set_reserve(struct blob_store *bs, uint64_t reserve)
+{
+	atomic_store(&bs->reserve, reserve);
+}
+
 void blob_store_close(struct blob_store *bs)
 {
 	if (!bs)
@@ -109,23 +116,48 @@ void blob_store_close(struct blob_store *bs)
 	free(bs);
 }
 
-enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errmsg *e)
+static enum ota_err ask_space(
+	const struct blob_store *bs, uint64_t *free_bytes, uint64_t *reserve, struct errmsg *e)
 {
 	struct statvfs vfs;
-	uint64_t free_bytes, reserve = bs->reserve;
 
 	if (fstatvfs(bs->dir, &vfs) < 0)
 		return errmsg_fail_errno(e, errno, "cannot ask for the free space");
-	free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-	if (reserve == 0) {
-		reserve = (uint64_t)vfs.f_blocks * vfs.f_frsize / 100 * PERCENT_RESERVE;
-		if (reserve < RESERVE_MIN)
-			reserve = RESERVE_MIN;
+	*free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+	*reserve = atomic_load(&bs->reserve);
+	if (*reserve == 0) {
+		*reserve = (uint64_t)vfs.f_blocks * vfs.f_frsize / 100 * PERCENT_RESERVE;
+		if (*reserve < RESERVE_MIN)
+			*reserve = RESERVE_MIN;
 	}
-	if (free_bytes < reserve || free_bytes - reserve < more)
-		return errmsg_fail(e, OTA_NO_SPACE, "%llu MiB are free, of which %llu MiB stay in reserve",
-			(unsigned long long)(free_bytes >> 20), (unsigned long long)(reserve >> 20));
 	return OTA_OK;
+}
+
+static enum ota_err no_space(uint64_t free_bytes, uint64_t reserve, struct errmsg *e)
+{
+	return errmsg_fail(e, OTA_NO_SPACE, "%llu MiB are free, of which %llu MiB stay in reserve",
+		(unsigned long long)(free_bytes >> 20), (unsigned long long)(reserve >> 20));
+}
+
+enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errmsg *e)
+{
+	uint64_t free_bytes = 0, reserve = 0;
+	enum ota_err err = ask_space(bs, &free_bytes, &reserve, e);
+
+	if (err != OTA_OK)
+		return err;
+	return free_bytes < reserve || free_bytes - reserve < more ? no_space(free_bytes, reserve, e)
+								   : OTA_OK;
+}
+
+enum ota_err blob_space_rows(const struct blob_store *bs, struct errmsg *e)
+{
+	uint64_t free_bytes = 0, reserve = 0;
+	enum ota_err err = ask_space(bs, &free_bytes, &reserve, e);
+
+	if (err != OTA_OK)
+		return err;
+	return free_bytes < reserve / ROWS_SHARE ? no_space(free_bytes, reserve / ROWS_SHARE, e) : OTA_OK;
 }
 
 enum ota_err blob_size_of(int fd, const char *name, uint64_t *size, struct errmsg *e)

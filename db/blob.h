@@ -3,8 +3,8 @@
  * A blob appears whole or not at all (written aside, hashed, synced, renamed, directory synced) and never
  * changes (0444), so it can be mapped and served. Names are made from digests alone and opened with
  * RESOLVE_BENEATH and NO_SYMLINKS. Everything here waits for the disk: workers and the store thread only,
- * never the loop. `struct blob_store` is constant after blob_store_open and may be used by several threads at
- * once; a writer belongs to one thread at a time. */
+ * never the loop. `struct blob_store` is constant after blob_store_open, but for its reserve, and may be used
+ * by several threads at once; a writer belongs to one thread at a time. */
 #ifndef DB_BLOB_H
 #define DB_BLOB_H
 
@@ -31,6 +31,9 @@ OTA_MUST_USE enum ota_err blob_store_open(
 	const char *dir, const struct blob_options *options, struct blob_store **out, struct errmsg *e);
 void blob_store_close(struct blob_store *bs); /* NULL is a no-op */
 
+/* Another reserve, as in blob_options, from now on. Any thread. */
+void blob_store_set_reserve(struct blob_store *bs, uint64_t reserve);
+
 static inline void auto_blob_store(struct blob_store **bs)
 {
 	blob_store_close(*bs);
@@ -38,6 +41,10 @@ static inline void auto_blob_store(struct blob_store **bs)
 
 /* Would `more` bytes leave the reserve free? OTA_NO_SPACE if not. Ask before accepting anything large. */
 OTA_MUST_USE enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errmsg *e);
+
+/* Is there room for more rows? OTA_NO_SPACE in the last quarter of the reserve, which is for what devices
+ * report and for what makes room: on a disk that is full to the last byte nothing can be deleted either. */
+OTA_MUST_USE enum ota_err blob_space_rows(const struct blob_store *bs, struct errmsg *e);
 
 /* Size of a whole blob. OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err blob_stat(

@@ -14,7 +14,7 @@ enum { BLOB_HEX_LEN = 64 };
 
 struct blob_store {
 	const struct ota_crypto *crypto;
-	uint64_t reserve;
+	_Atomic uint64_t reserve;
 	int dir; /* DIR/blobs */
 	int tmp; /* DIR/blobs/tmp; -1: read only and not there */
 };

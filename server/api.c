@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "db/audit.h"
+#include "db/blob.h"
 #include "db/change.h"
 #include "proto/hex.h"
 #include "server/domain.h"
@@ -190,6 +191,8 @@ static enum ota_err call_run(struct job *job)
 	/* One moment for all that an answer shows: what one statement found is there for the next. */
 	if (!call->writes)
 		err = db_begin(job->db, &tx, &job->e);
+	else if (call->a.req->method != HTTP_DELETE && call->a.app->blobs)
+		err = blob_space_rows(call->a.app->blobs, &job->e);
 	if (!err)
 		err = call->fn(&call->a, job);
 	/* A limit that was met here is no matter of coming back later. */

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "db/blob.h"
 #include "db/enroll.h"
 #include "db/event.h"
 #include "proto/crypto_openssl.h"
@@ -13,6 +14,7 @@
 struct enroll_job {
 	const struct ota_crypto *crypto;
 	const struct keystore *keys;
+	const struct blob_store *blobs; /* knows the free space */
 	struct enroll_request ask;
 	struct enroll_in in;
 	struct enroll_out out;
@@ -42,8 +44,10 @@ static enum ota_err log_outcome(struct job *job)
 static enum ota_err enroll(struct job *job)
 {
 	struct enroll_job *j = job->ctx;
-	enum ota_err err = follow_own_begin(&j->changes, job);
+	enum ota_err err = j->blobs ? blob_space_rows(j->blobs, &job->e) : OTA_OK;
 
+	if (!err)
+		err = follow_own_begin(&j->changes, job);
 	if (!err)
 		err = enroll_device(job->db, &j->in, &j->out, &job->e);
 	if (!err)
@@ -138,6 +142,7 @@ enum h_result h_device_enroll(struct req *req, struct res *res)
 		return res_error(req, OTA_NO_MEMORY, NULL);
 	j->crypto = app->crypto;
 	j->keys = d->keys;
+	j->blobs = app->blobs;
 	err = enroll_request_peek(req->body, req->body_len, j->ask.secret_id);
 	if (err)
 		return res_empty(res, 400);

@@ -159,6 +159,18 @@ static void hand_back(struct jobs *jobs, struct job *list)
 	(void)ignored; /* EAGAIN: the counter is full, so the loop is woken anyway */
 }
 
+/* On a full disk the room that the log has already is all there is: it can be used again once it is copied.
+ */
+static void make_room(const struct job *list, struct db *db)
+{
+	struct errmsg e;
+
+	while (list && list->err != OTA_NO_SPACE)
+		list = list->next;
+	if (list && db)
+		(void)!db_checkpoint(db, &e);
+}
+
 static void *store_main(void *arg)
 {
 	struct lane *lane = arg;
@@ -167,6 +179,7 @@ static void *store_main(void *arg)
 	pthread_setname_np(pthread_self(), "otad-store");
 	while ((list = queue_take(lane->queue, BATCH_MAX, true))) {
 		run_batch(list, lane->db);
+		make_room(list, lane->db);
 		hand_back(lane->jobs, list);
 	}
 	return NULL;

@@ -197,6 +197,7 @@ static void take_over(struct server *s, struct config *fresh)
 			*(int64_t *)now = *(const int64_t *)then;
 	}
 	datadir_fit_descriptors(&s->cfg->connections);
+	blob_store_set_reserve(s->app.blobs, (uint64_t)s->cfg->disk_reserve);
 	log_setup((enum log_level)s->cfg->log_level, (enum log_format)s->cfg->log_format);
 }
 

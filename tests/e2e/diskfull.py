@@ -9,7 +9,7 @@ import time
 
 import rig
 import stalls
-from harness import esp32_image
+from harness import esp32_image, wait_for
 
 SIZE_MIB, RESERVE_MIB = 64, 4
 PIECE = 3 << 20
@@ -139,9 +139,18 @@ def rounds(make_fleet, folder, count, say=print):
             assert status == 201, f"after a delete an upload is still refused: {status}"
             images.append(again)
 
-            neighbour = leave_free(inside, 300_000)
+            # a neighbour takes most of the reserve, the database grows into the rest: deletes still make room
+            neighbour = leave_free(inside, (RESERVE_MIB << 20) // 2)
             rows += fill_by_rows(api, "lamp")
-            for _ in range(5):
+            assert reporter.report(api) == 200
+            assert api.ask("DELETE", f"/v1/images/{images.pop()}")[0] == 204
+            wait_for("room for rows after a delete", lambda: api.ask("POST", "/v1/enroll-secrets", {
+                "board": "lamp", "uses": 1, "name": os.urandom(30).hex()})[0] == 201)
+            neighbour.unlink()
+
+            # and it takes all: reports are refused until the neighbour leaves
+            neighbour = leave_free(inside, 0)
+            for _ in range(400):
                 status = reporter.report(api)
                 assert status in (200, 507), status
                 refused += status != 200

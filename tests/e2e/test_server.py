@@ -210,6 +210,23 @@ def test_certificate(folder):
     assert otad.stop() == 0
 
 
+def test_reload_of_the_reserve(folder):
+    config = folder / "conf"
+    config.write_text("[limits]\ndisk-reserve = 1000000G\n")
+    otad = harness.Otad(folder, args=["--config", config]).start()
+    image = harness.esp32_image(version="1.2.3", size=20_000)
+
+    def upload():
+        return otad.request("PUT", f"/v1/images/{hashlib.sha256(image).hexdigest()}", image, right(otad))[0]
+
+    assert upload() == 507
+    config.write_text("[limits]\ndisk-reserve = 1M\n")
+    otad.signal(signal.SIGHUP)
+    harness.wait_for("the reload", lambda: "settings reloaded" in otad.text(), alive=[otad])
+    assert upload() == 201
+    assert otad.stop() == 0
+
+
 def test_reload_of_settings(folder):
     config = folder / "conf"
     config.write_text("[server]\nlog-level = info\n")
