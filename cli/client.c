@@ -122,6 +122,9 @@ static enum ota_err explain(const struct client *c, CURLcode code, const char *d
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return errmsg_fail(e, OTA_SIG,
 			"%s shows a certificate nobody vouches for; pin it: otactl login %s", where, where);
+	case CURLE_SSL_CONNECT_ERROR:
+		return errmsg_fail(e, OTA_IO, "%s does not speak TLS: is that port its https:// door? (%s)",
+			where, detail[0] ? detail : curl_easy_strerror(code));
 	case CURLE_OPERATION_TIMEDOUT:
 		return errmsg_fail(e, OTA_TIMEOUT, "%s did not answer in time", where);
 	case CURLE_WRITE_ERROR:

@@ -156,10 +156,25 @@ static void print_follow(const json_t *rollouts)
 		js_text(r, "id", ""), js_text(r, "id", ""));
 }
 
+enum { QUIET_S = 20 };
+
+/* Once, when nothing was heard for a while: a device may look minutes from now. */
+static void explain_silence(struct cli *cli, const json_t *rollouts)
+{
+	if (cli->is_tty)
+		fputc('\n', stderr);
+	fprintf(stderr,
+		"a device takes it when it checks in next; by when: otactl status %.8s (Ctrl-C ends the "
+		"waiting "
+		"only)\n",
+		js_text(json_array_get(rollouts, 0), "id", ""));
+}
+
 int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
 {
 	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
-	bool is_lost = false, is_late = false;
+	int64_t begun = now_s();
+	bool is_lost = false, is_late = false, is_explained = false;
 	char last[200] = "";
 
 	for (;;) {
@@ -172,6 +187,11 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 			show_progress(cli, rollouts, last);
 			if (count_in(rollouts, true, ASSIGN_WAITING) == 0)
 				break;
+			if (!is_explained && now_s() - begun >= QUIET_S &&
+				count_in(rollouts, false, ASSIGN_WAITING) > 0) {
+				explain_silence(cli, rollouts);
+				is_explained = true;
+			}
 		}
 		is_late = end && now_s() >= end;
 		if (is_late || !await_change(cli, &seq, end ? end - now_s() : 0, &is_lost))

@@ -100,6 +100,10 @@ static enum ota_err run_restore(
 	if (!err)
 		fprintf(stderr, "restored: %llu images, %llu keys\n", (unsigned long long)stats.n_blobs,
 			(unsigned long long)stats.n_keys);
+	if (!err && stats.n_keys == 0)
+		fprintf(stderr,
+			"otad needs the keys too: put the folder keys of the old data directory into '%s'\n",
+			dir);
 	return err;
 }
 
