@@ -203,13 +203,16 @@ enum ota_err assignment_advance(
 	return err;
 }
 
-/* One above the last attempt that went wrong; the same number again where nothing went wrong. */
+/* One above the last attempt that went wrong, or that a device heard of and whose end nobody here knows: it
+ * may have failed unheard, and then it refuses that number. The same number again where nothing went wrong.
+ */
 static enum ota_err attempt_next(
 	struct db *db, int64_t device, int64_t manifest, uint8_t *attempt, struct errmsg *e)
 {
 	static const char q_attempt[] =
-		"SELECT coalesce(max(CASE WHEN state IN ($failed, $reverted) THEN attempt + 1 ELSE attempt "
-		"END), 1)"
+		"SELECT coalesce(max(CASE WHEN state IN ($failed, $reverted)"
+		" OR state IN ($superseded, $cancelled, $timed_out) AND offered_at IS NOT NULL"
+		" THEN attempt + 1 ELSE attempt END), 1)"
 		" AS attempt FROM assignment WHERE device = $device AND manifest = $manifest";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_attempt);
 	int64_t next;
@@ -217,6 +220,9 @@ static enum ota_err attempt_next(
 
 	bind_i64(st, "failed", ASSIGN_FAILED);
 	bind_i64(st, "reverted", ASSIGN_REVERTED);
+	bind_i64(st, "superseded", ASSIGN_SUPERSEDED);
+	bind_i64(st, "cancelled", ASSIGN_CANCELLED);
+	bind_i64(st, "timed_out", ASSIGN_TIMED_OUT);
 	bind_i64(st, "device", device);
 	bind_i64(st, "manifest", manifest);
 	err = stmt_row(st, e);

@@ -49,10 +49,10 @@ struct assignment_opened {
 
 /* Give a device the task: it waits from now on. An open assignment that is another (rollout or manifest) is
  * superseded if it can still be withdrawn (assignment_is_withdrawable). A rollout that was done runs again (a
- * retry). The attempt is above that of every failed or reverted one of this manifest on this device.
- * OTA_STATE: its open assignment is past the point of no return (`e` says whose), or the rollout was
- * cancelled. OTA_CONFLICT: the device is of another board, or not approved. OTA_LIMIT: 255 attempts.
- * OTA_NOT_FOUND: rollout, device or manifest. */
+ * retry). The attempt is above that of every one of this manifest on this device that failed, was reverted,
+ * or was offered and ended without the device's word. OTA_STATE: its open assignment is past the point of no
+ * return (`e` says whose), or the rollout was cancelled. OTA_CONFLICT: the device is of another board, or not
+ * approved. OTA_LIMIT: 255 attempts. OTA_NOT_FOUND: rollout, device or manifest. */
 OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
 	int64_t now, struct assignment_opened *out, struct errmsg *e);
 

@@ -692,6 +692,19 @@ static void assignments(void **state)
 	assert_int_equal(list.n, 0);
 	ok(f, assignment_history(f->db, d, &(struct db_page){.limit = 1}, &f->mem, &list, &f->e));
 	assert_int_equal(list.rows[0].id, a.id);
+	/* what the device made of those that it heard of is not known: it may refuse their numbers */
+	{
+		int64_t r4 = make_rollout(f, "r4", v2), r5 = make_rollout(f, "r5", v1);
+
+		ok(f, assignment_open(f->db, r4, d, m2, NOW, &b, &f->e));
+		assert_int_equal(b.attempt, 3);
+		ok(f, assignment_open(f->db, r5, d, m1, NOW, &b, &f->e));
+		assert_int_equal(b.attempt, 2);
+		advance(f, b.id, ASSIGN_CANCELLED, OTA_OK);
+		ok(f, assignment_open(f->db, r5, d, m1, NOW, &b, &f->e));
+		assert_int_equal(b.attempt, 2);
+		advance(f, b.id, ASSIGN_CANCELLED, OTA_OK);
+	}
 }
 
 /* A rollout of more than a page of assignments is cancelled whole. */
