@@ -87,22 +87,25 @@ static enum ota_err sign_on_worker(struct job *job)
 	return err ? errmsg_fail(&job->e, err, "cannot sign a ticket: %s", ota_err_text(err)) : OTA_OK;
 }
 
+static enum h_result answer(struct req *req, struct res *res);
+
 static enum h_result ticket_signed(struct req *req, struct res *res, struct job *job)
 {
 	struct domain *d = req->app->domain;
 	const struct visit *v = req->ctx;
 	uint32_t at = device_of(req, v);
+	struct plan_device dev;
 
 	if (job->err)
 		return res_error(req, job->err, &job->e);
-	if (at != REG_NONE && v->ticket.has_assignment) {
-		struct plan_device dev;
-
-		/* Cancelled while it was signed: never named. */
-		registry_view(d->reg, at, &dev);
-		if (memcmp(dev.task.digest, v->ticket.digest, 32) == 0)
-			registry_offered(d->reg, at);
-	}
+	if (at == REG_NONE)
+		return res_empty(res, 404);
+	registry_view(d->reg, at, &dev);
+	/* Cancelled, superseded or held while it was signed: never sent. */
+	if (!plan_still_says(&dev, &v->ticket))
+		return answer(req, res);
+	if (v->ticket.has_assignment)
+		registry_offered(d->reg, at);
 	return send_ticket(req, res, 200);
 }
 
@@ -472,6 +475,9 @@ static enum ota_err restore(struct job *job)
 
 	if (!err)
 		err = enroll_restore(job->db, &v->restore, &out, &job->e);
+	/* Known, with another key: what this check-in was verified with is not its own. */
+	if (!err && out.outcome == ENROLL_WAITING)
+		err = OTA_NOT_FOUND;
 	if (!err) {
 		v->row = out.device;
 		err = add_event(

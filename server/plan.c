@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "proto/notice.h"
-#include "proto/ticket.h"
 
 enum plan_counter plan_counter(
 	const struct plan_device *d, uint64_t counter, const uint8_t mark[PLAN_MARK_LEN])
@@ -158,6 +157,18 @@ void plan_ticket(const struct plan_device *d, const struct plan_policy *pol, boo
 	if (out->has_assignment && (d->hold || t->hold))
 		out->flags |= TICKET_FLAG_HOLD;
 	out->must_sign = out->has_assignment || (d->approved && wants_signed);
+}
+
+bool plan_still_says(const struct plan_device *d, const struct ticket *t)
+{
+	const struct plan_policy pol = {0};
+	struct plan_ticket now;
+
+	plan_ticket(d, &pol, false, 0, &now);
+	if (now.has_assignment != t->has_assignment)
+		return false;
+	return !t->has_assignment || (memcmp(d->task.digest, t->digest, 32) == 0 &&
+					     d->task.attempt == t->attempt && now.flags == t->flags);
 }
 
 bool plan_is_confirmed(const struct plan_device *d)

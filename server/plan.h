@@ -11,6 +11,7 @@
 
 #include "proto/checkin.h"
 #include "proto/state.h"
+#include "proto/ticket.h"
 
 enum {
 	PLAN_MARK_LEN = 8,        /* of a check-in's bytes, of a result */
@@ -105,6 +106,8 @@ struct plan_ticket {
 /* The ticket for a device now. `wants_signed` is the check-in's flag; `random` spreads the poll. */
 void plan_ticket(const struct plan_device *d, const struct plan_policy *pol, bool wants_signed,
 	uint32_t random, struct plan_ticket *out);
+/* Is `t`, made a moment ago, what this device would be told now? */
+bool plan_still_says(const struct plan_device *d, const struct ticket *t);
 
 /* True for the running firmware of a device that is not in trial: what runs then has been confirmed. */
 bool plan_is_confirmed(const struct plan_device *d);

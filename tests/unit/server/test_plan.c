@@ -403,6 +403,45 @@ static void test_ticket_conditions(void **state)
 	assert_false(t.must_sign);
 }
 
+/* What happens while a ticket is being signed. */
+static void test_ticket_still_true(void **state)
+{
+	static const struct {
+		const char *what;
+		enum assign_state now;
+		int digest, attempt;
+		bool hold, is_revoked, still;
+	} rows[] = {
+		{"nothing", ASSIGN_WAITING, NEW, 2, false, false, true},
+		{"offered", ASSIGN_OFFERED, NEW, 2, false, false, true},
+		{"cancelled", ASSIGN_CANCELLED, NEW, 2, false, false, false},
+		{"superseded", ASSIGN_WAITING, OTHER, 2, false, false, false},
+		{"cancelled and tried again", ASSIGN_WAITING, NEW, 3, false, false, false},
+		{"held", ASSIGN_WAITING, NEW, 2, true, false, false},
+		{"no longer approved", ASSIGN_WAITING, NEW, 2, false, true, false},
+	};
+	struct ticket t = {.has_assignment = true, .attempt = 2};
+	struct plan_device d;
+
+	(void)state;
+	digest_of(NEW, t.digest);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		d = device(rows[i].now);
+		digest_of(rows[i].digest, d.task.digest);
+		d.task.attempt = (uint8_t)rows[i].attempt;
+		d.hold = rows[i].hold;
+		d.approved = !rows[i].is_revoked;
+		if (plan_still_says(&d, &t) != rows[i].still)
+			fail_msg("%s", rows[i].what);
+	}
+	/* A signed "nothing to do", and something came. */
+	t.has_assignment = false;
+	d = device(ASSIGN_WAITING);
+	assert_false(plan_still_says(&d, &t));
+	d = device(ASSIGN_RUNNING);
+	assert_true(plan_still_says(&d, &t));
+}
+
 static void test_already_running_and_drift(void **state)
 {
 	struct plan_device d = device(ASSIGN_WAITING);
@@ -530,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_root_missing),
 		cmocka_unit_test(test_ticket_by_state),
 		cmocka_unit_test(test_ticket_conditions),
+		cmocka_unit_test(test_ticket_still_true),
 		cmocka_unit_test(test_already_running_and_drift),
 		cmocka_unit_test(test_polls),
 		cmocka_unit_test(test_wake),
