@@ -343,7 +343,7 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 	if (a->if_revision && a->if_revision != row.revision)
 		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	err = assignment_load_open(job->db, row.id, job->mem, &open, &job->e);
-	if (!err && assign_state_is_committed(open.state) && !(open.is_held || row.is_held)) {
+	if (!err && !assignment_is_withdrawable(open.state, open.is_held)) {
 		committed = 1;
 	} else if (!err) {
 		err = assignment_advance(job->db, open.id, &move, NULL, &job->e);

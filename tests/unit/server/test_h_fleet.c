@@ -460,6 +460,11 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "committed"), 1);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/cancel", NULL);
 	assert_int_equal(nouns_int(n, "committed"), 1);
+	/* On hold too: a trial is one. */
+	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"hold\":true}");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/cancel", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "committed"), 1);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/cancel", NULL);
 	assert_int_equal(nouns_int(n, "withdrawn"), 1);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/cancel", NULL);
