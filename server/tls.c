@@ -51,6 +51,23 @@ static enum ota_err read_pem(const char *path, char **out, struct errmsg *e)
 	return OTA_OK;
 }
 
+static int sync_parent(const char *path)
+{
+	char dir[4200];
+	char *slash;
+	int fd, rc;
+
+	snprintf(dir, sizeof dir, "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		*slash = '\0';
+	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fd < 0 ? -1 : fsync(fd);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 /* A new file that is whole and on disk, or not there. */
 static enum ota_err write_pem(const char *path, mode_t mode, BIO *bio, struct errmsg *e)
 {
@@ -63,7 +80,8 @@ static enum ota_err write_pem(const char *path, mode_t mode, BIO *bio, struct er
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot make '%s'", tmp);
-	if (write(fd, text, (size_t)len) != len || fsync(fd) != 0 || rename(tmp, path) != 0) {
+	if (write(fd, text, (size_t)len) != len || fsync(fd) != 0 || rename(tmp, path) != 0 ||
+		sync_parent(path) != 0) {
 		int saved = errno;
 
 		close(fd);
