@@ -161,6 +161,45 @@ def kill_points(fleet, every, undo=0, say=print):
     return kills
 
 
+def first_start_points(folder, every, undo, say=print):
+    """Power cuts during the very first start: the next one ends it, and the token that lies there is good."""
+    faults = Faults(folder)
+    port = harness.free_port()
+    otad = harness.Otad(folder, args=["--listen", f"https://127.0.0.1:{port}"])
+    otad.env.update(faults.env(otad.data), FAULTS_UNDO="1")
+    number = 1
+    while True:
+        shutil.rmtree(otad.data, ignore_errors=True)
+        otad.data.mkdir(mode=0o700)
+        faults.arm(CUT, CHANGES, first=number, undo=undo)
+        otad.start(until=None)
+        killed = wait_ready(otad)
+        calls = faults.matched
+        otad.kill9()
+        faults.lift()
+        rig.start_timed(otad, ready=(503,))
+        api = rig.Api(otad.port, (otad.data / "admin.token").read_text().strip())
+        assert api.json("/v1/whoami")["role"] == "admin"
+        api.close()
+        otad.kill9()
+        if not killed:
+            break
+        number += every
+    say(f"R2: {number // every} {WHAT[undo]} in the first start ({calls} file calls), each ended by the next start")
+
+
+def wait_ready(otad):
+    """True when otad was killed on the way."""
+    end = time.monotonic() + 60 * harness.PATIENCE
+    while otad.status("/readyz") not in (200, 503):
+        if otad.code() is not None:
+            assert otad.code() == -9, f"otad ended with {otad.code()}\n{otad.tail()}"
+            return True
+        assert time.monotonic() < end, f"otad is not ready\n{otad.tail()}"
+        time.sleep(0.001)
+    return False
+
+
 WHAT = {0: "kills", DATA: "power cuts (contents lost)", NAMES: "power cuts (names lost)",
         DATA | NAMES: "power cuts (both lost)"}
 

@@ -390,11 +390,11 @@ class Crew:
         self.join()
 
 
-def start_timed(otad):
-    """Start otad; ms from exec to the first good /readyz."""
+def start_timed(otad, ready=(200,)):
+    """Start otad; ms from exec to the first good /readyz (503 is what it says until there is a root)."""
     begin = time.monotonic()
     otad.start(until=None)
-    while otad.status("/readyz") != 200:
+    while otad.status("/readyz") not in ready:
         if otad.code() is not None:
             raise AssertionError(f"otad ended with {otad.code()}\n{otad.tail()}")
         if time.monotonic() - begin > 30 * harness.PATIENCE:

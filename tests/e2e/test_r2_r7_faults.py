@@ -16,5 +16,9 @@ def test_power_cuts_at_file_calls(make_fleet):
     assert faults.kill_points(make_fleet(broker=False), every=40, undo=faults.DATA | faults.NAMES) > 5
 
 
+def test_power_cuts_in_the_first_start(folder):
+    faults.first_start_points(folder, every=25, undo=faults.DATA | faults.NAMES)
+
+
 def test_errors_of_file_calls(make_fleet):
     assert faults.fault_points(make_fleet(broker=False), every=40) > 10

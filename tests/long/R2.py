@@ -19,6 +19,9 @@ def run(every):
     for undo in (0, faults.DATA, faults.NAMES, faults.DATA | faults.NAMES):
         with longrun.place("R2") as (_, make_fleet):
             points += faults.kill_points(make_fleet(broker=False, otad_args=["--log-level", "error"]), every, undo)
+        if undo:
+            with longrun.place("R2") as (folder, _):
+                faults.first_start_points(folder, every, undo)
     return points > 0
 
 
