@@ -30,7 +30,8 @@ static const char aad[] = "otad/checkin/1";
 
 static bool is_valid(const struct checkin *ci)
 {
-	if (ci->root_version == 0 || ci->state > CHECKIN_CONFIRMED || ci->receipt.len > RECEIPT_MAX)
+	if (ci->counter > CHECKIN_COUNTER_MAX || ci->root_version == 0 || ci->state > CHECKIN_CONFIRMED ||
+		ci->receipt.len > RECEIPT_MAX)
 		return false;
 	if (ci->has_target && ci->target_attempt == 0)
 		return false;
@@ -197,7 +198,7 @@ static enum ota_err read_payload(struct ota_slice payload, struct checkin *ci)
 			fields_copy(&f, ci->nonce, sizeof ci->nonce);
 			break;
 		case KEY_COUNTER:
-			ci->counter = cbor_uint(&f.in);
+			ci->counter = cbor_uint_max(&f.in, CHECKIN_COUNTER_MAX);
 			break;
 		case KEY_ROOT:
 			ci->root_version = (uint32_t)cbor_uint_range(&f.in, 1, UINT32_MAX);

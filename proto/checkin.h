@@ -13,12 +13,15 @@ enum {
 	CHECKIN_FLAG_HAS_RANDOM = 2,
 };
 
+/* A counter that every store can hold. Whoever reaches it needs a new key. */
+#define CHECKIN_COUNTER_MAX ((uint64_t)INT64_MAX)
+
 enum checkin_state { CHECKIN_IDLE, CHECKIN_FETCHING, CHECKIN_STAGED, CHECKIN_TRIAL, CHECKIN_CONFIRMED };
 
 struct checkin {
 	uint8_t device_id[DEVICE_ID_LEN];
 	uint8_t nonce[NONCE_LEN];
-	uint64_t counter;
+	uint64_t counter; /* at most CHECKIN_COUNTER_MAX */
 	uint32_t root_version;
 	bool has_running; /* false: no record tells what runs */
 	uint32_t running_sequence;

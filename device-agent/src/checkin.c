@@ -142,7 +142,7 @@ static bool counter_take_hint(struct ota_agent *a)
 	struct ticket t;
 
 	if (a->hint_tried || ticket_read(a, &t) != OTA_OK || !t.has_counter || t.counter < a->counter ||
-		t.counter > UINT64_MAX - 2 * AGENT_COUNTERS)
+		t.counter > CHECKIN_COUNTER_MAX - 2 * AGENT_COUNTERS)
 		return false;
 	a->hint_tried = true;
 	a->counter = t.counter + 1;

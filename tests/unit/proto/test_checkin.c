@@ -20,7 +20,7 @@ static struct checkin full(void)
 	static uint8_t receipt[RECEIPT_MAX];
 	struct checkin ci = quiet();
 
-	ci.counter = UINT64_MAX;
+	ci.counter = CHECKIN_COUNTER_MAX;
 	ci.root_version = UINT32_MAX;
 	ci.has_running = true;
 	ci.running_sequence = 1767225600;
@@ -160,6 +160,9 @@ static void refuses_to_encode(void **state)
 	ci.root_version = 0;
 	assert_err(checkin_encode(&ci, crypto_openssl(), k_dev, buf, sizeof buf, &len), OTA_INVALID);
 	ci = full();
+	ci.counter++;
+	assert_err(checkin_encode(&ci, crypto_openssl(), k_dev, buf, sizeof buf, &len), OTA_INVALID);
+	ci = full();
 	ci.target_attempt = 0;
 	assert_err(checkin_encode(&ci, crypto_openssl(), k_dev, buf, sizeof buf, &len), OTA_INVALID);
 	ci = full();
@@ -191,6 +194,8 @@ static void payloads(void **state)
 		{"a8 0101 " D N "0400 0501 06f6 0700 0a00", OTA_CBOR},      /* no flags */
 		{"a9 0101 " D N "0400 0500 06f6 0700 0a00 0b00", OTA_CBOR}, /* root 0 */
 		{"a9 0101 " D N "0400 0501 06f6 0705 0a00 0b00", OTA_CBOR}, /* state 5 */
+		{"a9 0101 " D N "041b7fffffffffffffff 0501 06f6 0700 0a00 0b00", OTA_OK},
+		{"a9 0101 " D N "041b8000000000000000 0501 06f6 0700 0a00 0b00", OTA_CBOR},
 		{"a9 0101 " D N "0420 0501 06f6 0700 0a00 0b00", OTA_CBOR},
 		{"a9 0101 " D N "0400 0501 0680 0700 0a00 0b00", OTA_CBOR},
 		{"a9 0101 " D N "0400 0501 06820141aa 0700 0a00 0b00", OTA_CBOR},
