@@ -267,7 +267,10 @@ static bool lane_join(struct lane *lane)
 		return true;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += lane->queue == &lane->jobs->store ? STORE_WAIT_S : WORKER_WAIT_S;
-	return pthread_timedjoin_np(lane->thread, NULL, &until) == 0;
+	if (pthread_timedjoin_np(lane->thread, NULL, &until) == 0)
+		return true;
+	pthread_detach(lane->thread);
+	return false;
 }
 
 void jobs_free(struct jobs *jobs)

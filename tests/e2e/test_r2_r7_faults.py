@@ -21,4 +21,4 @@ def test_power_cuts_in_the_first_start(folder):
 
 
 def test_errors_of_file_calls(make_fleet):
-    assert faults.fault_points(make_fleet(broker=False), every=40) > 10
+    assert faults.fault_points(make_fleet(broker=False), every=50) > 10
