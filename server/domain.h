@@ -52,7 +52,7 @@ struct domain {
 	int64_t next_gc_s;
 	int64_t lease_renew_s;
 
-	struct log_limit log_strangers, log_alarms;
+	struct log_limit log_strangers, log_alarms, log_groups;
 	uint64_t random; /* state of domain_random */
 };
 

@@ -82,7 +82,9 @@ static void group_stored(struct job *job)
 
 	d->is_flushing = false;
 	if (job->err) {
-		log_error("what devices reported could not be stored: %s", job->e.text);
+		/* Tried five times a second, for as long as the disk is full. */
+		log_limited(&d->log_groups, 2, j->now, LOG_LEVEL_ERROR,
+			"what devices reported could not be stored: %s", job->e.text);
 		registry_give_back(d->reg, j->rows, j->n);
 		return;
 	}

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/server/cmocka_all.h"
 #include "db/blob.h"
@@ -89,6 +90,36 @@ static void test_store_that_does_not_answer(void **state)
 	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 0);
 }
 
+/* A full disk lasts for hours: its line does not come five times a second. */
+static void test_a_store_that_stays_away_says_so_seldom(void **state)
+{
+	int ends[2], saved = dup(STDERR_FILENO);
+	struct db_tx tx = {0};
+	char got[8192];
+	unsigned lines = 0;
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(db_begin(fl.db, &tx, &e), OTA_OK);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(pipe(ends), 0);
+	dup2(ends[1], STDERR_FILENO);
+	for (int i = 0; i < 20; i++)
+		upkeep_flush(fl.f.app.domain);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(ends[1]);
+	n = read(ends[0], got, sizeof(got) - 1);
+	close(ends[0]);
+	db_rollback(&tx);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_non_null(strstr(got, "could not be stored"));
+	for (const char *p = got; (p = strchr(p, '\n')); p++)
+		lines++;
+	assert_in_range(lines, 1, 4);
+}
+
 static void test_enrollment_while_the_store_is_away(void **state)
 {
 	struct agent b = {.serial = "two"};
@@ -174,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_groups_by_the_clock),
 		TEST(test_store_that_does_not_answer),
+		TEST(test_a_store_that_stays_away_says_so_seldom),
 		TEST(test_enrollment_while_the_store_is_away),
 		TEST(test_garbage),
 		TEST(test_idle),
