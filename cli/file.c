@@ -44,6 +44,23 @@ static enum ota_err write_all(int fd, const char *name, const void *data, size_t
 	return OTA_OK;
 }
 
+/* A file that is synced under a name that is not is lost by a power cut. */
+static enum ota_err sync_folder_of(const char *path, struct errmsg *e)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[4096];
+
+	if (snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".") >=
+		(int)sizeof dir)
+		return errmsg_fail(e, OTA_INVALID, "the path is too long");
+	AUTO(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* A folder that may be written and not read, and file systems that cannot, are taken as they are. */
+	if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL)
+		return errmsg_fail_errno(e, errno, "cannot sync '%s'", dir);
+	return OTA_OK;
+}
+
 static enum ota_err write_synced(
 	const char *path, mode_t mode, const void *data, size_t len, struct errmsg *e)
 {
@@ -57,6 +74,8 @@ static enum ota_err write_synced(
 		err = errmsg_fail_errno(e, errno, "cannot write '%s'", path);
 	if (close(fd) != 0 && err == OTA_OK)
 		err = errmsg_fail_errno(e, errno, "cannot write '%s'", path);
+	if (err == OTA_OK)
+		err = sync_folder_of(path, e);
 	if (err != OTA_OK)
 		(void)unlink(path);
 	return err;
@@ -81,7 +100,7 @@ enum ota_err file_write(const char *path, mode_t mode, const void *data, size_t 
 		err = errmsg_fail_errno(e, errno, "cannot write '%s'", path);
 		(void)unlink(tmp);
 	}
-	return err;
+	return err == OTA_OK ? sync_folder_of(path, e) : err;
 }
 
 enum ota_err file_read(const char *path, size_t max, uint8_t **out, size_t *len, struct errmsg *e)
