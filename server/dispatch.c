@@ -13,8 +13,8 @@ static enum dispatch_result refuse_gate(struct req *req, const char *why)
 	return DISPATCH_REFUSED;
 }
 
-/* Split and decode "a=b&c" into req->query. False: too many, or no memory. */
-static bool read_query(struct req *req, const char *query)
+/* Split and decode "a=b&c" into req->query. OTA_LIMIT: too many. */
+static enum ota_err read_query(struct req *req, const char *query)
 {
 	while (*query) {
 		size_t len = strcspn(query, "&");
@@ -25,8 +25,10 @@ static bool read_query(struct req *req, const char *query)
 			char *name = arena_alloc(req->mem, name_len + 1);
 			char *value = arena_alloc(req->mem, len - name_len + 1);
 
-			if (req->n_query == REQ_QUERY_MAX || !name || !value)
-				return false;
+			if (req->n_query == REQ_QUERY_MAX)
+				return OTA_LIMIT;
+			if (!name || !value)
+				return OTA_NO_MEMORY;
 			gate_decode(query, name_len, name);
 			if (eq)
 				gate_decode(eq + 1, len - name_len - 1, value);
@@ -36,7 +38,7 @@ static bool read_query(struct req *req, const char *query)
 		}
 		query += len + (query[len] == '&');
 	}
-	return true;
+	return OTA_OK;
 }
 
 static void read_headers(struct req *req, const struct dispatch_input *in)
@@ -154,6 +156,7 @@ enum dispatch_result dispatch_headers(struct req *req, const struct dispatch_inp
 {
 	const char *wrong, *query;
 	size_t target_len, path_len;
+	enum ota_err err;
 	char *path;
 
 	if (!in->target)
@@ -174,8 +177,13 @@ enum dispatch_result dispatch_headers(struct req *req, const struct dispatch_inp
 	query = strchr(in->target, '?');
 	path_len = query ? (size_t)(query - in->target) : target_len;
 	path = arena_alloc(req->mem, path_len + 1);
-	if (!path || (query && !read_query(req, query + 1)))
+	err = path && query ? read_query(req, query + 1) : OTA_OK;
+	if (err == OTA_LIMIT)
 		return refuse_gate(req, "too many query parameters");
+	if (!path || err) {
+		res_error(req, OTA_NO_MEMORY, NULL);
+		return DISPATCH_REFUSED;
+	}
 	gate_decode(in->target, path_len, path);
 	req->path = path;
 	if (find_route(req, in) != DISPATCH_GO || check_role(req) != DISPATCH_GO ||
