@@ -366,7 +366,8 @@ static void chunk_done(struct job *job)
 
 	if (job->err) {
 		/* The rows stay; the next change, or the sweep, tries again. */
-		log_error("cannot follow the database: %s", job->e.text);
+		log_error("cannot follow the database: %s",
+			job->e.text[0] ? job->e.text : ota_err_text(job->err));
 		end_round(d);
 		return;
 	}

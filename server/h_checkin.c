@@ -29,6 +29,7 @@ struct visit {
 	int64_t row;
 	int64_t task_row;
 	struct plan_step step;
+	bool is_busy;  /* the registry has the device marked for this visit's job */
 	bool is_alarm; /* the counter went back: an event, nothing else */
 	uint64_t counter_was;
 
@@ -376,15 +377,33 @@ static enum ota_err take(struct domain *d, const struct visit *v, uint32_t at, b
 		v->ci.has_target ? v->ci.target_bytes : 0, is_stored);
 }
 
+/* Reports of one device are stored one after the other. */
+static void begin_busy(struct req *req, uint32_t at)
+{
+	struct visit *v = req->ctx;
+
+	v->is_busy = true;
+	registry_set_busy(req->app->domain->reg, at, true);
+}
+
+static void end_busy(struct req *req)
+{
+	struct visit *v = req->ctx;
+	uint32_t at = device_of(req, v);
+
+	if (v->is_busy && at != REG_NONE)
+		registry_set_busy(req->app->domain->reg, at, false);
+	v->is_busy = false;
+}
+
 static enum h_result report_stored(struct req *req, struct res *res, struct job *job)
 {
 	struct domain *d = req->app->domain;
 	struct visit *v = req->ctx;
-	uint32_t at = device_of(req, v);
 	enum ota_err err = job->err;
+	uint32_t at;
 
-	if (at != REG_NONE)
-		registry_set_busy(d->reg, at, false);
+	end_busy(req);
 	if (err)
 		return res_error(req, err, &job->e);
 	if (v->has_facts)
@@ -405,6 +424,7 @@ static enum h_result use(struct req *req, struct res *res, uint32_t at, const st
 	struct visit *v = req->ctx;
 	struct plan_policy pol = policy_of(d, at);
 	struct reg_live live;
+	enum h_result result;
 	enum ota_err err;
 
 	plan_checkin(dev, &pol, v->crypto, &v->ci, &v->step);
@@ -413,8 +433,11 @@ static enum h_result use(struct req *req, struct res *res, uint32_t at, const st
 		registry_live(d->reg, at, &live);
 		v->row = live.row;
 		v->task_row = live.task_row;
-		registry_set_busy(d->reg, at, true);
-		return req_job_store(req, store_report, v, report_stored);
+		begin_busy(req, at);
+		result = req_job_store(req, store_report, v, report_stored);
+		if (result == H_DONE)
+			end_busy(req); /* answered without a job: no memory for one */
+		return result;
 	}
 	err = take(d, v, at, false);
 	if (err)

@@ -1,0 +1,373 @@
+/* What devices ask for, while one statement, one allocation or the random numbers fail: no answer says that
+ * something is stored or done when it is not, and the same request is answered when the fault is over. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/server/cmocka_all.h"
+#include "db/change.h"
+#include "db/enroll.h"
+#include "proto/crypto_openssl.h"
+#include "server/follow.h"
+#include "server/upkeep.h"
+#include "tests/unit/server/fleet.h"
+
+/* ---- the fault: one call of a kind fails. The linker puts these before the real ones (CMakeLists.txt). ----
+ */
+
+enum fault { FAULT_NONE, FAULT_STATEMENT, FAULT_MEMORY, FAULT_RANDOM, FAULTS };
+
+static struct {
+	enum fault kind;
+	unsigned left; /* calls until it fails */
+	bool is_fired;
+} fault;
+
+static bool fires(enum fault kind)
+{
+	if (fault.kind != kind || fault.is_fired || fault.left-- > 0)
+		return false;
+	fault.is_fired = true;
+	return true;
+}
+
+static void arm(enum fault kind, unsigned at)
+{
+	fault.left = at;
+	fault.is_fired = false;
+	fault.kind = kind;
+}
+
+enum { STEP_IOERR = 10 /* SQLITE_IOERR */ };
+
+int sqlite3_stmt_readonly(void *st);
+int sqlite3_stmt_busy(void *st);
+int __real_sqlite3_step(void *st);
+int __wrap_sqlite3_step(void *st);
+void *__real_arena_alloc(struct arena *a, size_t len);
+void *__wrap_arena_alloc(struct arena *a, size_t len);
+void *__real_arena_array(struct arena *a, size_t n, size_t size);
+void *__wrap_arena_array(struct arena *a, size_t n, size_t size);
+enum ota_err __real_crypto_random(void *out, size_t len);
+enum ota_err __wrap_crypto_random(void *out, size_t len);
+
+/* A writing statement fails before its first step: the engine undoes one that fails on its way, this does
+ * not. */
+int __wrap_sqlite3_step(void *st)
+{
+	bool is_undone = sqlite3_stmt_readonly(st) || !sqlite3_stmt_busy(st);
+
+	return is_undone && fires(FAULT_STATEMENT) ? STEP_IOERR : __real_sqlite3_step(st);
+}
+
+void *__wrap_arena_alloc(struct arena *a, size_t len)
+{
+	return fires(FAULT_MEMORY) ? NULL : __real_arena_alloc(a, len);
+}
+
+void *__wrap_arena_array(struct arena *a, size_t n, size_t size)
+{
+	return fires(FAULT_MEMORY) ? NULL : __real_arena_array(a, n, size);
+}
+
+enum ota_err __wrap_crypto_random(void *out, size_t len)
+{
+	return fires(FAULT_RANDOM) ? OTA_IO : __real_crypto_random(out, len);
+}
+
+/* ---- the fleet ---- */
+
+static struct fleet fl;
+static struct agent a;
+static struct errmsg e;
+static unsigned n_made;
+static uint8_t one[32];
+static int64_t release_one, release_two;
+
+static int set_up(void **state)
+{
+	uint8_t two[32];
+
+	(void)state;
+	fleet_init(&fl, true);
+	agent_join(&fl, &a, "serial-a");
+	release_one = fleet_release_of(&fl, "1.0", "one", one);
+	release_two = fleet_release_of(&fl, "2.0", "two", two);
+	fleet_follow(&fl);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fleet_release(&fl);
+	return 0;
+}
+
+static struct device_row stored(void)
+{
+	struct device_row dev;
+
+	fleet_device(&fl, &a, &dev);
+	return dev;
+}
+
+/* The next check-in of `a`, its bytes made, not sent. */
+static void make_checkin(void)
+{
+	a.ci.counter++;
+	assert_int_equal(__real_crypto_random(a.ci.nonce, sizeof(a.ci.nonce)), OTA_OK);
+	assert_int_equal(
+		checkin_encode(&a.ci, crypto_openssl(), a.k_dev, a.sent, sizeof(a.sent), &a.sent_len),
+		OTA_OK);
+}
+
+static unsigned send_checkin(void)
+{
+	return fleet_post(&fl, "/d/v1/checkin", a.sent, a.sent_len);
+}
+
+/* Each prepares one request; it is made new for every fault. */
+
+static void quiet(void)
+{
+	make_checkin();
+}
+
+static void says_news(void)
+{
+	uint8_t digest[32] = {7};
+
+	digest[1] = (uint8_t)++n_made;
+	agent_runs(&a, 1000 + n_made, digest, CHECKIN_TRIAL);
+	make_checkin();
+}
+
+/* Runs, confirmed, what nobody ever assigned to it: the device's log tells. */
+static void claims(void)
+{
+	uint8_t digest[32] = {8};
+
+	digest[1] = (uint8_t)++n_made;
+	agent_runs(&a, 1000 + n_made, digest, CHECKIN_IDLE);
+	make_checkin();
+}
+
+static void claims_a_release(void)
+{
+	says_news();
+	assert_int_equal(send_checkin(), 200);
+	agent_runs(&a, 1, one, CHECKIN_IDLE);
+	make_checkin();
+}
+
+static void is_assigned(void)
+{
+	fleet_push(&fl, ++n_made % 2 ? release_one : release_two, &a, false);
+	a.ci.has_running = a.ci.has_target = a.ci.has_result = false;
+	a.ci.state = CHECKIN_IDLE;
+	make_checkin();
+}
+
+static void starts_to_fetch(void)
+{
+	is_assigned();
+	assert_int_equal(agent_repeat(&fl, &a), 200);
+	agent_fetches(&a, CHECKIN_FETCHING, 1);
+	make_checkin();
+}
+
+static void sends_an_old_counter(void)
+{
+	says_news();
+	assert_int_equal(send_checkin(), 200); /* heard again: the next alarm counts */
+	a.ci.counter -= 2;
+	make_checkin();
+	a.ci.counter++;
+}
+
+static void is_unknown(void)
+{
+	struct device_row dev;
+
+	a.ci.receipt = (struct ota_slice){0};
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	fleet_follow(&fl);
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	make_checkin();
+}
+
+static const struct {
+	const char *name;
+	void (*prepare)(void);
+	unsigned status;         /* without a fault */
+	unsigned status_allowed; /* with one, other than 5xx */
+} rows[] = {
+	{"quiet", quiet, 200, 0},
+	{"news", says_news, 200, 0},
+	{"claim", claims, 200, 0},
+	{"claim of a release", claims_a_release, 200, 0},
+	{"assigned", is_assigned, 200, 0},
+	{"fetching", starts_to_fetch, 200, 0},
+	/* That it is refused does not hang on the alarm. */
+	{"old counter", sends_an_old_counter, 409, 409},
+	{"unknown", is_unknown, 200, 0},
+};
+
+/* False: there are not so many calls of that kind in this request. */
+static bool checkin_with(size_t row, enum fault kind, unsigned at)
+{
+	unsigned status;
+
+	rows[row].prepare();
+	arm(kind, at);
+	status = send_checkin();
+	fault.kind = FAULT_NONE;
+	if (!fault.is_fired) {
+		if (status != rows[row].status)
+			fail_msg("%s: %u", rows[row].name, status);
+		return false;
+	}
+	if (status < 500 && status != rows[row].status_allowed)
+		fail_msg("%s, fault %d at %u: answered %u", rows[row].name, kind, at, status);
+	status = send_checkin();
+	if (status != rows[row].status)
+		fail_msg("%s after fault %d at %u: %u", rows[row].name, kind, at, status);
+	if (rows[row].status == 200 && stored().said.counter > a.ci.counter)
+		fail_msg("%s after fault %d at %u: the counter is wrong", rows[row].name, kind, at);
+	return true;
+}
+
+/* The registry is what a fresh start on the same database makes of it. */
+static void expect_same_after_restart(void)
+{
+	struct plan_device before, after;
+	uint32_t at = registry_find(fl.f.app.domain->reg, a.id);
+
+	assert_int_not_equal(at, REG_NONE);
+	upkeep_flush_all(fl.f.app.domain);
+	registry_view(fl.f.app.domain->reg, at, &before);
+	fleet_restart(&fl);
+	at = registry_find(fl.f.app.domain->reg, a.id);
+	assert_int_not_equal(at, REG_NONE);
+	registry_view(fl.f.app.domain->reg, at, &after);
+	assert_memory_equal(&before, &after, sizeof(after));
+}
+
+static void test_checkins(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		for (unsigned kind = FAULT_STATEMENT; kind < FAULTS; kind++) {
+			for (unsigned at = 0; checkin_with(row, (enum fault)kind, at); at++)
+				n++;
+		}
+		expect_same_after_restart();
+	}
+	print_message("check-ins: %u faults\n", n);
+}
+
+/* A new device under every fault: no answer without its row, and the same request enrolls it afterwards. */
+static bool enroll_with(enum fault kind, unsigned at)
+{
+	struct enroll_request r = {.serial_len = 8};
+	uint8_t body[ENROLL_MAX];
+	struct agent b = {0};
+	char serial[9];
+	unsigned status;
+	size_t len;
+
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1, .is_approving = true}, &b);
+	snprintf(serial, sizeof(serial), "s%07u", ++n_made);
+	memcpy(r.secret_id, b.secret_id, sizeof(r.secret_id));
+	memcpy(r.vendor_id, fl.vendor_id, 16);
+	memcpy(r.class_id, fl.class_id, 16);
+	memcpy(r.serial, serial, 8);
+	memcpy(r.nonce_d, &n_made, sizeof(n_made));
+	assert_int_equal(
+		enroll_request_encode(&r, crypto_openssl(), b.secret, body, sizeof(body), &len), OTA_OK);
+	arm(kind, at);
+	status = fleet_post(&fl, "/d/v1/enroll", body, len);
+	fault.kind = FAULT_NONE;
+	if (!fault.is_fired) {
+		assert_int_equal(status, 200);
+		return false;
+	}
+	if (status < 500)
+		fail_msg("fault %d at %u: answered %u", kind, at, status);
+	/* The secret had one use: it was not lost. */
+	status = fleet_post(&fl, "/d/v1/enroll", body, len);
+	if (status != 200)
+		fail_msg("after fault %d at %u: %u", kind, at, status);
+	return true;
+}
+
+static void test_enrollments(void **state)
+{
+	unsigned n = 0;
+	uint64_t in_db;
+
+	(void)state;
+	for (unsigned kind = FAULT_STATEMENT; kind < FAULTS; kind++) {
+		for (unsigned at = 0; enroll_with((enum fault)kind, at); at++)
+			n++;
+	}
+	fleet_follow(&fl);
+	assert_int_equal(device_count(fl.db, NULL, &in_db, &e), OTA_OK);
+	assert_int_equal(registry_count(fl.f.app.domain->reg), in_db);
+	print_message("enrollments: %u faults\n", n);
+}
+
+/* The follower stops at a fault where it is, and the next change takes it on. */
+static bool follow_with(enum fault kind, unsigned at)
+{
+	struct domain *d = fl.f.app.domain;
+	struct device_change hold = {.state = -1, .hold = ++n_made % 2 ? 1 : 0};
+	struct plan_device dev;
+	int64_t newest, applied = d->applied;
+
+	assert_int_equal(device_update(fl.db, stored().id, 0, &hold, fl.f.now, NULL, &e), OTA_OK);
+	arm(kind, at);
+	fleet_follow(&fl);
+	fault.kind = FAULT_NONE;
+	assert_false(d->is_following);
+	assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
+	if (!fault.is_fired) {
+		assert_int_equal(d->applied, newest);
+		return false;
+	}
+	assert_true(d->applied == applied || d->applied == newest);
+	fleet_follow(&fl);
+	assert_int_equal(d->applied, newest);
+	registry_view(d->reg, registry_find(d->reg, a.id), &dev);
+	assert_int_equal(dev.hold, hold.hold);
+	return true;
+}
+
+static void test_following(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned kind = FAULT_STATEMENT; kind < FAULT_RANDOM; kind++) {
+		for (unsigned at = 0; follow_with((enum fault)kind, at); at++)
+			n++;
+	}
+	expect_same_after_restart();
+	print_message("following: %u faults\n", n);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_checkins),
+		TEST(test_enrollments),
+		TEST(test_following),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
