@@ -95,6 +95,9 @@ def test_compose_is_whole():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert source.startswith("./") or source in COMPOSE["volumes"]
+        # Built here, never fetched; and nothing but its volumes is writable.
+        assert build and "image" not in service
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
     published = {port.split(":")[0] for service in services.values() for port in service.get("ports", [])}
     assert published == {"1883", "8484", "8485"}
     assert "./otad-root:/otad-root" in services["otad"]["volumes"]
