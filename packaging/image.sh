@@ -9,7 +9,7 @@ base=localhost/debian:bookworm-slim
 if docker version >/dev/null 2>&1; then
 	docker build --target broker -t otad-broker .
 	docker build -t otad .
-	docker image ls otad
+	docker image ls --filter reference='otad*'
 	exit 0
 fi
 
@@ -25,7 +25,11 @@ if ! buildah "${options[@]}" inspect --type image "$base" >/dev/null 2>&1; then
 	debootstrap --variant=minbase bookworm "$tree" >"$store/debootstrap.log" 2>&1 ||
 		{ tail -n 20 "$store/debootstrap.log" >&2; exit 1; }
 	chmod 755 "$tree" # the root folder of every container
-	rm -rf "$tree"/var/cache/apt/archives/*.deb "$tree"/var/lib/apt/lists/* "$tree"/usr/share/doc/*
+	# As the public image of this name is: without documents, and packages are not kept once they are installed.
+	rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/* "$tree"/usr/share/{doc,man,info,locale}/*
+	echo 'DPkg::Post-Invoke { "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb || true"; };' \
+		>"$tree/etc/apt/apt.conf.d/clean"
+	printf 'path-exclude /usr/share/%s/*\n' doc man info locale >"$tree/etc/dpkg/dpkg.cfg.d/slim"
 	tar -C "$tree" -c . | podman "${options[@]}" import -q - "$base" >/dev/null
 fi
 
