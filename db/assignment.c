@@ -87,6 +87,21 @@ enum ota_err assignment_load_open(
 	return load_one(st, mem, out, e);
 }
 
+enum ota_err assignment_load_latest(
+	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e)
+{
+	static const char q_load[] = SELECT_ASSIGNMENT " WHERE a.device = $device ORDER BY a.id DESC LIMIT 1";
+	enum ota_err err = assignment_load_open(db, device, mem, out, e);
+
+	if (err == OTA_NOT_FOUND) {
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+
+		bind_i64(st, "device", device);
+		err = load_one(st, mem, out, e);
+	}
+	return err;
+}
+
 bool assignment_is_withdrawable(enum assign_state state, bool is_held)
 {
 	if (state == ASSIGN_STAGED)

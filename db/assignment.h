@@ -82,6 +82,11 @@ OTA_MUST_USE enum ota_err assignment_load(
 OTA_MUST_USE enum ota_err assignment_load_open(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
 
+/* What the device has to do, else what it had to do last. OTA_NOT_FOUND: nothing was ever assigned. A
+ * replaced device's history may be younger than what its replacement has open. */
+OTA_MUST_USE enum ota_err assignment_load_latest(
+	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
+
 struct assignment_filter {
 	int64_t rollout; /* 0 = all */
 	int64_t device;  /* 0 = all */

@@ -51,7 +51,7 @@ enum ota_err facts_of_row(struct db *db, const struct ota_crypto *c, const struc
 	const struct device_row *row, struct arena *mem, struct reg_facts *out, struct errmsg *e)
 {
 	struct reg_facts f = {.row = row->id, .board_row = row->board};
-	struct assignment_list tasks;
+	struct assignment_row task;
 	uint8_t secret[SECRET_LEN];
 	enum ota_err err;
 
@@ -59,14 +59,14 @@ enum ota_err facts_of_row(struct db *db, const struct ota_crypto *c, const struc
 		return errmsg_fail(e, OTA_NOT_FOUND, "device '%s' does not check in here", row->uid);
 	if (hex_decode(row->uid, strlen(row->uid), HEX_LOWER, f.id, sizeof(f.id)))
 		return errmsg_fail(e, OTA_NOT_FOUND, "device '%s' has no device-id", row->uid);
-	err = assignment_history(db, row->id, &(struct db_page){.limit = 1}, mem, &tasks, e);
-	if (err)
+	err = assignment_load_latest(db, row->id, mem, &task, e);
+	if (err && err != OTA_NOT_FOUND)
 		return err;
 	f.dev.approved = row->state == DEVICE_APPROVED;
 	f.dev.hold = row->is_held;
 	take_said(c, &row->said, &f);
-	if (tasks.n)
-		take_task(&tasks.rows[0], &f);
+	if (!err)
+		take_task(&task, &f);
 	keys_enroll_secret(c, keystore_enroll(k), row->enrolment.secret_id, secret);
 	keys_device(c, secret, f.id, row->enrolment.nonce_d, row->enrolment.nonce_s, f.k_dev);
 	ota_wipe(secret, sizeof(secret));

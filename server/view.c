@@ -310,23 +310,22 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 {
 	const struct device_said *said = &row->said;
 	struct js_out *o = &v->a->out;
-	struct db_page page = {.limit = 1};
-	struct assignment_list list;
+	struct assignment_row task;
 	bool drifted;
-	enum ota_err err = assignment_history(v->job->db, row->id, &page, &v->tmp, &list, &v->job->e);
+	enum ota_err err = assignment_load_latest(v->job->db, row->id, &v->tmp, &task, &v->job->e);
 
-	if (err)
-		return err;
-	if (list.n == 0) {
+	if (err == OTA_NOT_FOUND) {
 		js_null(o, "assignment");
 		js_bool(o, "drifted", false);
 		return OTA_OK;
 	}
+	if (err)
+		return err;
 	js_object(o, "assignment");
-	err = view_assignment(v, &list.rows[0], row);
+	err = view_assignment(v, &task, row);
 	js_end(o);
-	drifted = list.rows[0].state == ASSIGN_RUNNING && said->has_running &&
-		  memcmp(said->running_digest, list.rows[0].digest, 32) != 0;
+	drifted = task.state == ASSIGN_RUNNING && said->has_running &&
+		  memcmp(said->running_digest, task.digest, 32) != 0;
 	js_bool(o, "drifted", drifted);
 	return err;
 }

@@ -404,6 +404,28 @@ static void test_superseded_and_cancelled(void **state)
 	expect_task(ASSIGN_CANCELLED);
 }
 
+/* The history that new hardware inherits must not hide what it has to do itself. */
+static void test_replacement_keeps_its_own_task(void **state)
+{
+	struct device_row old, new;
+	uint8_t one[32], two[32];
+	int64_t first = fleet_release_of(&fl, "1.0", "one", one), second;
+
+	(void)state;
+	fl.f.now += 100;
+	second = fleet_release_of(&fl, "2.0", "two", two);
+	agent_join(&fl, &b, "replacement");
+	fleet_push(&fl, first, &b, false);
+	fleet_push(&fl, second, &a, false);
+	fleet_device(&fl, &a, &old);
+	fleet_device(&fl, &b, &new);
+	assert_int_equal(device_replace(fl.db, old.id, new.id, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(agent_checkin(&fl, &b), 200);
+	assert_true(b.ticket.has_assignment);
+	assert_memory_equal(b.ticket.digest, one, 32);
+}
+
 static void test_hold(void **state)
 {
 	struct device_change change = {.state = -1, .hold = 1};
@@ -867,6 +889,7 @@ int main(void)
 		TEST(test_confirmed_is_the_first_word),
 		TEST(test_failure_and_retry),
 		TEST(test_superseded_and_cancelled),
+		TEST(test_replacement_keeps_its_own_task),
 		TEST(test_hold),
 		TEST(test_already_running),
 		TEST(test_drift),
