@@ -105,7 +105,7 @@ static void blob_retire(struct blob *b)
 	struct blob **ctx = job ? arena_alloc(job->mem, sizeof(struct blob *)) : NULL;
 
 	if (!ctx) {
-		free(job);
+		job_drop(job);
 		blob_free(b);
 		return;
 	}
@@ -300,7 +300,7 @@ static void check_blob(struct blob *b, uint64_t first, uint64_t len)
 	struct check *c = job ? arena_alloc(job->mem, sizeof *c) : NULL;
 
 	if (!c) {
-		free(job);
+		job_drop(job);
 		blob_put(b);
 		return;
 	}

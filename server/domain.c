@@ -132,8 +132,10 @@ static void hook_image_damaged(struct app *app, const uint8_t sha256[32])
 	struct job *job = job_new(4096);
 	struct damage_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 
-	if (!j)
+	if (!j) {
+		job_drop(job);
 		return; /* it will be met again */
+	}
 	j->domain = app->domain;
 	memcpy(j->sha256, sha256, sizeof(j->sha256));
 	job->ctx = j;

@@ -94,8 +94,10 @@ static void end_what_runs_already(struct domain *d)
 		j->task[j->n++] = live.task_row;
 	}
 	d->already.n = 0;
-	if (!j)
+	if (!j) {
+		job_drop(job); /* the next check-in of each ends it */
 		return;
+	}
 	j->domain = d;
 	j->now = app_now(d->app);
 	job->ctx = j;
@@ -320,7 +322,7 @@ static void apply_gone(struct domain *d, const struct gone *g)
 		registry_remove(d->reg, at);
 }
 
-static void apply_chunk(struct domain *d, const struct chunk *ch)
+static enum ota_err apply_chunk(struct domain *d, const struct chunk *ch)
 {
 	enum ota_err err = OTA_OK;
 
@@ -336,8 +338,7 @@ static void apply_chunk(struct domain *d, const struct chunk *ch)
 		set_envelope_size(d, s->digest, s->size);
 	if (ch->root_version)
 		follow_take_root(d, ch->root_version, ch->root, ch->root_len);
-	if (err)
-		log_error("the registry cannot take a change: %s", ota_err_text(err));
+	return err;
 }
 
 static void post_chunk(struct domain *d);
@@ -363,6 +364,7 @@ static void chunk_done(struct job *job)
 {
 	struct chunk *ch = job->ctx;
 	struct domain *d = ch->domain;
+	enum ota_err err;
 
 	if (job->err) {
 		/* The rows stay; the next change, or the sweep, tries again. */
@@ -373,12 +375,18 @@ static void chunk_done(struct job *job)
 	}
 	if (ch->is_lost) /* upkeep.c trims behind us only: somebody else did */
 		log_error("changes were removed before they were followed: restart otad");
+	err = apply_chunk(d, ch);
+	for (struct found_device *f = ch->devices; f; f = f->next)
+		ota_wipe(f->facts.k_dev, KEY_LEN);
+	if (err) {
+		/* Not followed, then: again from the same row. */
+		log_error("the registry cannot take a change: %s", ota_err_text(err));
+		end_round(d);
+		return;
+	}
 	/* A job that committed after this one was loaded may have gone past. */
 	if (ch->to > d->applied)
 		d->applied = ch->to;
-	apply_chunk(d, ch);
-	for (struct found_device *f = ch->devices; f; f = f->next)
-		ota_wipe(f->facts.k_dev, KEY_LEN);
 	end_what_runs_already(d);
 	if (ch->has_more)
 		post_chunk(d);
@@ -392,6 +400,7 @@ static void post_chunk(struct domain *d)
 	struct chunk *ch = job ? arena_alloc(job->mem, sizeof(*ch)) : NULL;
 
 	if (!ch) {
+		job_drop(job);
 		log_error("cannot follow the database: out of memory");
 		d->is_following = false;
 		d->rounds_done++;

@@ -156,8 +156,10 @@ static void image_gone(struct api_job *a)
 
 	if (a->app->blobserve)
 		blobserve_drop(a->app->blobserve, from->sha256);
-	if (!in)
+	if (!in) {
+		job_drop(job);
 		return; /* the collector finds it */
+	}
 	job->ctx = in;
 	jobs_post(a->app->jobs, JOB_STORE, job, unlink_run, NULL);
 }

@@ -310,6 +310,13 @@ struct job *job_new(size_t mem_max)
 	return job;
 }
 
+void job_drop(struct job *job)
+{
+	if (job)
+		arena_release(&job->own);
+	free(job);
+}
+
 /* `done` may end the life of a job that is not our own, so what is needed after it is read before. */
 static void complete(struct job *job)
 {
@@ -317,10 +324,8 @@ static void complete(struct job *job)
 
 	if (job->done)
 		job->done(job);
-	if (is_own) {
-		arena_release(&job->own);
-		free(job);
-	}
+	if (is_own)
+		job_drop(job);
 }
 
 void jobs_post(

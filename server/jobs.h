@@ -59,6 +59,8 @@ void jobs_free(struct jobs *jobs);
 
 /* A job of its own (no request): an arena of at most `mem_max` bytes. NULL: out of memory. */
 struct job *job_new(size_t mem_max);
+/* End a job of job_new that is not handed over after all; NULL is a no-op. */
+void job_drop(struct job *job);
 
 /* Hand it over. `done` (may be NULL) runs on the loop; after it a job made by job_new is freed. */
 void jobs_post(

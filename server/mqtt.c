@@ -470,7 +470,7 @@ static void attempt(struct timer *t)
 
 	m->is_refused = false;
 	if (!ctx) {
-		free(job);
+		job_drop(job);
 		lost(m, "out of memory");
 		return;
 	}

@@ -141,8 +141,10 @@ static void note_use(struct app *app, struct auth_token *t, int64_t now)
 	t->used = now;
 	job = job_new(4096);
 	use = job ? arena_alloc(job->mem, sizeof(*use)) : NULL;
-	if (!use)
+	if (!use) {
+		job_drop(job);
 		return;
+	}
 	*use = (struct use){t->id, now};
 	job->ctx = use;
 	jobs_post(app->jobs, JOB_STORE, job, use_run, NULL);

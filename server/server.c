@@ -239,7 +239,7 @@ static void reload(struct server *s)
 	r = job ? arena_alloc(job->mem, sizeof *r) : NULL;
 	if (!r) {
 		log_error("settings not reloaded: out of memory");
-		free(job);
+		job_drop(job);
 		return;
 	}
 	snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)loop_now_ms() * 1000);

@@ -103,8 +103,10 @@ void upkeep_flush(struct domain *d)
 	j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 	if (j)
 		j->rows = arena_array(job->mem, UPKEEP_FLUSH_ROWS, sizeof(*j->rows));
-	if (!j || !j->rows)
+	if (!j || !j->rows) {
+		job_drop(job);
 		return; /* they stay dirty */
+	}
 	j->domain = d;
 	j->now = app_now(d->app);
 	j->n = registry_take_dirty(d->reg, j->rows, UPKEEP_FLUSH_ROWS);
@@ -165,8 +167,10 @@ static void post_unlink(struct domain *d, const struct gc_list *list)
 	j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 	if (j)
 		j->list.sha256 = arena_dup(job->mem, list->sha256, list->n * sizeof(*list->sha256));
-	if (!j || !j->list.sha256)
+	if (!j || !j->list.sha256) {
+		job_drop(job);
 		return;
+	}
 	j->domain = d;
 	j->blobs = d->app->blobs;
 	j->list.n = list->n;
@@ -209,8 +213,10 @@ static void post_gc(struct domain *d, enum job_queue queue, job_fn fn)
 	struct job *job = job_new(GC_JOB_MAX);
 	struct gc_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 
-	if (!j)
+	if (!j) {
+		job_drop(job);
 		return;
+	}
 	j->domain = d;
 	j->blobs = d->app->blobs;
 	j->now = app_now(d->app);
@@ -284,8 +290,10 @@ void upkeep_sweep(struct domain *d)
 	struct job *job = job_new(65536);
 	struct sweep_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 
-	if (!j)
+	if (!j) {
+		job_drop(job);
 		return;
+	}
 	j->domain = d;
 	j->now = app_now(d->app);
 	j->default_s = d->app->cfg->task_timeout;
