@@ -30,6 +30,7 @@ struct load {
 	struct device *devices;
 	size_t n;                    /* devices */
 	size_t next;                 /* index of the next device */
+	bool *is_out;                /* by device: its request is under way, a second one would overtake it */
 	size_t *of_slot;             /* device whose request is under way */
 	uint8_t (*nonce)[NONCE_LEN]; /* of that request, by slot */
 	bool is_enroll;
@@ -90,18 +91,32 @@ static int enroll_request(struct load *l, unsigned slot, char *buf, size_t cap, 
 	return wrap("/d/v1/enroll", body, body_len, buf, cap, len);
 }
 
+static bool find_idle(struct load *l)
+{
+	for (size_t tried = 0; tried < l->n; tried++) {
+		if (!l->is_out[l->next])
+			return true;
+		l->next = (l->next + 1) % l->n;
+	}
+	return false;
+}
+
 static int checkin_request(struct load *l, unsigned slot, char *buf, size_t cap, size_t *len)
 {
-	struct device *d = &l->devices[l->next];
-	struct checkin ci = {.counter = d->counter, .root_version = 1, .flags = CHECKIN_FLAG_HAS_RANDOM};
+	struct checkin ci = {.root_version = 1, .flags = CHECKIN_FLAG_HAS_RANDOM};
+	struct device *d;
 	uint8_t body[CHECKIN_MAX];
 	size_t body_len;
 
 	if (l->rate > 0 && (double)l->sent >= (double)(herd_now_us() - l->started_us) / 1e6 * l->rate)
 		return 0;
+	if (!find_idle(l))
+		return 0;
+	d = &l->devices[l->next];
+	l->is_out[l->next] = true;
 	l->of_slot[slot] = l->next;
 	l->next = (l->next + 1) % l->n;
-	d->counter++;
+	ci.counter = d->counter++;
 	l->sent++;
 	memcpy(ci.device_id, d->id, sizeof ci.device_id);
 	/* Unguessable is not needed here, different is. */
@@ -139,6 +154,7 @@ static void answer(void *ctx, unsigned slot, const struct herd_answer *a)
 	struct load *l = ctx;
 	bool is_good = l->is_enroll ? take_enrolled(l, slot, a) : a->status == 200;
 
+	l->is_out[l->of_slot[slot]] = false;
 	note(l, a->latency_us);
 	if (is_good) {
 		l->good++;
@@ -290,7 +306,8 @@ int main(int argc, char **argv)
 	}
 	l.of_slot = calloc(run.connections, sizeof *l.of_slot);
 	l.nonce = calloc(run.connections, sizeof *l.nonce);
-	if (!l.of_slot || !l.nonce)
+	l.is_out = calloc(l.n, sizeof *l.is_out);
+	if (!l.of_slot || !l.nonce || !l.is_out)
 		return 1;
 	l.started_us = herd_now_us();
 	is_good = herd_http(&run, &ops, &l);
@@ -298,6 +315,7 @@ int main(int argc, char **argv)
 	is_good = save_devices(&l, argv[3]) && is_good && l.bad == 0;
 	ota_wipe(l.secret, sizeof l.secret);
 	free(l.latency);
+	free(l.is_out);
 	free(l.of_slot);
 	free(l.nonce);
 	free(l.devices);
