@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import threading
@@ -23,7 +24,9 @@ class Silent:
         self.broker = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.broker.getsockname()[1]
         self.names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.names.bind(("127.83.0.1", 53))
+        # of 127/8 there is enough for everybody's run; root alone may have port 53
+        self.address = f"127.83.{random.randrange(256)}.{random.randrange(1, 255)}"
+        self.names.bind((self.address, 53))
 
     def asked(self):
         """Whether anybody asked for a name."""
@@ -125,7 +128,7 @@ def measure(make_fleet, folder, size, broker, say=print):
     """One otad with a broker that is `broker` ("silent" or "unresolved"); its lag in microseconds (p50, p99, worst)."""
     silent = Silent()
     resolv = folder / "resolv.conf"
-    resolv.write_text("nameserver 127.83.0.1\noptions timeout:5 attempts:2\n")
+    resolv.write_text(f"nameserver {silent.address}\noptions timeout:5 attempts:2\n")
     url = f"mqtt://127.0.0.1:{silent.port}" if broker == "silent" else "mqtt://broker.example.org"
     fleet = make_fleet(broker=False, otad_args=["--max-image", "2G", "--mqtt", url],
                        wrap=lambda argv: alone(argv, folder, [(resolv, "/etc/resolv.conf")]))
