@@ -330,8 +330,12 @@ static enum ota_err apply_chunk(struct domain *d, const struct chunk *ch)
 		err = registry_put_board(d->reg, &b->board);
 	for (const struct found_image *f = ch->images; f && !err; f = f->next)
 		err = take_damaged(d, f->image, f->rows, f->n);
-	for (const struct found_device *f = ch->devices; f && !err; f = f->next)
+	for (const struct found_device *f = ch->devices; f && !err; f = f->next) {
 		err = follow_put(d, &f->facts);
+		/* Its board came behind this chunk, and so did a row of its own. */
+		if (err == OTA_NOT_FOUND)
+			err = OTA_OK;
+	}
 	for (const struct gone *g = ch->gone; g; g = g->next)
 		apply_gone(d, g);
 	for (const struct found_size *s = ch->sizes; s; s = s->next)
@@ -378,9 +382,9 @@ static void chunk_done(struct job *job)
 	err = apply_chunk(d, ch);
 	for (struct found_device *f = ch->devices; f; f = f->next)
 		ota_wipe(f->facts.k_dev, KEY_LEN);
-	if (err) {
-		/* Not followed, then: again from the same row. */
+	if (err)
 		log_error("the registry cannot take a change: %s", ota_err_text(err));
+	if (err == OTA_NO_MEMORY) { /* the next change, or the sweep, starts from the same row */
 		end_round(d);
 		return;
 	}

@@ -123,10 +123,13 @@ static enum h_result enrolled(struct req *req, struct res *res, struct job *job)
 		return res_error(req, job->err, &job->e);
 	}
 	tell(j, req->peer);
-	if (j->has_facts && follow_put(d, &j->facts))
+	if (j->has_facts && follow_put(d, &j->facts)) {
 		log_error("the registry cannot take a new device: out of memory");
+		(void)follow_start(d);
+	} else {
+		follow_own_done(d, &j->changes);
+	}
 	ota_wipe(j->facts.k_dev, KEY_LEN);
-	follow_own_done(d, &j->changes);
 	return answer(req, res, j);
 }
 

@@ -5,17 +5,20 @@
 #include <string.h>
 
 #include "tests/unit/server/cmocka_all.h"
+#include "db/board.h"
 #include "db/change.h"
 #include "db/enroll.h"
+#include "db/release.h"
 #include "proto/crypto_openssl.h"
 #include "server/follow.h"
+#include "server/sign.h"
 #include "server/upkeep.h"
 #include "tests/unit/server/fleet.h"
 
 /* ---- the fault: one call of a kind fails. The linker puts these before the real ones (CMakeLists.txt). ----
  */
 
-enum fault { FAULT_NONE, FAULT_STATEMENT, FAULT_MEMORY, FAULT_RANDOM, FAULTS };
+enum fault { FAULT_NONE, FAULT_STATEMENT, FAULT_MEMORY, FAULT_REGISTRY, FAULT_RANDOM, FAULT_KEY, FAULTS };
 
 static struct {
 	enum fault kind;
@@ -48,6 +51,15 @@ void *__real_arena_alloc(struct arena *a, size_t len);
 void *__wrap_arena_alloc(struct arena *a, size_t len);
 void *__real_arena_array(struct arena *a, size_t n, size_t size);
 void *__wrap_arena_array(struct arena *a, size_t n, size_t size);
+enum ota_err __real_registry_put(struct registry *r, const struct reg_facts *f);
+enum ota_err __wrap_registry_put(struct registry *r, const struct reg_facts *f);
+enum ota_err __real_registry_put_board(struct registry *r, const struct reg_board *b);
+enum ota_err __wrap_registry_put_board(struct registry *r, const struct reg_board *b);
+size_t __wrap_jobs_pending(const struct jobs *jobs);
+enum ota_err __real_sign_ticket(
+	struct keystore *k, const struct ticket *t, uint8_t buf[static TICKET_MAX], size_t *len);
+enum ota_err __wrap_sign_ticket(
+	struct keystore *k, const struct ticket *t, uint8_t buf[static TICKET_MAX], size_t *len);
 enum ota_err __real_crypto_random(void *out, size_t len);
 enum ota_err __wrap_crypto_random(void *out, size_t len);
 
@@ -68,6 +80,30 @@ void *__wrap_arena_alloc(struct arena *a, size_t len)
 void *__wrap_arena_array(struct arena *a, size_t n, size_t size)
 {
 	return fires(FAULT_MEMORY) ? NULL : __real_arena_array(a, n, size);
+}
+
+enum ota_err __wrap_registry_put(struct registry *r, const struct reg_facts *f)
+{
+	return fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put(r, f);
+}
+
+enum ota_err __wrap_registry_put_board(struct registry *r, const struct reg_board *b)
+{
+	return fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put_board(r, b);
+}
+
+enum ota_err __wrap_sign_ticket(
+	struct keystore *k, const struct ticket *t, uint8_t buf[static TICKET_MAX], size_t *len)
+{
+	return fires(FAULT_KEY) ? OTA_BUSY : __real_sign_ticket(k, t, buf, len);
+}
+
+static size_t n_waiting; /* jobs, as the handlers see it */
+
+size_t __wrap_jobs_pending(const struct jobs *jobs)
+{
+	(void)jobs;
+	return n_waiting;
 }
 
 enum ota_err __wrap_crypto_random(void *out, size_t len)
@@ -270,6 +306,14 @@ static void test_checkins(void **state)
 	print_message("check-ins: %u faults\n", n);
 }
 
+static uint64_t n_stored(void)
+{
+	uint64_t n;
+
+	assert_int_equal(device_count(fl.db, NULL, &n, &e), OTA_OK);
+	return n;
+}
+
 /* A new device under every fault: no answer without its row, and the same request enrolls it afterwards. */
 static bool enroll_with(enum fault kind, unsigned at)
 {
@@ -296,8 +340,10 @@ static bool enroll_with(enum fault kind, unsigned at)
 		assert_int_equal(status, 200);
 		return false;
 	}
-	if (status < 500)
+	if (status < 500 && kind != FAULT_REGISTRY) /* it is stored; the follower brings it */
 		fail_msg("fault %d at %u: answered %u", kind, at, status);
+	if (status == 200)
+		assert_int_equal(registry_count(fl.f.app.domain->reg), n_stored());
 	/* The secret had one use: it was not lost. */
 	status = fleet_post(&fl, "/d/v1/enroll", body, len);
 	if (status != 200)
@@ -308,7 +354,6 @@ static bool enroll_with(enum fault kind, unsigned at)
 static void test_enrollments(void **state)
 {
 	unsigned n = 0;
-	uint64_t in_db;
 
 	(void)state;
 	for (unsigned kind = FAULT_STATEMENT; kind < FAULTS; kind++) {
@@ -316,9 +361,18 @@ static void test_enrollments(void **state)
 			n++;
 	}
 	fleet_follow(&fl);
-	assert_int_equal(device_count(fl.db, NULL, &in_db, &e), OTA_OK);
-	assert_int_equal(registry_count(fl.f.app.domain->reg), in_db);
+	assert_int_equal(registry_count(fl.f.app.domain->reg), n_stored());
 	print_message("enrollments: %u faults\n", n);
+}
+
+/* A change of the board, too. */
+static void board_load_and_touch(void)
+{
+	struct board_row row;
+
+	assert_int_equal(board_load(fl.db, fl.board, &fl.mem, &row, &e), OTA_OK);
+	row.poll_s = 100 + n_made;
+	assert_int_equal(board_update(fl.db, fl.board, 0, &row, NULL, &e), OTA_OK);
 }
 
 /* The follower stops at a fault where it is, and the next change takes it on. */
@@ -329,6 +383,7 @@ static bool follow_with(enum fault kind, unsigned at)
 	struct plan_device dev;
 	int64_t newest, applied = d->applied;
 
+	board_load_and_touch();
 	assert_int_equal(device_update(fl.db, stored().id, 0, &hold, fl.f.now, NULL, &e), OTA_OK);
 	arm(kind, at);
 	fleet_follow(&fl);
@@ -347,6 +402,77 @@ static bool follow_with(enum fault kind, unsigned at)
 	return true;
 }
 
+/* A start on a database that cannot be read whole fails, with words; the next one has it all. */
+static void test_starting(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	struct errmsg words;
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned kind = FAULT_STATEMENT; kind < FAULT_RANDOM; kind++) {
+		for (unsigned at = 0;; at++) {
+			enum ota_err err;
+
+			words.text[0] = '\0';
+			arm((enum fault)kind, at);
+			err = follow_load_all(d, fl.db, &words);
+			fault.kind = FAULT_NONE;
+			if (!fault.is_fired) {
+				assert_int_equal(err, OTA_OK);
+				break;
+			}
+			assert_int_not_equal(err, OTA_OK);
+			assert_string_not_equal(words.text, "");
+			n++;
+		}
+	}
+	assert_int_equal(registry_count(d->reg), 1);
+	print_message("starting: %u faults\n", n);
+}
+
+/* Releases are signed whole or not at all. */
+static void test_signing(void **state)
+{
+	struct manifest_row m;
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned kind = FAULT_STATEMENT; kind <= FAULT_MEMORY; kind++) {
+		for (unsigned at = 0;; at++) {
+			struct release_row row = {
+				.board = fl.board, .notes = "", .created_by = "test", .n_items = 1};
+			struct manifest_list list;
+			struct errmsg words = {""};
+			enum ota_err err;
+			int64_t id;
+
+			row.version = arena_printf(&fl.mem, "9.%u", ++n_made);
+			fleet_image(&fl, "one", row.items[0].sha256);
+			assert_int_equal(release_insert(fl.db, &row, &id, NULL, &e), OTA_OK);
+			arm((enum fault)kind, at);
+			err = sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, id, fl.f.now,
+				&fl.mem, &m, &words);
+			fault.kind = FAULT_NONE;
+			if (!fault.is_fired) {
+				assert_int_equal(err, OTA_OK);
+				break;
+			}
+			assert_int_equal(err, kind == FAULT_STATEMENT ? OTA_IO : OTA_NO_MEMORY);
+			assert_string_not_equal(words.text, "");
+			assert_int_equal(
+				manifest_list(fl.db, id, &(struct db_page){0}, &fl.mem, &list, &e), OTA_OK);
+			assert_int_equal(list.n, 0);
+			assert_int_equal(sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, id,
+						 fl.f.now, &fl.mem, &m, &e),
+				OTA_OK);
+			assert_true(m.is_complete);
+			n++;
+		}
+	}
+	print_message("signing: %u faults\n", n);
+}
+
 static void test_following(void **state)
 {
 	unsigned n = 0;
@@ -360,6 +486,59 @@ static void test_following(void **state)
 	print_message("following: %u faults\n", n);
 }
 
+/* More at once than the store can take: told to come later, and nothing of it is used. */
+static void test_herd(void **state)
+{
+	struct device_row before = stored(), after;
+
+	(void)state;
+	says_news();
+	n_waiting = 1000000;
+	assert_int_equal(send_checkin(), 429);
+	assert_in_range(strtol(fake_answer_header(&fl.f, "Retry-After"), NULL, 10), 1, 3600);
+	assert_int_equal(fl.f.res.body_len, 0);
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", a.sent, a.sent_len), 400);
+	n_waiting = 0;
+	after = stored();
+	assert_int_equal(before.said.counter, after.said.counter);
+	assert_int_equal(send_checkin(), 200);
+	/* Under another key: refused, as ever. */
+	a.k_dev[0] ^= 1;
+	make_checkin();
+	assert_int_equal(send_checkin(), 401);
+	a.k_dev[0] ^= 1;
+	a.ci.counter--;
+	make_checkin();
+	assert_int_equal(fleet_post(&fl, "/d/v1/checkin", a.sent, a.sent_len - 1), 400);
+	assert_int_equal(send_checkin(), 200);
+}
+
+static void test_enroll_herd(void **state)
+{
+	struct enroll_request r = {.serial_len = 1, .serial = "x"};
+	uint8_t body[ENROLL_MAX];
+	struct agent b = {0};
+	size_t len;
+
+	(void)state;
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 1, .is_approving = true}, &b);
+	memcpy(r.secret_id, b.secret_id, sizeof(r.secret_id));
+	memcpy(r.vendor_id, fl.vendor_id, 16);
+	memcpy(r.class_id, fl.class_id, 16);
+	assert_int_equal(
+		enroll_request_encode(&r, crypto_openssl(), b.secret, body, sizeof(body), &len), OTA_OK);
+	n_waiting = 1000000;
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", body, len), 429);
+	n_waiting = 0;
+	assert_int_equal(n_stored(), 1);
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", body, len - 1), 400);
+	body[len - 1] ^= 1;
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", body, len), 401);
+	body[len - 1] ^= 1;
+	assert_int_equal(fleet_post(&fl, "/d/v1/enroll", body, len), 200);
+	assert_int_equal(n_stored(), 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -367,6 +546,10 @@ int main(void)
 		TEST(test_checkins),
 		TEST(test_enrollments),
 		TEST(test_following),
+		TEST(test_starting),
+		TEST(test_herd),
+		TEST(test_enroll_herd),
+		TEST(test_signing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
