@@ -20,6 +20,8 @@ struct pack {
 	size_t memory_len, memory_max;
 };
 
+/* A failed write is kept in p->error and answered as done: the library frees no writer whose callback failed.
+ */
 static la_ssize_t write_out(struct archive *a, void *ctx, const void *bytes, size_t len)
 {
 	struct pack *p = ctx;
@@ -27,10 +29,12 @@ static la_ssize_t write_out(struct archive *a, void *ctx, const void *bytes, siz
 	size_t done = 0;
 
 	(void)a;
+	if (p->error)
+		return (la_ssize_t)len;
 	if (p->fd < 0) {
 		if (len > p->memory_max - p->memory_len) {
 			p->error = EFBIG;
-			return -1;
+			return (la_ssize_t)len;
 		}
 		memcpy(p->memory + p->memory_len, bytes, len);
 		p->memory_len += len;
@@ -44,7 +48,7 @@ static la_ssize_t write_out(struct archive *a, void *ctx, const void *bytes, siz
 			continue;
 		if (n <= 0) {
 			p->error = n < 0 ? errno : EIO;
-			return -1;
+			return (la_ssize_t)len;
 		}
 		done += (size_t)n;
 	}
@@ -111,12 +115,13 @@ static enum ota_err header(struct pack *p, const char *name, uint64_t size, int6
 	archive_entry_set_filetype(entry, AE_IFREG);
 	archive_entry_set_perm(entry, 0600);
 	archive_entry_set_mtime(entry, (time_t)mtime, 0);
-	return archive_write_header(p->a, entry) == ARCHIVE_OK ? OTA_OK : pack_fail(p, e);
+	return archive_write_header(p->a, entry) == ARCHIVE_OK && !p->error ? OTA_OK : pack_fail(p, e);
 }
 
 static enum ota_err data(struct pack *p, const void *bytes, size_t len, struct errmsg *e)
 {
-	return archive_write_data(p->a, bytes, len) == (la_ssize_t)len ? OTA_OK : pack_fail(p, e);
+	return archive_write_data(p->a, bytes, len) == (la_ssize_t)len && !p->error ? OTA_OK
+										    : pack_fail(p, e);
 }
 
 enum ota_err pack_bytes(
@@ -163,7 +168,7 @@ enum ota_err pack_file(struct pack *p, const char *name, int fd, uint64_t size,
 
 enum ota_err pack_end(struct pack *p, uint64_t *bytes, struct errmsg *e)
 {
-	if (archive_write_close(p->a) != ARCHIVE_OK)
+	if (archive_write_close(p->a) != ARCHIVE_OK || p->error)
 		return pack_fail(p, e);
 	if (bytes)
 		*bytes = p->bytes;
