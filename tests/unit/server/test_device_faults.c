@@ -185,7 +185,7 @@ static void claims(void)
 	uint8_t digest[32] = {8};
 
 	digest[1] = (uint8_t)++n_made;
-	agent_runs(&a, 1000 + n_made, digest, CHECKIN_IDLE);
+	agent_runs(&a, 1000 + n_made, digest, CHECKIN_CONFIRMED);
 	make_checkin();
 }
 
@@ -193,7 +193,7 @@ static void claims_a_release(void)
 {
 	says_news();
 	assert_int_equal(send_checkin(), 200);
-	agent_runs(&a, 1, one, CHECKIN_IDLE);
+	agent_runs(&a, 1, one, CHECKIN_CONFIRMED);
 	make_checkin();
 }
 
@@ -539,6 +539,47 @@ static void test_enroll_herd(void **state)
 	assert_int_equal(n_stored(), 2);
 }
 
+/* The database knows more than the registry yet: the operator's decision stands. */
+static void test_operator_was_first(void **state)
+{
+	struct assignment_row task;
+
+	(void)state;
+	starts_to_fetch();
+	assert_int_equal(assignment_withdraw(fl.db, stored().id, fl.f.now, &e), OTA_OK);
+	assert_int_equal(send_checkin(), 200);
+	fleet_task(&fl, &a, &task);
+	assert_int_equal(task.state, ASSIGN_CANCELLED);
+	fleet_follow(&fl);
+	/* The device is gone, and says something new: nothing comes back to life. */
+	says_news();
+	assert_int_equal(device_delete(fl.db, stored().id, 0, &e), OTA_OK);
+	assert_true(send_checkin() < 500);
+	assert_int_equal(n_stored(), 0);
+	fleet_follow(&fl);
+	assert_int_equal(registry_count(fl.f.app.domain->reg), 0);
+	assert_int_equal(send_checkin(), 404);
+}
+
+/* It runs again what it was told to run once: no claim. */
+static void test_no_claim(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	fleet_push(&fl, release_one, &a, false);
+	agent_runs(&a, 1, one, CHECKIN_IDLE);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	claims();
+	assert_int_equal(send_checkin(), 200);
+	before = fleet_events(&fl, &a, "claim");
+	assert_int_equal(before, 1);
+	fleet_push(&fl, release_two, &a, false);
+	agent_runs(&a, 1, one, CHECKIN_CONFIRMED);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(fleet_events(&fl, &a, "claim"), before);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -547,6 +588,8 @@ int main(void)
 		TEST(test_enrollments),
 		TEST(test_following),
 		TEST(test_starting),
+		TEST(test_operator_was_first),
+		TEST(test_no_claim),
 		TEST(test_herd),
 		TEST(test_enroll_herd),
 		TEST(test_signing),
