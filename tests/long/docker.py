@@ -107,7 +107,9 @@ def walk(work, env, place):
     refuse_unmounted(work, env)
     said = shell(init, work, env)
     assert "Copy it off this machine" in said, said
-    keys = list((work / "otad-root").iterdir())
+    root = work / "otad-root"
+    assert root.stat().st_uid == 10001 and root.stat().st_mode & 0o777 == 0o755  # a build by others than root reads it
+    keys = list(root.iterdir())
     assert [key.name for key in keys] == ["root.pem"] and b"ENCRYPTED" in keys[0].read_bytes(), keys
     assert keys[0].stat().st_mode & 0o777 == 0o600
     shell(alias + board, work, env)
