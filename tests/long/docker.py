@@ -143,7 +143,7 @@ def main():
             if subprocess.run([ROOT / "packaging/image.sh"], stdout=log, stderr=log, check=False).returncode:
                 sys.exit("docker: the images do not build, see build/image.log")
         for line in (ROOT / "build/image.log").read_text().splitlines():
-            if re.match(r"\S*otad\S* +latest ", line):
+            if re.match(r"(localhost/)?otad(-broker)? +latest ", line):
                 say(line)
         if stood_in:
             os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, __file__, ISOLATED])
@@ -165,7 +165,7 @@ def main():
         try:
             walk(work, env, place)
         finally:
-            subprocess.run(["docker", "compose", "down", "-v"], cwd=work, env=env, check=False)
+            subprocess.run(["docker", "compose", "down", "-v", "--rmi", "local"], cwd=work, env=env, check=False)
     say("a device was updated through the README's Docker path" + (", by the stand-in" if stood_in else ""))
     return 0
 
