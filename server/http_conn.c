@@ -18,6 +18,11 @@ void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
 
 void conn_cut(struct conn *c)
 {
+	/* The close that follows resets. With a mere end of stream a peer whose window is full would be told
+	 * nothing: the kernel's remnant of the socket goes on announcing no room, for a minute. */
+	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	shutdown(c->fd, SHUT_RDWR);
 }
 
