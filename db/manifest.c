@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "db/change.h"
+#include "db/device.h"
 #include "db/list.h"
 #include "db/stmt.h"
 
@@ -119,6 +120,29 @@ enum ota_err manifest_highest(struct db *db, int64_t board, uint32_t *sequence, 
 	err = stmt_row(st, e);
 	if (err == OTA_NOT_FOUND)
 		return errmsg_fail(e, err, "no such board");
+	if (err != OTA_OK)
+		return err;
+	got = col_u32(st, "sequence");
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*sequence = got;
+	return err;
+}
+
+enum ota_err manifest_seen(struct db *db, int64_t board, int64_t limit, uint32_t *sequence, struct errmsg *e)
+{
+	static const char q_seen[] =
+		"SELECT coalesce(max(s.running_sequence), 0) AS sequence FROM device d"
+		" JOIN device_said s ON s.device = d.id"
+		" WHERE d.board = $board AND d.state = $approved AND s.running_sequence <= $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_seen);
+	uint32_t got;
+	enum ota_err err;
+
+	bind_i64(st, "board", board);
+	bind_i64(st, "approved", DEVICE_APPROVED);
+	bind_i64(st, "limit", limit);
+	err = stmt_row(st, e);
 	if (err != OTA_OK)
 		return err;
 	got = col_u32(st, "sequence");

@@ -130,6 +130,11 @@ OTA_MUST_USE enum ota_err manifest_list(struct db *db, int64_t release, const st
 OTA_MUST_USE enum ota_err manifest_highest(
 	struct db *db, int64_t board, uint32_t *sequence, struct errmsg *e);
 
+/* Highest sequence that an approved device of the board says it runs, as far as it is not above `limit`; 0 =
+ * none. After an old backup came back it is the only trace of the releases since. */
+OTA_MUST_USE enum ota_err manifest_seen(
+	struct db *db, int64_t board, int64_t limit, uint32_t *sequence, struct errmsg *e);
+
 /* The releases that the board's approved devices are confirmed on, by how many (most first, at most `max`):
  * what a new release signs returns to. */
 struct running_row {

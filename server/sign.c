@@ -198,7 +198,7 @@ enum ota_err sign_release(struct db *db, const struct ota_crypto *c, struct keys
 	struct suit_manifest m;
 	struct sign_verdict v = {0};
 	struct release_row rel;
-	uint32_t highest, sequence;
+	uint32_t highest, seen = 0, sequence;
 	enum ota_err err = release_load(db, release, mem, &rel, e);
 
 	if (err)
@@ -206,8 +206,14 @@ enum ota_err sign_release(struct db *db, const struct ota_crypto *c, struct keys
 	if (rel.manifest && rel.is_complete)
 		return manifest_load(db, rel.manifest, mem, out, e);
 	err = manifest_highest(db, rel.board, &highest, e);
+	/* A restored backup does not know the releases that came after it; devices that run one do. What a
+	 * device says may drive the number no further than an offline signer may. */
+	if (!err)
+		err = manifest_seen(db, rel.board, now + SIGN_SEQUENCE_AHEAD_S, &seen, e);
 	if (err)
 		return err;
+	if (seen > highest)
+		highest = seen;
 	err = sign_next_sequence(highest, now, &sequence);
 	if (err)
 		return errmsg_fail(

@@ -2,6 +2,7 @@
 import contextlib
 import gzip
 import hashlib
+import shutil
 import threading
 
 import harness
@@ -145,9 +146,10 @@ def test_gzip(bare):
     refused(admin, admin, 422, "", "PUT", digest_path(bad), body=bad)
 
 
-def test_full_disk(make_fleet):
-    """Above the reserve nothing is taken, and otad keeps serving."""
-    fleet = make_fleet(broker=False, otad_args=["--disk-reserve", "900G"])
+def test_full_disk(make_fleet, folder):
+    """Into the reserve no image is taken, and otad keeps serving; its last quarter takes nothing new at all."""
+    free = shutil.disk_usage(folder).free >> 20
+    fleet = make_fleet(broker=False, otad_args=["--disk-reserve", f"{2 * free}M"])
     admin = Api(fleet.otad)
     refused(admin, admin, 507, "", "PUT", PATH, body=IMAGE[:1000], headers={})
     assert any("disk" in warning for warning in admin.get("/v1/server")["warnings"])

@@ -257,6 +257,37 @@ static void test_what_no_manifest_can_say(void **state)
 	}
 }
 
+/* Sequence of a new release of lamp. */
+static uint32_t sequence_of(const char *version)
+{
+	uint8_t digest[32];
+	struct manifest_row m;
+	int64_t release = fleet_release_of(&fl, version, version, digest);
+
+	assert_int_equal(sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, release, fl.f.now,
+				 &fl.mem, &m, &e),
+		OTA_OK);
+	return m.sequence;
+}
+
+/* Yesterday's backup came back: what the devices run is ahead of what the board remembers. */
+static void test_sequences_that_only_devices_remember(void **state)
+{
+	static const uint8_t lost[32] = {1};
+	uint32_t now = (uint32_t)fl.f.now;
+	struct agent a;
+
+	(void)state;
+	agent_join(&fl, &a, "one");
+	agent_runs(&a, now + 100, lost, CHECKIN_CONFIRMED);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(sequence_of("1.0"), now + 108);
+	/* A device cannot use up the numbers. */
+	agent_runs(&a, UINT32_MAX, lost, CHECKIN_CONFIRMED);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(sequence_of("1.1"), now + 116);
+}
+
 /* Without a hosted key a release is a draft, which waits for signatures from outside. */
 static void test_draft_without_a_hosted_key(void **state)
 {
@@ -299,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_next_sequence),
 		cmocka_unit_test(test_check_sequence),
+		TEST(test_sequences_that_only_devices_remember),
 		TEST(test_release_verifies),
 		TEST(test_same_second),
 		TEST(test_signed_once),
