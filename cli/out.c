@@ -107,18 +107,17 @@ void out_field(const char *name, const char *fmt, ...)
 	printf("%s:%*s%s\n", name, width(name) < 14 ? 14 - width(name) : 1, "", text);
 }
 
-static char *turn(size_t cap)
+static char *turn(void)
 {
 	static char store[8][320];
 	static unsigned at;
 
-	(void)cap;
 	return store[at++ % 8];
 }
 
 const char *out_time(int64_t unix_s)
 {
-	char *text = turn(32);
+	char *text = turn();
 	time_t t = (time_t)unix_s;
 	struct tm tm;
 
@@ -130,7 +129,7 @@ const char *out_time(int64_t unix_s)
 
 const char *out_ago(int64_t unix_s)
 {
-	char *text = turn(48);
+	char *text = turn();
 
 	if (unix_s <= 0)
 		return "never";
@@ -145,7 +144,7 @@ const char *out_ago(int64_t unix_s)
 const char *out_size(int64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-	char *text = turn(32);
+	char *text = turn();
 	double v = (double)bytes;
 	unsigned u = 0;
 
@@ -159,7 +158,7 @@ const char *out_size(int64_t bytes)
 
 const char *out_safe(const char *text)
 {
-	char *copy = turn(301);
+	char *copy = turn();
 
 	(void)snprintf(copy, 301, "%s", text);
 	sanitise(copy);

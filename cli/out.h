@@ -30,11 +30,12 @@ void out_table_end(struct out_table *t, const char *none);
 /* "name:   value" of a block; nothing for a NULL value. */
 void out_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Local time, "2026-01-31 18:04:05"; "never" for 0 or less. Static storage of four turns. */
+/* Local time, "2026-01-31 18:04:05"; "never" for 0 or less. Static storage of eight turns, shared by the
+ * functions here. */
 const char *out_time(int64_t unix_s);
-/* "3 min ago", "in 5 min", "never". Static storage of four turns. */
+/* "3 min ago", "in 5 min", "never". Static storage of eight turns, shared by the functions here. */
 const char *out_ago(int64_t unix_s);
-/* "1.4 MiB". Static storage of four turns. */
+/* "1.4 MiB". Static storage of eight turns, shared by the functions here. */
 const char *out_size(int64_t bytes);
 /* `text` without control bytes, in static storage of eight turns, at most 300 bytes. */
 const char *out_safe(const char *text);
