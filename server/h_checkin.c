@@ -3,17 +3,16 @@
 
 #include "db/assignment.h"
 #include "db/device.h"
-#include "db/enroll.h"
 #include "db/event.h"
 #include "db/release.h"
 #include "db/report.h"
 #include "proto/crypto_openssl.h"
-#include "proto/enroll.h"
 #include "proto/hex.h"
 #include "server/domain.h"
 #include "server/follow.h"
 #include "server/h_device.h"
 #include "server/sign.h"
+#include "server/stranger.h"
 
 /* One check-in on its way: inputs of its job, its results, and what the answer needs. In req->mem. */
 struct visit {
@@ -32,9 +31,6 @@ struct visit {
 	bool is_busy;  /* the registry has the device marked for this visit's job */
 	bool is_alarm; /* the counter went back: an event, nothing else */
 	uint64_t counter_was;
-
-	/* a stranger with a receipt */
-	struct enroll_in restore;
 
 	/* results */
 	bool has_facts;
@@ -453,14 +449,17 @@ static enum ota_err do_nothing(struct job *job)
 
 static enum h_result judge(struct req *req, struct res *res, uint32_t at);
 
-/* A job of this device was before us in the store's queue: its end is behind us. */
-static enum h_result judge_again(struct req *req, struct res *res, struct job *job)
+static enum h_result judge_known(struct req *req, struct res *res)
 {
 	uint32_t at = device_of(req, req->ctx);
 
-	if (job->err)
-		return res_error(req, job->err, &job->e);
 	return at == REG_NONE ? res_empty(res, 404) : judge(req, res, at);
+}
+
+/* A job of this device was before us in the store's queue: its end is behind us. */
+static enum h_result judge_again(struct req *req, struct res *res, struct job *job)
+{
+	return job->err ? res_error(req, job->err, &job->e) : judge_known(req, res);
 }
 
 /* The MAC is right. */
@@ -488,95 +487,6 @@ static enum h_result judge(struct req *req, struct res *res, uint32_t at)
 	return use(req, res, at, &dev);
 }
 
-/* Strangers */
-
-static enum ota_err restore(struct job *job)
-{
-	struct visit *v = job->ctx;
-	struct enroll_out out = {.device = 0};
-	enum ota_err err = follow_own_begin(&v->changes, job);
-
-	if (!err)
-		err = enroll_restore(job->db, &v->restore, &out, &job->e);
-	/* Known, with another key: what this check-in was verified with is not its own. */
-	if (!err && out.outcome == ENROLL_WAITING)
-		err = OTA_NOT_FOUND;
-	if (!err) {
-		v->row = out.device;
-		err = add_event(
-			job, "restored", 0, "was unknown here, showed its receipt, waits for approval");
-	}
-	if (!err)
-		err = facts_load_device(
-			job->db, v->crypto, v->keys, out.device, job->mem, &v->facts, &job->e);
-	v->has_facts = !err;
-	return err ? err : follow_own_end(&v->changes, job);
-}
-
-static enum h_result restored(struct req *req, struct res *res, struct job *job)
-{
-	struct domain *d = req->app->domain;
-	struct visit *v = req->ctx;
-	char hex[2 * DEVICE_ID_LEN + 1];
-	uint32_t at;
-
-	/* Its board is gone, or the operator revoked it: unknown, as before. */
-	if (job->err == OTA_NOT_FOUND || job->err == OTA_CLASS)
-		return res_empty(res, 404);
-	if (job->err)
-		return res_error(req, job->err, &job->e);
-	if (follow_put(d, &v->facts))
-		return res_error(req, OTA_NO_MEMORY, NULL);
-	ota_wipe(v->facts.k_dev, KEY_LEN);
-	follow_own_done(d, &v->changes);
-	hex_encode(v->id, sizeof(v->id), hex);
-	log_info("device %s was unknown and showed its receipt: it waits for approval", hex);
-	at = device_of(req, v);
-	return at == REG_NONE ? res_empty(res, 404) : judge(req, res, at);
-}
-
-/* K_dev comes out of the receipt, whose MAC is ours; then the check-in must have its MAC too, so that a
- * receipt somebody read on the wire brings nobody in. */
-static bool receipt_is_right(struct req *req, struct visit *v)
-{
-	const uint8_t *enroll = keystore_enroll(v->keys);
-	uint8_t secret[SECRET_LEN], k_dev[KEY_LEN];
-	struct ota_slice bytes;
-	struct receipt r;
-	enum ota_err err;
-
-	if (checkin_peek_receipt(req->body, req->body_len, &bytes) ||
-		receipt_decode(v->crypto, bytes.p, bytes.len, enroll, &r) ||
-		memcmp(r.device_id, v->id, DEVICE_ID_LEN) != 0)
-		return false;
-	keys_enroll_secret(v->crypto, enroll, r.secret_id, secret);
-	keys_device(v->crypto, secret, r.device_id, r.nonce_d, r.nonce_s, k_dev);
-	err = checkin_decode(v->crypto, req->body, req->body_len, k_dev, &v->ci);
-	ota_wipe(secret, sizeof(secret));
-	ota_wipe(k_dev, sizeof(k_dev));
-	if (err)
-		return false;
-	memcpy(v->restore.secret_id, r.secret_id, sizeof(r.secret_id));
-	memcpy(v->restore.device_id, r.device_id, sizeof(r.device_id));
-	memcpy(v->restore.class_id, r.class_id, sizeof(r.class_id));
-	memcpy(v->restore.nonce_d, r.nonce_d, sizeof(r.nonce_d));
-	memcpy(v->restore.nonce_s, r.nonce_s, sizeof(r.nonce_s));
-	v->restore.now = v->now;
-	v->restore.devices_max = (uint64_t)req->app->cfg->max_devices;
-	return true;
-}
-
-static enum h_result stranger(struct req *req, struct res *res)
-{
-	struct visit *v = req->ctx;
-
-	if (!receipt_is_right(req, v))
-		return res_empty(res, 404);
-	if (crypto_random(v->restore.link_id, sizeof(v->restore.link_id)))
-		return res_error(req, OTA_IO, NULL);
-	return req_job_store(req, restore, v, restored);
-}
-
 enum h_result h_device_checkin(struct req *req, struct res *res)
 {
 	struct app *app = req->app;
@@ -601,7 +511,7 @@ enum h_result h_device_checkin(struct req *req, struct res *res)
 	memcpy(v->mark, sum, sizeof(v->mark));
 	at = registry_find(d->reg, v->id);
 	if (at == REG_NONE)
-		return stranger(req, res);
+		return stranger_come_in(req, res, v->id, &v->ci, judge_known);
 	err = checkin_decode(app->crypto, req->body, req->body_len, registry_key(d->reg, at), &v->ci);
 	if (err)
 		return res_empty(res, err == OTA_SIG ? 401 : 400);

@@ -38,7 +38,7 @@ case $wanted in
 		needs+=(--need "device-agent/$file:100:100")
 	done
 	for part in proto db device-agent/src device-agent/boot \
-		server/{plan,registry,sign,follow,h_checkin,h_enroll}.c; do
+		server/{plan,registry,sign,follow,h_checkin,stranger,h_enroll}.c; do
 		needs+=(--need "$part:90:80")
 	done
 	tests/tools/coverage.py build/coverage "${needs[@]}" || failed=1
