@@ -275,6 +275,10 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 {
 	bool flash = has_desc(w);
 
+	/* The description lies in mapped flash: where no hash holds the chip id, this does. */
+	if (flash && !w->head[HEADER_HASHED] && chip && !is_in_flash(chip, &img->seg[0]))
+		return image_refuse(
+			w, OTA_INVALID, "the code is linked for another chip than the header says");
 	for (unsigned i = 0; i < img->count; i++) {
 		/* The bootloader refuses such lengths too (esp_image_format.c, process_segment). */
 		if (img->seg[i].len % 4 != 0)
@@ -297,9 +301,10 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 }
 
 /* Without an appended hash (Arduino builds of Tasmota and others) only the XOR over segment data remains: no
- * check covers header bytes 2, 3, 8..11 and 14..18, nor the low bits of the entry point and of load addresses
- * in RAM; the rest of the header and the segment lengths are held by the layout they describe, but for the
- * last length where the change takes in or leaves out nothing but zero padding. */
+ * check covers header bytes 2, 3, 8..11 and 14..18, a chip id that becomes that of a chip with the same
+ * memory map, nor the low bits of the entry point and of load addresses in RAM; the rest of the header and
+ * the segment lengths are held by the layout they describe, but for the last length where the change takes in
+ * or leaves out nothing but zero padding. */
 static enum ota_err check_esp32(struct image_work *w)
 {
 	const struct chip *chip = chip_find(image_le16(w->head + HEADER_CHIP));

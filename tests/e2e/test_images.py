@@ -1,4 +1,5 @@
 """Images over HTTP: every kind of range and condition answered as nginx answers for the same file; nobody without a right."""
+import hashlib
 import http.client
 import os
 import re
@@ -6,7 +7,7 @@ import shutil
 
 import pytest
 
-from harness import Process, can_connect, esp32_image, free_port, programs_missing, wait_for
+from harness import Process, can_connect, esp32_image, free_port, programs_missing, shared, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
 
@@ -148,3 +149,48 @@ def test_the_same_image_twice_is_one(fleet):
     fleet.ctl("push", path, "--version", "1")
     fleet.ctl("push", path, "--version", "2")
     assert len(fleet.ctl.json("image", "list")) == 1
+
+
+# What becomes of each file of ../shared/firmware when it is pushed with no flag but --all: the chip of its board, and its
+# version or the words of its refusal.
+REAL = {
+    "micropython-esp32-v1.15-app.bin": ("esp32", "1.15", ""),
+    "micropython-esp32-v1.17-app.bin": ("esp32", "1.17", ""),
+    "micropython-esp32-v1.17-factory.bin": ("esp32", "", "use the application image"),
+    "tasmota32-app.bin": ("esp32", "", ""),
+    "micropython-esp8266-v1.22.1.bin": ("esp8266", "1.22.1", ""),
+    "tasmota-esp8266-arduino.bin": ("esp8266", "", ""),
+    "esp8266-sdk-user1.bin": ("esp8266", "", "needs user1 and user2"),
+    "esp8266-sdk-user2.bin": ("esp8266", "", "needs user1 and user2"),
+}
+
+
+def test_every_real_file(fleet, folder):
+    """Each is taken or refused as it should be, and damaged by one byte it is refused before anything is sent."""
+    files = sorted(path for path in shared("firmware").iterdir() if path.is_file())
+    assert {path.name for path in files} == set(REAL)
+    for chip in ("esp32", "esp8266"):
+        fleet.board(f"{chip}-board", chip)
+        fleet.agent(f"{chip}-1", f"{chip}-board")
+    wait_for("the devices", lambda: [d["state"] for d in fleet.devices().values()] == ["approved"] * 2)
+    broken = folder / "broken.bin"
+    for path in files:
+        chip, version, refusal = REAL[path.name]
+        before = [fleet.ctl.json(noun, "list") for noun in ("image", "release", "rollout")]
+        data = path.read_bytes()
+        for at in (8000, len(data) * 2 // 3, len(data) - 3):
+            broken.write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1:])
+            result = fleet.ctl.run("push", broken, "--all", code=1)
+            assert refusal in result.err or "broken.bin" in result.err, repr(result)
+            # Where nobody looks before (a browser, curl), the server does.
+            status = fleet.otad.request("PUT", f"/v1/images/{hashlib.sha256(broken.read_bytes()).hexdigest()}",
+                                        body=broken.read_bytes(), headers={"Authorization": f"Bearer {fleet.token()}"})[0]
+            assert status == 422, f"{path.name} with byte {at} damaged: {status}"
+        result = fleet.ctl.run("push", path, "--all", code=1 if refusal else 0)
+        assert refusal in result.err, repr(result)
+        if refusal:
+            assert [fleet.ctl.json(noun, "list") for noun in ("image", "release", "rollout")] == before, path.name
+            continue
+        said = re.search(r"^version: (\S+)", result.err, re.M).group(1)
+        assert version in ("", said), repr(result)
+        assert {i["sha256"]: i["chip"] for i in fleet.ctl.json("image", "list")}[hashlib.sha256(data).hexdigest()] == chip

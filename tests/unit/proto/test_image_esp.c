@@ -230,6 +230,12 @@ static void test_esp32_refused(void **state)
 	assert_int_equal(recognise(), OTA_INVALID);
 	b.p[1] = 0;
 	assert_int_equal(recognise(), OTA_INVALID);
+	/* Linked for the chip of the recipe, not for the one that the header says now. */
+	build_clear(&b);
+	build_esp32(&b, &odd_entry);
+	b.p[12] = 0;
+	assert_int_equal(recognise(), OTA_INVALID);
+	assert_non_null(strstr(info.hint, "another chip"));
 	/* The last segment one byte shorter, all checks repaired: the bootloader would refuse it. */
 	build_clear(&b);
 	build_esp32(&b, &odd_entry);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 /* clang-format on */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,9 +91,34 @@ static void test_facts(void **state)
 	}
 }
 
+/* A file that nobody looked at proves nothing: each has its row, and each row its file. */
+static void test_every_file_has_a_row(void **state)
+{
+	const size_t rows = sizeof files / sizeof files[0];
+	size_t seen = 0;
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+
+	(void)state;
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		size_t i = 0;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		while (i < rows && strcmp(files[i].file, entry->d_name) != 0)
+			i++;
+		if (i == rows)
+			fail_msg("'%s' has no row here", entry->d_name);
+		seen++;
+	}
+	closedir(dir);
+	assert_int_equal(seen, rows);
+}
+
 /* ---- flips ---- */
 
-/* Header bytes that no check of the format covers; image_esp32.c and image_esp8266.c say why. */
+/* Bytes that no check of the format covers; image_esp32.c and image_esp8266.c say why. */
 static bool mpy_esp8266(size_t at)
 {
 	return at == 2 || at == 3;
@@ -110,56 +136,91 @@ static bool tasmota8266(size_t at)
 	       (at >= 0x1002 && at <= 0x1007);
 }
 
-static size_t flip_sampled(const char *file, size_t header, bool (*may)(size_t at), unsigned samples)
-{
-	size_t len = load(file), passed;
+/* What the formats hold in its own place is flipped byte by byte, the first range with five masks; the rest
+ * at `samples` places. */
+static const struct flips {
+	const char *file;
+	bool (*may)(size_t at);
+	unsigned samples;
+	size_t range[4][2];
+} flips[] = {
+	/* header, first segment's header, descriptor */
+	{"micropython-esp32-v1.15-app.bin", NULL, 30, {{0, 34}, {0x20, 0x120}}},
+	{"micropython-esp32-v1.17-app.bin", NULL, 30, {{0, 34}, {0x20, 0x120}}},
+	/* bootloader's header, partition table, the application's header: no flip makes it an application */
+	{"micropython-esp32-v1.17-factory.bin", NULL, 50, {{0, 34}, {0x7000, 0x7040}, {0xF000, 0xF022}}},
+	{"tasmota32-app.bin", tasmota32, 30, {{0, 34}, {0x20, 0x120}}},
+	/* header, size word, code's first bytes */
+	{"micropython-esp8266-v1.22.1.bin", mpy_esp8266, 150, {{0, 34}, {0x8FF8, 0x9010}}},
+	/* eboot's header, its checksum, the application's header */
+	{"tasmota-esp8266-arduino.bin", tasmota8266, 150, {{0, 34}, {0x56C, 0x580}, {0x1000, 0x1020}}},
+	{"esp8266-sdk-user1.bin", NULL, 150, {{0, 34}}},
+	{"esp8266-sdk-user2.bin", NULL, 150, {{0, 34}}},
+};
 
-	passed = build_flip(bytes, len, 0, header, 1, may);
-	passed += build_flip(bytes, len, header, len, len / samples, may);
-	passed += build_flip(bytes, len, len - 36, len, 3, may);
+/* Checksums and digests stand in the last 36 bytes. */
+static void test_flips(void **state)
+{
+	(void)state;
+	assert_int_equal(sizeof flips / sizeof flips[0], sizeof files / sizeof files[0]);
+	for (size_t i = 0; i < sizeof flips / sizeof flips[0]; i++) {
+		const struct flips *f = &flips[i];
+		size_t len = load(f->file), passed = 0;
+
+		for (unsigned mask = 1; mask < 5; mask++)
+			passed += build_flip(bytes, len, f->range[0][0], f->range[0][1], 1, f->may);
+		for (unsigned k = 0; k < 4; k++)
+			passed += build_flip(bytes, len, f->range[k][0], f->range[k][1], 1, f->may);
+		passed += build_flip(bytes, len, 0x121, len, len / f->samples, f->may);
+		passed += build_flip(bytes, len, len - 36, len, 1, f->may);
+		if (passed)
+			fail_msg("%zu flips of '%s' passed", passed, f->file);
+	}
+}
+
+/* The segments of the application at `at`: their headers (the address where `has_addr`), and the first and
+ * last byte of each one's data. Only tasmota32's last length may move, within zero padding. */
+static size_t flip_segments(size_t len, size_t at, size_t header_len, bool has_addr, bool is_last_loose)
+{
+	unsigned count = bytes[at + 1];
+	size_t passed = 0;
+
+	at += header_len;
+	for (unsigned seg = 0; seg < count; seg++) {
+		uint32_t seg_len = (uint32_t)bytes[at + 4] | (uint32_t)bytes[at + 5] << 8 |
+				   (uint32_t)bytes[at + 6] << 16 | (uint32_t)bytes[at + 7] << 24;
+		size_t loose = seg + 1 == count && is_last_loose;
+		size_t end = at + 8 + seg_len;
+
+		passed += build_flip(bytes, len, has_addr ? at : at + 4 + loose, at + 8, 1, NULL);
+		passed += build_flip(bytes, len, at + 8, at + 10, 1, NULL);
+		passed += build_flip(bytes, len, end - 2, end, 1, NULL);
+		at = end;
+	}
 	return passed;
 }
 
-static void test_flips_esp32(void **state)
-{
-	(void)state;
-	assert_int_equal(flip_sampled("micropython-esp32-v1.17-app.bin", 34, NULL, 24), 0);
-	assert_int_equal(flip_sampled("micropython-esp32-v1.15-app.bin", 34, NULL, 24), 0);
-	assert_int_equal(flip_sampled("tasmota32-app.bin", 34, tasmota32, 24), 0);
-}
-
-static void test_flips_esp8266(void **state)
-{
-	(void)state;
-	assert_int_equal(flip_sampled("micropython-esp8266-v1.22.1.bin", 18, mpy_esp8266, 60), 0);
-	assert_int_equal(
-		build_flip(bytes, load("micropython-esp8266-v1.22.1.bin"), 0x8FF8, 0x9002, 1, NULL), 0);
-	assert_int_equal(flip_sampled("tasmota-esp8266-arduino.bin", 18, tasmota8266, 60), 0);
-	assert_int_equal(
-		build_flip(bytes, load("tasmota-esp8266-arduino.bin"), 0x1000, 0x1020, 1, tasmota8266), 0);
-	assert_int_equal(flip_sampled("esp8266-sdk-user1.bin", 18, NULL, 60), 0);
-	assert_int_equal(flip_sampled("esp8266-sdk-user2.bin", 18, NULL, 60), 0);
-}
-
-/* Headers of all further segments: address, where SHA-256 covers it, and length. */
 static void test_flips_segments(void **state)
 {
-	static const char *const hashed[] = {"micropython-esp32-v1.17-app.bin", "tasmota32-app.bin"};
+	size_t len;
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		size_t len = load(hashed[i]), at = 24;
+	len = load("micropython-esp32-v1.15-app.bin");
+	assert_int_equal(flip_segments(len, 0, 24, true, false), 0);
+	len = load("micropython-esp32-v1.17-app.bin");
+	assert_int_equal(flip_segments(len, 0, 24, true, false), 0);
+	len = load("tasmota32-app.bin");
+	assert_int_equal(flip_segments(len, 0, 24, false, true), 0);
+	len = load("micropython-esp8266-v1.22.1.bin");
+	assert_int_equal(flip_segments(len, 0, 8, true, false), 0);
+	len = load("tasmota-esp8266-arduino.bin");
+	assert_int_equal(flip_segments(len, 0x1000, 8, false, true), 0);
+	for (int k = 1; k <= 2; k++) {
+		len = load(k == 1 ? "esp8266-sdk-user1.bin" : "esp8266-sdk-user2.bin");
+		assert_int_equal(bytes[0], 0xEA);
+		size_t code_end = 16 + ((size_t)bytes[12] | (size_t)bytes[13] << 8 | (size_t)bytes[14] << 16);
 
-		for (unsigned seg = 0; seg < bytes[1]; seg++) {
-			uint32_t seg_len = (uint32_t)bytes[at + 4] | (uint32_t)bytes[at + 5] << 8 |
-					   (uint32_t)bytes[at + 6] << 16 | (uint32_t)bytes[at + 7] << 24;
-			bool last = seg + 1u == bytes[1];
-
-			/* tasmota32's last length may move within zero padding */
-			assert_int_equal(
-				build_flip(bytes, len, i == 0 ? at : at + 4 + last, at + 8, 1, NULL), 0);
-			at += 8 + seg_len;
-		}
+		assert_int_equal(flip_segments(len, code_end, 8, true, false), 0);
 	}
 }
 
@@ -180,9 +241,9 @@ static void test_cuts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_file_has_a_row),
 		cmocka_unit_test(test_facts),
-		cmocka_unit_test(test_flips_esp32),
-		cmocka_unit_test(test_flips_esp8266),
+		cmocka_unit_test(test_flips),
 		cmocka_unit_test(test_flips_segments),
 		cmocka_unit_test(test_cuts),
 	};
