@@ -115,6 +115,8 @@ enum ota_err image_stream(struct image_work *w, uint64_t from, uint64_t to, unsi
 			w->xor ^= xor_of(w->buf, len);
 		if (feed & IMAGE_FEED_SHA256)
 			w->src->crypto->sha256_update(&w->sha, w->buf, len);
+		if (feed & IMAGE_FEED_SHA512)
+			w->src->sha512->update(&w->sha512, w->buf, len);
 		if (feed & IMAGE_FEED_MD5)
 			w->src->md5->update(&w->md5, w->buf, len);
 		if (feed & IMAGE_FEED_CRC_ZLIB)
@@ -221,6 +223,8 @@ static void describe_checks(uint32_t checks, char *buf, size_t cap)
 	} names[] = {
 		{IMAGE_CHECK_CHECKSUM, "checksum"},
 		{IMAGE_CHECK_SHA256, "SHA-256"},
+		{IMAGE_CHECK_SHA384, "SHA-384"},
+		{IMAGE_CHECK_SHA512, "SHA-512"},
 		{IMAGE_CHECK_MD5, "MD5"},
 		{IMAGE_CHECK_CRC, "CRC-32"},
 		{IMAGE_CHECK_BLOCKS, "block numbers"},

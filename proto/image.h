@@ -36,6 +36,8 @@ enum {
 	IMAGE_CHECK_MD5 = 1 << 2,      /* MicroPython ESP8266 */
 	IMAGE_CHECK_CRC = 1 << 3,      /* SDK CRC-32, or eboot CRC */
 	IMAGE_CHECK_BLOCKS = 1 << 4,   /* UF2 block numbers and magics */
+	IMAGE_CHECK_SHA384 = 1 << 5,   /* MCUboot's hash TLV, where the source brings that hash */
+	IMAGE_CHECK_SHA512 = 1 << 6,   /* likewise */
 };
 
 enum image_trailer {
@@ -80,13 +82,24 @@ struct image_md5_ops {
 	void (*final)(struct image_md5 *m, uint8_t out[16]);
 };
 
+/* SHA-384 and SHA-512 (FIPS 180-4), which only hosts have: bare metal has SHA-256 alone. */
+struct image_sha512 {
+	uint64_t opaque[28];
+};
+struct image_sha512_ops {
+	void (*init)(struct image_sha512 *h, size_t len); /* 48 or 64: which of the two */
+	void (*update)(struct image_sha512 *h, const void *data, size_t len);
+	void (*final)(struct image_sha512 *h, uint8_t *out); /* writes that many bytes */
+};
+
 struct image_source {
 	uint64_t size;
 	/* Read exactly `len` bytes at `offset` (always inside size). OTA_IO ends the recognition with it. */
 	enum ota_err (*read)(void *ctx, uint64_t offset, void *buf, size_t len);
 	void *ctx;
-	const struct ota_crypto *crypto; /* its SHA-256 */
-	const struct image_md5_ops *md5; /* never NULL */
+	const struct ota_crypto *crypto;       /* its SHA-256 */
+	const struct image_md5_ops *md5;       /* never NULL */
+	const struct image_sha512_ops *sha512; /* NULL: images that carry nothing shorter go unchecked */
 };
 
 /* Recognise and validate. OTA_OK: `*out` says what it is and everything the format can check held

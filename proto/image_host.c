@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/md5.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,7 @@
 enum { CHUNK_LEN = 64 * 1024 };
 
 /* The low-level calls are deprecated in OpenSSL 3, but they alone work in the caller's storage, as image_md5
- * must. */
+ * and image_sha512 must. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 _Static_assert(sizeof(MD5_CTX) <= sizeof(struct image_md5), "image_md5 holds OpenSSL's state");
@@ -34,11 +35,39 @@ static void md5_final(struct image_md5 *m, uint8_t out[16])
 {
 	MD5_Final(out, (MD5_CTX *)m->opaque);
 }
+
+_Static_assert(sizeof(SHA512_CTX) <= sizeof(struct image_sha512), "image_sha512 holds OpenSSL's state");
+
+static void sha512_init(struct image_sha512 *h, size_t len)
+{
+	if (len == SHA384_DIGEST_LENGTH)
+		SHA384_Init((SHA512_CTX *)h->opaque);
+	else
+		SHA512_Init((SHA512_CTX *)h->opaque);
+}
+
+static void sha512_update(struct image_sha512 *h, const void *data, size_t len)
+{
+	SHA512_Update((SHA512_CTX *)h->opaque, data, len);
+}
+
+/* The state knows which of the two it is. */
+static void sha512_final(struct image_sha512 *h, uint8_t *out)
+{
+	SHA512_Final(out, (SHA512_CTX *)h->opaque);
+}
 #pragma GCC diagnostic pop
 
 const struct image_md5_ops *image_md5_openssl(void)
 {
 	static const struct image_md5_ops ops = {md5_init, md5_update, md5_final};
+
+	return &ops;
+}
+
+const struct image_sha512_ops *image_sha512_openssl(void)
+{
+	static const struct image_sha512_ops ops = {sha512_init, sha512_update, sha512_final};
 
 	return &ops;
 }
@@ -72,7 +101,8 @@ static void set_up(struct image_file *f, uint64_t size)
 		.read = file_read,
 		.ctx = f,
 		.crypto = crypto_openssl(),
-		.md5 = image_md5_openssl()};
+		.md5 = image_md5_openssl(),
+		.sha512 = image_sha512_openssl()};
 }
 
 enum ota_err image_file_from_fd(int fd, struct image_file *out)

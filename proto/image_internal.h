@@ -28,6 +28,7 @@ struct image_work {
 	uint8_t buf[IMAGE_BUF_LEN];   /* scratch of whoever reads */
 	struct ota_sha256 sha;
 	struct image_md5 md5;
+	struct image_sha512 sha512;
 	uint32_t crc;
 	uint8_t xor ;
 	struct image_text text;
@@ -41,6 +42,7 @@ enum {
 	IMAGE_FEED_CRC_ZLIB = 1 << 3,  /* reflected 0xEDB88320 */
 	IMAGE_FEED_CRC_EBOOT = 1 << 4, /* MSB first 0x04C11DB7 */
 	IMAGE_FEED_TEXT = 1 << 5,
+	IMAGE_FEED_SHA512 = 1 << 6,
 };
 
 /* Read `len` bytes at `offset`. OTA_TRUNCATED where the file ends before that, OTA_IO. */

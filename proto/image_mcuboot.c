@@ -27,6 +27,9 @@ enum {
 	TLV_UUID_VID = 0x74,
 	TLV_UUID_CID = 0x75,
 
+	SHA384_LEN = 48,
+	SHA512_LEN = 64,
+
 	TRAILER_MAGIC_LEN = 16,
 };
 static const uint32_t magic = 0x96F3B83D;
@@ -35,8 +38,10 @@ struct mcuboot {
 	uint64_t body_end; /* header and image */
 	uint64_t hash_end; /* and protected TLVs: what the hash covers */
 	uint64_t tlv_end;
-	bool has_hash, has_other_hash, has_encryption, has_vid, has_cid;
+	bool has_hash, has_pure_signature, has_encryption, has_vid, has_cid;
 	uint8_t hash[OTA_SHA256_LEN];
+	unsigned long_len; /* of long_hash: SHA384_LEN, SHA512_LEN or 0 */
+	uint8_t long_hash[SHA512_LEN];
 };
 
 /* "1.2.3", "1.2.3+4" as imgtool writes it; a zero build number is left out. */
@@ -72,9 +77,14 @@ static enum ota_err take_tlv(
 		m->has_hash = true;
 		return image_read(w, at, m->hash, sizeof m->hash);
 	}
-	if (!is_protected && ((type == TLV_SHA384 && len == 48) || (type == TLV_SHA512 && len == 64) ||
-				     type == TLV_SIG_PURE))
-		m->has_other_hash = true;
+	if (!is_protected && (type == TLV_SHA384 || type == TLV_SHA512)) {
+		if (len != (type == TLV_SHA384 ? SHA384_LEN : SHA512_LEN) || m->long_len)
+			return image_refuse(w, OTA_INVALID, "impossible hash TLV");
+		m->long_len = len;
+		return image_read(w, at, m->long_hash, len);
+	}
+	if (!is_protected && type == TLV_SIG_PURE)
+		m->has_pure_signature = true;
 	if (!is_protected && type >= TLV_ENC_FIRST && type <= TLV_ENC_LAST)
 		m->has_encryption = true;
 	if (is_protected && type == TLV_SEC_CNT && len == sizeof word) {
@@ -132,32 +142,57 @@ static enum ota_err walk_area(
 	return OTA_OK;
 }
 
+/* Hold what was streamed against the TLVs. */
+static enum ota_err compare_hashes(struct image_work *w, const struct mcuboot *m, unsigned feed)
+{
+	uint8_t is[SHA512_LEN];
+	bool holds = true;
+
+	if (feed & IMAGE_FEED_SHA256) {
+		w->src->crypto->sha256_final(&w->sha, is);
+		holds = memcmp(is, m->hash, sizeof m->hash) == 0;
+	}
+	if (feed & IMAGE_FEED_SHA512) {
+		w->src->sha512->final(&w->sha512, is);
+		holds = holds && memcmp(is, m->long_hash, m->long_len) == 0;
+	}
+	if (!holds)
+		return image_refuse(w, OTA_DIGEST, "the image's hash does not match");
+	if (feed & IMAGE_FEED_SHA256)
+		w->info->checks |= IMAGE_CHECK_SHA256;
+	if (feed & IMAGE_FEED_SHA512)
+		w->info->checks |= m->long_len == SHA384_LEN ? IMAGE_CHECK_SHA384 : IMAGE_CHECK_SHA512;
+	return OTA_OK;
+}
+
 /* The hash covers header, image and protected TLVs (image_validate.c). An encrypted image's hash is that of
- * its plaintext, and SHA-384, SHA-512 and pure signatures need more than this library has: there, and in the
- * unprotected TLVs of any image, no check of the format holds the bytes for us. */
+ * its plaintext, and a pure signature stands for the hash: there, in the unprotected TLVs of any image, and
+ * where the source brings no SHA-512 for an image that has nothing else, no check of the format holds the
+ * bytes for us. */
 static enum ota_err check_hash(struct image_work *w, const struct mcuboot *m)
 {
 	bool is_encrypted = image_le32(w->head + HEADER_FLAGS) & FLAG_ENCRYPTED;
-	uint8_t is[OTA_SHA256_LEN];
+	unsigned feed = 0;
 	enum ota_err err;
 
 	if (is_encrypted != m->has_encryption)
 		return image_refuse(w, OTA_INVALID, "header and TLVs disagree on encryption");
-	if (!m->has_hash && !m->has_other_hash)
+	if (!m->has_hash && !m->long_len && !m->has_pure_signature)
 		return image_refuse(w, OTA_DIGEST, "the image carries no hash");
-	if (is_encrypted || !m->has_hash)
-		return image_stream(w, HEADER_LEN, m->body_end, is_encrypted ? 0 : IMAGE_FEED_TEXT);
-	w->src->crypto->sha256_init(&w->sha);
-	err = image_stream(w, 0, m->body_end, IMAGE_FEED_SHA256 | IMAGE_FEED_TEXT);
+	if (is_encrypted)
+		return OTA_OK;
+	if (m->has_hash) {
+		feed |= IMAGE_FEED_SHA256;
+		w->src->crypto->sha256_init(&w->sha);
+	}
+	if (m->long_len && w->src->sha512) {
+		feed |= IMAGE_FEED_SHA512;
+		w->src->sha512->init(&w->sha512, m->long_len);
+	}
+	err = image_stream(w, 0, m->body_end, feed | IMAGE_FEED_TEXT);
 	if (err == OTA_OK)
-		err = image_stream(w, m->body_end, m->hash_end, IMAGE_FEED_SHA256);
-	if (err)
-		return err;
-	w->src->crypto->sha256_final(&w->sha, is);
-	if (memcmp(is, m->hash, sizeof is) != 0)
-		return image_refuse(w, OTA_DIGEST, "the image's hash does not match");
-	w->info->checks |= IMAGE_CHECK_SHA256;
-	return OTA_OK;
+		err = image_stream(w, m->body_end, m->hash_end, feed);
+	return err ? err : compare_hashes(w, m, feed);
 }
 
 /* Behind the TLVs: nothing, erased flash, or erased flash with the slot trailer at its end (imgtool --pad).

@@ -85,6 +85,11 @@ void build_sha256(struct build *b, size_t from, size_t to)
 	digest(b, EVP_sha256(), from, to);
 }
 
+void build_sha512(struct build *b, size_t from, size_t to, size_t len)
+{
+	digest(b, len == 48 ? EVP_sha384() : EVP_sha512(), from, to);
+}
+
 void build_md5(struct build *b, size_t from, size_t to)
 {
 	digest(b, EVP_md5(), from, to);
@@ -334,15 +339,25 @@ void build_mcuboot(struct build *b, const struct mcuboot_recipe *r)
 	}
 	hash_end = b->len;
 	build_u16(b, 0x6907);
-	build_u16(
-		b, (uint16_t)(4 + (r->no_hash ? 0 : 36) + (r->sha512 ? 68 : 0) + (r->enc_tlv ? 20 : 0) + 12));
+	build_u16(b, (uint16_t)(4 + (r->no_hash ? 0 : 36) + (r->sha384 ? 52 : 0) + (r->sha512 ? 68 : 0) +
+				(r->pure ? 4 : 0) + (r->enc_tlv ? 20 : 0) + 12));
 	if (!r->no_hash) {
 		build_u16(b, 0x10);
 		build_u16(b, 32);
 		build_sha256(b, 0, hash_end);
 	}
-	if (r->sha512)
-		tlv(b, 0x12, other, 64);
+	if (r->sha384) {
+		build_u16(b, 0x11);
+		build_u16(b, 48);
+		build_sha512(b, 0, hash_end, 48);
+	}
+	if (r->sha512) {
+		build_u16(b, 0x12);
+		build_u16(b, 64);
+		build_sha512(b, 0, hash_end, 64);
+	}
+	if (r->pure)
+		tlv(b, 0x25, other, 0);
 	if (r->enc_tlv)
 		tlv(b, 0x31, other, 16);
 	tlv(b, 0x22, other, 8);

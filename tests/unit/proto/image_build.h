@@ -25,7 +25,8 @@ void build_text(struct build *b, const char *s);
 void build_fill(struct build *b, uint8_t value, size_t to); /* up to length `to` */
 void build_noise(struct build *b, size_t len);              /* bytes that look like code */
 void build_set_u32(struct build *b, size_t at, uint32_t v);
-void build_sha256(struct build *b, size_t from, size_t to); /* appends the digest */
+void build_sha256(struct build *b, size_t from, size_t to);             /* appends the digest */
+void build_sha512(struct build *b, size_t from, size_t to, size_t len); /* 48: SHA-384 */
 void build_md5(struct build *b, size_t from, size_t to);
 
 struct esp32_recipe {
@@ -44,7 +45,7 @@ void build_esp8266_mpy(struct build *b, const char *text);
 void build_esp8266_sdk(struct build *b, uint32_t irom_base, uint8_t size_map);
 
 struct mcuboot_recipe {
-	bool is_protected, no_hash, sha512, encrypted, enc_tlv;
+	bool is_protected, no_hash, sha384, sha512, pure, encrypted, enc_tlv;
 	uint16_t protected_lie; /* added to what the header says */
 	uint32_t build_number, security_counter;
 	size_t pad_to;

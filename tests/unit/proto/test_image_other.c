@@ -66,8 +66,11 @@ static bool mcuboot_uncovered(size_t at)
 static void test_mcuboot_flips(void **state)
 {
 	(void)state;
-	for (int is_protected = 0; is_protected <= 1; is_protected++) {
-		struct mcuboot_recipe r = {.is_protected = is_protected};
+	for (int kind = 0; kind < 4; kind++) {
+		struct mcuboot_recipe r = {.is_protected = kind > 0,
+			.no_hash = kind > 1,
+			.sha384 = kind == 2,
+			.sha512 = kind == 3};
 
 		build_clear(&b);
 		build_mcuboot(&b, &r);
@@ -88,7 +91,12 @@ static void test_mcuboot_hashes(void **state)
 		uint32_t checks;
 	} rows[] = {
 		{{.no_hash = true}, OTA_DIGEST, 0},
-		{{.no_hash = true, .sha512 = true}, OTA_OK, 0},
+		{{.no_hash = true, .sha384 = true}, OTA_OK, IMAGE_CHECK_SHA384},
+		{{.no_hash = true, .sha512 = true}, OTA_OK, IMAGE_CHECK_SHA512},
+		{{.sha512 = true}, OTA_OK, IMAGE_CHECK_SHA256 | IMAGE_CHECK_SHA512},
+		{{.no_hash = true, .sha384 = true, .sha512 = true}, OTA_INVALID, 0},
+		{{.no_hash = true, .pure = true}, OTA_OK, 0},
+		{{.no_hash = true, .sha512 = true, .encrypted = true, .enc_tlv = true}, OTA_OK, 0},
 		{{.encrypted = true, .enc_tlv = true}, OTA_OK, 0},
 		{{.encrypted = true}, OTA_INVALID, 0},
 		{{.enc_tlv = true}, OTA_INVALID, 0},
@@ -104,6 +112,30 @@ static void test_mcuboot_hashes(void **state)
 		assert_int_equal(info.format, IMAGE_MCUBOOT);
 		assert_int_equal(info.checks, rows[i].checks);
 	}
+}
+
+/* Where nothing computes SHA-512, as on bare metal, it is said that nothing was checked. */
+static void test_mcuboot_without_sha512(void **state)
+{
+	struct mcuboot_recipe r = {.no_hash = true, .sha512 = true};
+	struct image_file f;
+	char line[200];
+
+	(void)state;
+	build_clear(&b);
+	build_mcuboot(&b, &r);
+	assert_int_equal(recognise(), OTA_OK);
+	image_describe(&info, line, sizeof line);
+	assert_string_equal(line, "MCUboot image, version 1.2.345, SHA-512 holds");
+	b.p[600] ^= 1;
+	assert_int_equal(recognise(), OTA_DIGEST);
+	image_file_from_memory(b.p, b.len, &f);
+	f.source.sha512 = NULL;
+	assert_int_equal(image_recognise(&f.source, &info), OTA_OK);
+	assert_int_equal(info.checks, 0);
+	image_describe(&info, line, sizeof line);
+	assert_string_equal(line, "MCUboot image, version 1.2.345, hash not checked");
+	image_file_close(&f);
 }
 
 /* ---- UF2 ---- */
@@ -487,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_mcuboot_facts),
 		cmocka_unit_test(test_mcuboot_flips),
 		cmocka_unit_test(test_mcuboot_hashes),
+		cmocka_unit_test(test_mcuboot_without_sha512),
 		cmocka_unit_test(test_uf2),
 		cmocka_unit_test(test_uf2_flips),
 		cmocka_unit_test(test_uf2_runs),
