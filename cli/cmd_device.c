@@ -36,8 +36,10 @@ int cmd_device_list(struct cli *cli, const struct args *args)
 		return EXIT_FAILED;
 	if (cli->json)
 		out_json(list);
-	else
+	else {
 		show_devices(list, "no devices; provision one: otactl provision --board BOARD --name NAME");
+		show_alarms(list);
+	}
 	json_decref(list);
 	return EXIT_DONE;
 }
@@ -90,6 +92,11 @@ static int each_device(struct cli *cli, const struct args *args, const char *met
 int cmd_device_approve(struct cli *cli, const struct args *args)
 {
 	return each_device(cli, args, "POST", "/approve", NULL, "approved");
+}
+
+int cmd_device_ack(struct cli *cli, const struct args *args)
+{
+	return each_device(cli, args, "POST", "/ack", NULL, "acknowledged:");
 }
 
 static const char *hold_on(void)

@@ -104,7 +104,7 @@ void out_field(const char *name, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	sanitise(text);
-	printf("%s:%*s%s\n", name, width(name) < 14 ? 14 - width(name) : 1, "", text);
+	printf("%s%s%*s%s\n", name, name[0] ? ":" : " ", width(name) < 14 ? 14 - width(name) : 1, "", text);
 }
 
 static char *turn(void)

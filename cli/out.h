@@ -27,7 +27,7 @@ void out_table_row(struct out_table *t, const char *const *cells);
 /* Print with columns aligned, the head first; nothing for no rows but `none`. Releases the table. */
 void out_table_end(struct out_table *t, const char *none);
 
-/* "name:   value" of a block; nothing for a NULL value. */
+/* "name:   value" of a block; a name of "" goes on with the line before. */
 void out_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Local time, "2026-01-31 18:04:05"; "never" for 0 or less. Static storage of eight turns, shared by the

@@ -31,6 +31,11 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	return buf;
 }
 
+static bool is_shared(const json_t *device)
+{
+	return strcmp(js_text(js_get(device, "alarm"), "kind", ""), "shared-identity") == 0;
+}
+
 void show_devices(const json_t *devices, const char *none)
 {
 	static const char *const head[] = {"DEVICE", "BOARD", "RUNNING", "UPDATE", "STATE", "SEEN", NULL};
@@ -44,8 +49,8 @@ void show_devices(const json_t *devices, const char *none)
 		const json_t *a = js_get(d, "assignment");
 		char running[120], update[200], state[64];
 
-		(void)snprintf(state, sizeof state, "%s%s", js_text(d, "state", "?"),
-			js_bool(d, "hold", false) ? ", on hold" : "");
+		(void)snprintf(state, sizeof state, "%s%s%s", js_text(d, "state", "?"),
+			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
 			(void)assignment_text(a, running, sizeof running);
 		(void)snprintf(update, sizeof update, "%s%s%s", a ? js_text(a, "version", "") : "",
@@ -57,9 +62,42 @@ void show_devices(const json_t *devices, const char *none)
 	out_table_end(&t, none);
 }
 
+void show_alarms(const json_t *devices)
+{
+	json_t *d;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
+	{
+		if (is_shared(d))
+			printf("! %s: two devices seem to use this identity; see: otactl device show %s\n",
+				out_safe(js_text(d, "name", "?")), out_safe(js_text(d, "name", "?")));
+	}
+}
+
+/* What is known, and what to do: the server judges, this explains. */
+static void show_alarm(const json_t *d, const json_t *alarm)
+{
+	const char *name = js_text(d, "name", "DEVICE");
+
+	if (!is_shared(d)) {
+		out_field("alarm", "%s (last %s; nothing to do unless it repeats)",
+			js_text(alarm, "text", "?"), out_time(js_int(alarm, "last", 0)));
+		return;
+	}
+	out_field("alarm", "%s (%lld times since %s, last %s)", js_text(alarm, "text", "?"),
+		(long long)js_int(alarm, "times", 0), out_time(js_int(alarm, "first", 0)),
+		out_time(js_int(alarm, "last", 0)));
+	out_field("", "what is shown here may be of either of them, and both get its updates");
+	out_field("", "a copy you made: provision and enroll it anew, as a device of its own");
+	out_field("", "no copy of yours: somebody holds its key: otactl device remove %s, then", name);
+	out_field("", "provision the device anew");
+	out_field("", "afterwards: otactl device ack %s", name);
+}
+
 void show_device(const json_t *d)
 {
-	const json_t *a = js_get(d, "assignment"), *r = js_get(d, "running");
+	const json_t *a = js_get(d, "assignment"), *r = js_get(d, "running"), *alarm = js_get(d, "alarm");
 	char text[300];
 	json_t *item;
 	size_t i;
@@ -68,6 +106,8 @@ void show_device(const json_t *d)
 	out_field("id", "%s", js_text(d, "id", "?"));
 	out_field("board", "%s", js_text(d, "board", "?"));
 	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
+	if (alarm)
+		show_alarm(d, alarm);
 	text[0] = '\0';
 	json_array_foreach(js_array(d, "tags"), i, item)
 	{

@@ -6,6 +6,9 @@
 
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
+
+/* A line for each device whose identity two devices seem to use. */
+void show_alarms(const json_t *devices);
 /* One device, all of it. */
 void show_device(const json_t *d);
 /* Table of assignment rows of a push. */

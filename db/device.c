@@ -17,10 +17,11 @@
 	" d.approved_at AS approved_at, " REPORT_COLUMNS ", r.id AS release,"                                \
 	" coalesce(r.version, s.running_text) AS version, a.secret_id AS secret_id, a.nonce_d AS nonce_d,"   \
 	" a.nonce_s AS nonce_s, a.at AS enrolled_at,"                                                        \
-	" EXISTS (SELECT 1 FROM enrolment w WHERE w.device = d.id AND w.state = 1) AS is_waiting"            \
+	" EXISTS (SELECT 1 FROM enrolment w WHERE w.device = d.id AND w.state = 1) AS is_waiting,"           \
+	" x.times AS alarm_times, x.first_at AS alarm_first_at, x.last_at AS alarm_last_at"                  \
 	" FROM device d JOIN device_said s ON s.device = d.id LEFT JOIN board b ON b.id = d.board"           \
 	" LEFT JOIN manifest m ON m.digest = s.running_digest LEFT JOIN release r ON r.id = m.release"       \
-	" LEFT JOIN enrolment a ON a.device = d.id AND a.state = 0"
+	" LEFT JOIN enrolment a ON a.device = d.id AND a.state = 0 LEFT JOIN alarm x ON x.device = d.id"
 
 const char *device_state_name(enum device_state state)
 {
@@ -48,6 +49,9 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, struct device_row *
 		.release = col_i64_or(st, "release", 0),
 		.version = col_text(st, "version", mem),
 		.has_waiting_enrolment = col_bool(st, "is_waiting"),
+		.alarm = {.times = (uint32_t)col_i64_or(st, "alarm_times", 0),
+			.first_at = col_time(st, "alarm_first_at"),
+			.last_at = col_time(st, "alarm_last_at")},
 	};
 	struct device_enrolment *en = &row.enrolment;
 	enum ota_err err;

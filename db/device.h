@@ -5,6 +5,7 @@
 #ifndef DB_DEVICE_H
 #define DB_DEVICE_H
 
+#include "db/alarm.h"
 #include "db/db.h"
 #include "db/report.h"
 #include "db/selector.h"
@@ -43,10 +44,11 @@ struct device_row {
 	bool has_enrolment;
 	struct device_enrolment enrolment;
 	bool has_waiting_enrolment; /* asks for a new key; enroll_accept */
-	struct device_said said;    /* what it last said */
-	int64_t release;            /* that it is seen running; 0 = none of ours */
-	const char *version;        /* of that release, else what the device calls it; "" = not known */
-	const char *const *tags;    /* sorted; n_tags of them */
+	struct alarm_row alarm;
+	struct device_said said; /* what it last said */
+	int64_t release;         /* that it is seen running; 0 = none of ours */
+	const char *version;     /* of that release, else what the device calls it; "" = not known */
+	const char *const *tags; /* sorted; n_tags of them */
 	size_t n_tags;
 };
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "db/alarm.h"
 #include "db/assignment.h"
 #include "db/change.h"
 #include "db/list.h"
@@ -331,6 +332,8 @@ enum ota_err device_replace(struct db *db, int64_t old_id, int64_t new_id, int64
 		}
 		err = facts_store(db, &to, e);
 	}
+	if (err == OTA_OK)
+		err = alarm_clear(db, old_id, e);
 	if (err == OTA_OK)
 		err = change_add(db, CHANGE_DEVICE, old_id, e);
 	if (err == OTA_OK)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "db/alarm.h"
 #include "db/board.h"
 #include "db/change.h"
 #include "db/device.h"
@@ -296,6 +297,8 @@ enum ota_err enroll_accept(struct db *db, int64_t device, int64_t now, struct er
 		return errmsg_fail(e, OTA_NOT_FOUND, "no new key waits for this device");
 	if (err == OTA_OK)
 		err = for_device(db, q_counter, device, &n, e);
+	if (err == OTA_OK)
+		err = alarm_clear(db, device, e);
 	if (err == OTA_OK)
 		err = change_add(db, CHANGE_DEVICE, device, e);
 	return err == OTA_OK ? db_commit(&tx, e) : err;

@@ -305,8 +305,21 @@ static const char *const schema_1[] = {
 	NULL,
 };
 
+static const char *const schema_2[] = {
+	/* a device whose counter went back: how often it rose in between, from the first to the last time */
+	"CREATE TABLE alarm ("
+	" device INTEGER PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,"
+	" times INTEGER NOT NULL CHECK (times > 0),"
+	" first_at INTEGER NOT NULL,"
+	" last_at INTEGER NOT NULL,"
+	" counter INTEGER NOT NULL) STRICT;",
+
+	NULL,
+};
+
 const struct migration schema_migrations[] = {
 	{.sql = schema_1},
+	{.sql = schema_2},
 };
 
 const int n_schema_migrations = sizeof schema_migrations / sizeof schema_migrations[0];

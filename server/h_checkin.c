@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "db/alarm.h"
 #include "db/assignment.h"
 #include "db/device.h"
 #include "db/event.h"
@@ -31,6 +32,7 @@ struct visit {
 	bool is_busy;  /* the registry has the device marked for this visit's job */
 	bool is_alarm; /* the counter went back: an event, nothing else */
 	uint64_t counter_was;
+	bool is_shared; /* that alarm made the identity a shared one */
 
 	/* results */
 	bool has_facts;
@@ -157,15 +159,25 @@ static enum h_result answer(struct req *req, struct res *res)
 
 static enum ota_err store_alarm(struct job *job)
 {
-	const struct visit *v = job->ctx;
+	struct visit *v = job->ctx;
 	struct event_row event = {.device = v->row, .at = v->now, .kind = "counter-back"};
+	enum ota_err err = follow_own_begin(&v->changes, job);
 
 	event.text = arena_printf(job->mem,
 		"counter went back: %llu after %llu, from %s; nothing of that check-in is used",
 		(unsigned long long)v->ci.counter, (unsigned long long)v->counter_was, v->from);
 	if (!event.text)
 		return OTA_NO_MEMORY;
-	return event_add(job->db, &event, &job->e);
+	if (!err)
+		err = event_add(job->db, &event, &job->e);
+	if (!err)
+		err = alarm_raise(job->db, v->row, v->ci.counter, v->now, &v->is_shared, &job->e);
+	if (!err && v->is_shared) {
+		event.kind = "shared-identity";
+		event.text = "two devices seem to use this identity: the counter goes back and forth";
+		err = event_add(job->db, &event, &job->e);
+	}
+	return err ? err : follow_own_end(&v->changes, job);
 }
 
 static enum h_result refuse_counter(struct req *req, struct res *res)
@@ -187,8 +199,17 @@ static enum h_result refuse_counter(struct req *req, struct res *res)
 
 static enum h_result alarm_stored(struct req *req, struct res *res, struct job *job)
 {
-	if (job->err)
+	const struct visit *v = req->ctx;
+	char hex[2 * DEVICE_ID_LEN + 1];
+
+	if (job->err) {
 		log_error("an alarm could not be stored: %s", job->e.text);
+	} else {
+		follow_own_done(req->app->domain, &v->changes);
+		hex_encode(v->id, sizeof(v->id), hex);
+		if (v->is_shared)
+			log_warn("device %s: two devices seem to use this identity", hex);
+	}
 	return refuse_counter(req, res);
 }
 

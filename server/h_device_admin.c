@@ -280,6 +280,32 @@ enum h_result h_device_approve(struct req *req, struct res *res)
 	return api_store(req, approve_run, NULL);
 }
 
+/* An alarm was looked at. If its cause is still there, it comes back. */
+static enum ota_err ack_run(struct api_job *a, struct job *job)
+{
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != row.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	if (row.alarm.times) {
+		err = alarm_clear(job->db, row.id, &job->e);
+		if (!err)
+			err = note(a, job, row.id, "acknowledged", "alarm acknowledged", "");
+		if (!err)
+			err = api_audit(a, job, "device.ack", row.uid, NULL, NULL);
+	}
+	return err ? err : answer_device(a, job, row.id);
+}
+
+enum h_result h_device_ack(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, ack_run, NULL);
+}
+
 static const struct js_field replace_fields[] = {
 	{.name = "new",
 		.kind = JS_TEXT,

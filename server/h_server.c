@@ -75,11 +75,13 @@ static enum ota_err count_damaged(struct job *job, uint64_t *n)
 	return OTA_OK;
 }
 
-static enum ota_err warnings_json(struct api_job *a, struct job *job, const struct server_in *in)
+/* `shared` is how many devices' identities seem to be used twice, `name` one of them. */
+static enum ota_err warnings_json(
+	struct api_job *a, struct job *job, const struct server_in *in, uint64_t shared, const char *name)
 {
 	struct js_out *o = &a->out;
 	uint64_t damaged;
-	char text[128];
+	char text[256];
 	enum ota_err err = count_damaged(job, &damaged);
 
 	if (err)
@@ -109,6 +111,17 @@ static enum ota_err warnings_json(struct api_job *a, struct job *job, const stru
 		js_text(o, NULL, "the broker does not answer: devices are reached by their polls only");
 	if (in->urls.warning)
 		js_text(o, NULL, in->urls.warning);
+	if (shared == 1) {
+		snprintf(text, sizeof(text),
+			"%s: two devices seem to use this identity; see: otactl device show %s", name, name);
+		js_text(o, NULL, text);
+	} else if (shared) {
+		snprintf(text, sizeof(text),
+			"%" PRIu64 " identities, %s's for one, seem to be used by two devices each; see: "
+			"otactl device list",
+			shared, name);
+		js_text(o, NULL, text);
+	}
 	js_end(o);
 	return OTA_OK;
 }
@@ -210,7 +223,7 @@ static enum ota_err server_run(struct api_job *a, struct job *job)
 	disk_json(a, in);
 	js_int(o, "devices", (int64_t)in->n_registry);
 	js_int(o, "change", newest);
-	return warnings_json(a, job, in);
+	return warnings_json(a, job, in, 0, NULL);
 }
 
 enum h_result h_server_get(struct req *req, struct res *res)
@@ -231,7 +244,8 @@ struct tally {
 };
 
 struct fleet {
-	uint64_t total, pending, approved, held, seen_24h;
+	uint64_t total, pending, approved, held, seen_24h, shared;
+	char shared_name[DB_NAME_MAX + 1]; /* one of them */
 	size_t n_running;
 	struct tally running[RUNNING_MAX]; /* the last one takes what does not fit */
 	size_t n_waiting;
@@ -268,6 +282,8 @@ static void count_device(struct fleet *f, const struct device_row *row, int64_t 
 	}
 	if (row->state == DEVICE_PENDING)
 		f->pending++;
+	if (alarm_is_shared(&row->alarm) && f->shared++ == 0)
+		snprintf(f->shared_name, sizeof(f->shared_name), "%s", row->name);
 	if ((row->state == DEVICE_PENDING || row->has_waiting_enrolment) && f->n_waiting < 5)
 		f->waiting[f->n_waiting++] = row->id;
 }
@@ -360,7 +376,7 @@ static enum ota_err status_run(struct api_job *a, struct job *job)
 		js_end(o);
 	}
 	js_end(o);
-	return err ? err : warnings_json(a, job, a->in);
+	return err ? err : warnings_json(a, job, a->in, f->shared, f->shared_name);
 }
 
 enum h_result h_status_get(struct req *req, struct res *res)

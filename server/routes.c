@@ -63,6 +63,7 @@ const struct route routes[] = {
 	{HTTP_DELETE, "/v1/devices/:ref",                ROLE_OPERATOR, 0,          h_device_remove,         0},
 	{HTTP_POST,   "/v1/devices/:ref/approve",        ROLE_OPERATOR, BODY_SMALL, h_device_approve,        0},
 	{HTTP_POST,   "/v1/devices/:ref/replace",        ROLE_OPERATOR, BODY_SMALL, h_device_replace,        0},
+	{HTTP_POST,   "/v1/devices/:ref/ack",            ROLE_OPERATOR, BODY_SMALL, h_device_ack,            0},
 	{HTTP_POST,   "/v1/devices/:ref/cancel",         ROLE_OPERATOR, BODY_SMALL, h_device_cancel,         0},
 	{HTTP_GET,    "/v1/devices/:ref/log",            ROLE_VIEWER,   0,          h_device_log,            0},
 	{HTTP_GET,    "/v1/enroll-secrets",              ROLE_OPERATOR, 0,          h_secret_list,           0},

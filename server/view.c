@@ -330,6 +330,26 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 	return err;
 }
 
+static void alarm_json(struct view *v, const struct device_row *row)
+{
+	struct js_out *o = &v->a->out;
+	bool is_shared = alarm_is_shared(&row->alarm);
+
+	if (row->alarm.times == 0) {
+		js_null(o, "alarm");
+		return;
+	}
+	js_object(o, "alarm");
+	js_text(o, "kind", is_shared ? "shared-identity" : "counter-back");
+	js_int(o, "times", row->alarm.times);
+	js_int(o, "first", row->alarm.first_at);
+	js_int(o, "last", row->alarm.last_at);
+	js_text(o, "text",
+		is_shared ? "two devices seem to use this identity: its counter goes back and forth"
+			  : "its counter went back: a device restored from a copy does that once");
+	js_end(o);
+}
+
 enum ota_err view_device(struct view *v, const struct device_row *row)
 {
 	struct js_out *o = &v->a->out;
@@ -355,6 +375,7 @@ enum ota_err view_device(struct view *v, const struct device_row *row)
 	js_time(o, "approved_at", row->approved_at);
 	js_time(o, "last_seen", row->said.seen_at);
 	js_text(o, "address", row->said.from);
+	alarm_json(v, row);
 	online_json(v, row);
 	js_int(o, "root_version", row->said.root_version);
 	js_int(o, "uptime_s", row->said.uptime_s);

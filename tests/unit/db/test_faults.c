@@ -541,6 +541,16 @@ OP(o_enroll_accept)
 {
 	return enroll_accept(f->db, w.waiting, NOW, &f->e);
 }
+OP(o_alarm_raise)
+{
+	bool is_new;
+
+	return alarm_raise(f->db, w.waiting, 7, NOW, &is_new, &f->e);
+}
+OP(o_alarm_clear)
+{
+	return alarm_clear(f->db, w.waiting, &f->e);
+}
 OP(o_enroll_refuse)
 {
 	return enroll_refuse(f->db, w.waiting, NOW, &f->e);
@@ -901,6 +911,8 @@ static const struct {
 	ROW(o_enroll_restore),
 	ROW(o_enroll_accept),
 	ROW(o_enroll_refuse),
+	ROW(o_alarm_raise),
+	ROW(o_alarm_clear),
 	ROW(o_event_add),
 	ROW(o_event_list),
 	ROW(o_identity_insert),

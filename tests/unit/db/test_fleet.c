@@ -311,8 +311,12 @@ static void enrolls(void **state)
 	ok(f, device_load(f->db, out.device, &f->mem, &device, &f->e));
 	assert_true(device.has_waiting_enrolment);
 	assert_int_equal(device.enrolment.nonce_d[0], 1);
+	bool is_new;
+
+	ok(f, alarm_raise(f->db, out.device, 1, NOW, &is_new, &f->e));
 	ok(f, enroll_accept(f->db, out.device, NOW, &f->e));
 	ok(f, device_load(f->db, out.device, &f->mem, &device, &f->e));
+	assert_int_equal(device.alarm.times, 0);
 	assert_false(device.has_waiting_enrolment);
 	assert_int_equal(device.enrolment.nonce_d[0], 2);
 	assert_int_equal(device.said.counter, 0);

@@ -564,6 +564,37 @@ static void test_counter_back(void **state)
 	a.ci.counter = 1;
 	assert_int_equal(agent_checkin(&fl, &a), 409);
 	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 2);
+	/* Two old ones in any order are no second device. */
+	fleet_device(&fl, &a, &after);
+	assert_false(alarm_is_shared(&after.alarm));
+	assert_int_equal(fleet_events(&fl, &a, "shared-identity"), 0);
+}
+
+/* Two devices that take turns, each going on where the hint says. */
+static void test_shared_identity(void **state)
+{
+	uint64_t other = 40, own = 50;
+	struct device_row row;
+
+	(void)state;
+	for (int turn = 0; turn < 4; turn++) {
+		uint64_t *mine = turn % 2 ? &own : &other;
+
+		if (turn == 0) {
+			a.ci.counter = own;
+			expect_nothing_to_do(agent_checkin(&fl, &a));
+			own = a.ci.counter;
+		}
+		a.ci.counter = *mine - 1;
+		assert_int_equal(agent_checkin(&fl, &a), 409);
+		fleet_device(&fl, &a, &row);
+		assert_int_equal(row.alarm.times, turn + 1);
+		assert_int_equal(alarm_is_shared(&row.alarm), turn >= 2);
+		a.ci.counter = a.ticket.counter;
+		expect_nothing_to_do(agent_checkin(&fl, &a));
+		*mine = a.ci.counter;
+	}
+	assert_int_equal(fleet_events(&fl, &a, "shared-identity"), 1);
 }
 
 static void test_wrong_mac_never_locks(void **state)
@@ -896,6 +927,7 @@ int main(void)
 		TEST(test_claim_is_flagged),
 		TEST(test_repeat),
 		TEST(test_counter_back),
+		TEST(test_shared_identity),
 		TEST(test_wrong_mac_never_locks),
 		TEST(test_every_bit_flip_is_refused),
 		TEST(test_another_devices_mac),
