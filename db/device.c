@@ -16,7 +16,7 @@
 	"AS created_at,"                                                                                     \
 	" d.approved_at AS approved_at, " REPORT_COLUMNS ", r.id AS release,"                                \
 	" coalesce(r.version, s.running_text) AS version, a.secret_id AS secret_id, a.nonce_d AS nonce_d,"   \
-	" a.nonce_s AS nonce_s, a.at AS enrolled_at,"                                                        \
+	" a.nonce_s AS nonce_s, a.at AS enrolled_at, coalesce(a.id & 4294967295, 0) AS enrolment_number,"    \
 	" EXISTS (SELECT 1 FROM enrolment w WHERE w.device = d.id AND w.state = 1) AS is_waiting,"           \
 	" x.times AS alarm_times, x.first_at AS alarm_first_at, x.last_at AS alarm_last_at"                  \
 	" FROM device d JOIN device_said s ON s.device = d.id LEFT JOIN board b ON b.id = d.board"           \
@@ -62,6 +62,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, struct device_row *
 	(void)col_blob_exact(st, "nonce_d", en->nonce_d, sizeof en->nonce_d);
 	(void)col_blob_exact(st, "nonce_s", en->nonce_s, sizeof en->nonce_s);
 	en->at = col_time(st, "enrolled_at");
+	en->number = col_u32(st, "enrolment_number");
 	report_fill(st, &row.said);
 	err = stmt_status(st, e);
 	if (err == OTA_OK)

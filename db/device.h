@@ -23,6 +23,7 @@ const char *device_state_name(enum device_state state);
 
 /* An active enrolment: K_dev is derived from it and never stored. */
 struct device_enrolment {
+	uint32_t number; /* another one with every new key; 0 = none */
 	uint8_t secret_id[8];
 	uint8_t nonce_d[16], nonce_s[16];
 	int64_t at;

@@ -39,7 +39,8 @@ void report_fill(struct stmt *st, struct device_said *out)
 	*out = said;
 }
 
-static enum ota_err counter_of(struct db *db, int64_t device, struct errmsg *e)
+/* Why nothing was stored. */
+static enum ota_err why_not(struct db *db, int64_t device, uint64_t counter, struct errmsg *e)
 {
 	static const char q_counter[] = "SELECT counter FROM device_said WHERE device = $device";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_counter);
@@ -51,8 +52,15 @@ static enum ota_err counter_of(struct db *db, int64_t device, struct errmsg *e)
 		return errmsg_fail(e, err, "no such device");
 	if (err != OTA_OK)
 		return err;
+	if (col_u64(st, "counter") <= counter)
+		return errmsg_fail(e, OTA_CONFLICT, "the device has another key by now");
 	return errmsg_fail(e, OTA_CONFLICT, "the counter is below %lld", (long long)col_i64(st, "counter"));
 }
+
+/* A check-in may wait for its turn while its device gets another key: its counter is not of the new one. */
+#define OF_THIS_KEY                                                                                          \
+	" WHERE device = $device AND counter <= $counter AND ($enrolment = 0 OR EXISTS (SELECT 1 FROM "      \
+	"enrolment n WHERE n.device = $device AND n.state = 0 AND (n.id & 4294967295) = $enrolment))"
 
 /* What is running and confirmed moves on; what was before is kept, for reverts and for garbage collection. */
 static const char q_store[] =
@@ -73,8 +81,7 @@ static const char q_store[] =
 	" running_text = $running_text, agent_state = $agent_state, target_digest = $target_digest,"
 	" target_attempt = $target_attempt, target_bytes = $target_bytes, result_digest = $result_digest,"
 	" result_attempt = $result_attempt, result_reason = $result_reason, result_detail = $result_detail,"
-	" result_offset = $result_offset, uptime_s = $uptime_s, flags = $flags"
-	" WHERE device = $device AND counter <= $counter";
+	" result_offset = $result_offset, uptime_s = $uptime_s, flags = $flags" OF_THIS_KEY;
 
 enum ota_err report_store(struct db *db, int64_t device, const struct device_said *said, struct errmsg *e)
 {
@@ -112,10 +119,11 @@ enum ota_err report_store(struct db *db, int64_t device, const struct device_sai
 		bind_i64(st, "result_offset", said->result_offset);
 		bind_i64(st, "uptime_s", said->uptime_s);
 		bind_i64(st, "flags", said->flags);
+		bind_i64(st, "enrolment", said->enrolment);
 		bind_i64(st, "device", device);
 		err = stmt_done(st, e);
 		if (err == OTA_OK && stmt_changes(st) == 0)
-			return counter_of(db, device, e);
+			return why_not(db, device, said->counter, e);
 	}
 	if (err == OTA_OK)
 		err = change_add(db, CHANGE_DEVICE, device, e);
@@ -126,8 +134,8 @@ enum ota_err report_touch_many(struct db *db, const struct report_touch *rows, s
 {
 	static const char q_touch[] = "UPDATE device_said SET seen_at = $seen_at, counter = $counter, "
 				      "counter_digest = $counter_digest,"
-				      " target_bytes = $target_bytes, uptime_s = $uptime_s, flags = $flags"
-				      " WHERE device = $device AND counter <= $counter";
+				      " target_bytes = $target_bytes, uptime_s = $uptime_s, "
+				      "flags = $flags" OF_THIS_KEY;
 	AUTO(tx) struct db_tx tx = {0};
 	enum ota_err err;
 
@@ -146,6 +154,7 @@ enum ota_err report_touch_many(struct db *db, const struct report_touch *rows, s
 			bind_u64(st, "target_bytes", rows[i].target_bytes);
 			bind_i64(st, "uptime_s", rows[i].uptime_s);
 			bind_i64(st, "flags", rows[i].flags);
+			bind_i64(st, "enrolment", rows[i].enrolment);
 			bind_i64(st, "device", rows[i].device);
 			err = stmt_done(st, e);
 		}

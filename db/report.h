@@ -14,6 +14,9 @@ struct device_said {
 	char from[64];   /* its address */
 	uint64_t counter;
 	uint8_t counter_digest[8]; /* first bytes of the SHA-256 of the check-in with that counter */
+	/* The enrolment whose key it was made with, for storing alone: of another key than the device's is
+	 * nothing stored, for counters of two keys are no sequence. 0: no key, never refused for that. */
+	uint32_t enrolment;
 	uint32_t root_version;
 	bool has_running; /* false: it cannot tell */
 	uint32_t running_sequence;
@@ -43,7 +46,8 @@ struct device_said {
 };
 
 /* Store all of a report but the kept fields (result_at is set to seen_at when the result is another than the
- * stored one). Appends a change. A lower counter than the stored one: OTA_CONFLICT, nothing stored.
+ * stored one). Appends a change. A lower counter than the stored one, or a key that is replaced:
+ * OTA_CONFLICT, nothing stored.
  * OTA_NOT_FOUND: no such device. */
 OTA_MUST_USE enum ota_err report_store(
 	struct db *db, int64_t device, const struct device_said *said, struct errmsg *e);
@@ -54,13 +58,14 @@ struct report_touch {
 	int64_t seen_at;
 	uint64_t counter;
 	uint8_t counter_digest[8];
+	uint32_t enrolment; /* as in struct device_said */
 	uint64_t target_bytes;
 	uint32_t uptime_s;
 	uint32_t flags;
 };
 
-/* Store many; rows of devices that are gone, and counters below the stored one, are passed over. No change
- * rows. */
+/* Store many; rows of devices that are gone, of replaced keys, and counters below the stored one, are passed
+ * over. No change rows. */
 OTA_MUST_USE enum ota_err report_touch_many(
 	struct db *db, const struct report_touch *rows, size_t n, struct errmsg *e);
 

@@ -62,6 +62,7 @@ enum ota_err facts_of_row(struct db *db, const struct ota_crypto *c, const struc
 	err = assignment_load_latest(db, row->id, mem, &task, e);
 	if (err && err != OTA_NOT_FOUND)
 		return err;
+	f.enrolment = row->enrolment.number;
 	f.dev.approved = row->state == DEVICE_APPROVED;
 	f.dev.hold = row->is_held;
 	take_said(c, &row->said, &f);

@@ -22,6 +22,7 @@ struct visit {
 	uint8_t id[DEVICE_ID_LEN];
 	uint8_t mark[PLAN_MARK_LEN];
 	struct checkin ci;
+	uint32_t enrolment; /* whose key made the MAC */
 	int64_t now;
 	char from[64];
 
@@ -58,6 +59,15 @@ enum h_result device_come_back(struct req *req, struct res *res, unsigned status
 static uint32_t device_of(struct req *req, const struct visit *v)
 {
 	return registry_find(req->app->domain->reg, v->id);
+}
+
+/* The key that the check-in was made with is still the device's: another may be approved while a job runs. */
+static bool is_its_key(struct req *req, const struct visit *v, uint32_t at)
+{
+	struct reg_live live;
+
+	registry_live(req->app->domain->reg, at, &live);
+	return live.enrolment == v->enrolment;
 }
 
 /* The ticket */
@@ -237,6 +247,7 @@ static void said_of(const struct visit *v, struct device_said *out)
 	struct device_said s = {
 		.seen_at = v->now,
 		.counter = ci->counter,
+		.enrolment = v->enrolment,
 		.root_version = ci->root_version,
 		.has_running = ci->has_running,
 		.running_sequence = ci->running_sequence,
@@ -421,12 +432,14 @@ static enum h_result report_stored(struct req *req, struct res *res, struct job 
 	uint32_t at;
 
 	end_busy(req);
-	if (err)
-		return res_error(req, err, &job->e);
-	if (v->has_facts)
+	if (!err && v->has_facts)
 		err = follow_put(d, &v->facts);
 	ota_wipe(v->facts.k_dev, KEY_LEN);
 	at = device_of(req, v);
+	if (at != REG_NONE && !is_its_key(req, v, at))
+		return res_empty(res, 401);
+	if (job->err)
+		return res_error(req, job->err, &job->e);
 	if (!err && at != REG_NONE)
 		err = take(d, v, at, true);
 	if (err)
@@ -480,6 +493,10 @@ static enum h_result judge_known(struct req *req, struct res *res)
 /* A job of this device was before us in the store's queue: its end is behind us. */
 static enum h_result judge_again(struct req *req, struct res *res, struct job *job)
 {
+	uint32_t at = device_of(req, req->ctx);
+
+	if (at != REG_NONE && !is_its_key(req, req->ctx, at))
+		return res_empty(res, 401);
 	return job->err ? res_error(req, job->err, &job->e) : judge_known(req, res);
 }
 
@@ -492,6 +509,7 @@ static enum h_result judge(struct req *req, struct res *res, uint32_t at)
 	struct reg_live live;
 
 	registry_live(d->reg, at, &live);
+	v->enrolment = live.enrolment;
 	if (live.is_busy)
 		return req_job_store(req, do_nothing, NULL, judge_again);
 	registry_view(d->reg, at, &dev);

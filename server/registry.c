@@ -41,6 +41,7 @@ struct reg_device {
 	uint32_t task; /* digest */
 	uint32_t bytes_done;
 	uint32_t uptime_s;
+	uint32_t enrolment;
 	uint16_t board;
 	uint16_t flags;
 	uint8_t task_state;
@@ -370,8 +371,9 @@ enum ota_err registry_put(struct registry *r, const struct reg_facts *f)
 	d = slot(r, at);
 	set_board(r, d, board);
 	/* Another key is another start: its counter begins anew. */
-	if (memcmp(d->k_dev, f->k_dev, KEY_LEN) != 0)
+	if (d->enrolment != f->enrolment)
 		set_flag(d, F_HEARD, false);
+	d->enrolment = f->enrolment;
 	memcpy(d->k_dev, f->k_dev, KEY_LEN);
 	set_flag(d, F_APPROVED, f->dev.approved);
 	set_flag(d, F_HOLD, f->dev.hold);
@@ -442,6 +444,7 @@ void registry_live(const struct registry *r, uint32_t at, struct reg_live *out)
 		.row = d->row,
 		.task_row = d->task_row,
 		.seen = unpack_time(d->seen),
+		.enrolment = d->enrolment,
 		.uptime_s = d->uptime_s,
 		.bytes_done = d->bytes_done,
 		.board = d->board,
@@ -529,6 +532,7 @@ size_t registry_take_dirty(struct registry *r, struct reg_dirty *out, size_t max
 			.row = d->row,
 			.task_row = d->task_row,
 			.counter = d->counter,
+			.enrolment = d->enrolment,
 			.seen = unpack_time(d->seen),
 			.uptime_s = d->uptime_s,
 			.bytes_done = d->bytes_done,

@@ -22,6 +22,7 @@ struct reg_facts {
 	int64_t board_row;
 	uint8_t id[DEVICE_ID_LEN];
 	uint8_t k_dev[KEY_LEN];
+	uint32_t enrolment; /* the key's, see db/report.h */
 	int64_t seen;
 	uint32_t uptime_s;
 	uint32_t bytes_done;
@@ -32,7 +33,8 @@ struct reg_facts {
 struct reg_live {
 	int64_t row;
 	int64_t task_row;
-	int64_t seen; /* 0: never */
+	int64_t seen;       /* 0: never */
+	uint32_t enrolment; /* that its key is of */
 	uint32_t uptime_s;
 	uint32_t bytes_done;
 	uint16_t board; /* for registry_board */
@@ -46,6 +48,7 @@ struct reg_dirty {
 	int64_t task_row;
 	uint64_t counter;
 	uint8_t mark[PLAN_MARK_LEN];
+	uint32_t enrolment; /* that said it */
 	int64_t seen;
 	uint32_t uptime_s;
 	uint32_t bytes_done;

@@ -61,6 +61,7 @@ static enum ota_err store_group(struct job *job)
 			.device = from->row,
 			.seen_at = from->seen,
 			.counter = from->counter,
+			.enrolment = from->enrolment,
 			.target_bytes = from->bytes_done,
 			.uptime_s = from->uptime_s,
 			.flags = from->flags,

@@ -247,6 +247,28 @@ static struct enroll_in request(uint8_t device, uint8_t nonce, uint8_t class_byt
 	return in;
 }
 
+/* What was said under the old key and is stored after the new one was accepted. */
+static void late_words(struct fixture *f, const struct device_row *device, uint32_t old_key)
+{
+	struct report_touch touch = {
+		.device = device->id, .seen_at = NOW + 9, .counter = 5001, .enrolment = old_key};
+	struct device_said said = {.seen_at = NOW + 9, .counter = 5001, .enrolment = old_key};
+	struct device_row row;
+
+	ok(f, report_touch_many(f->db, &touch, 1, &f->e));
+	fails(f, OTA_CONFLICT, report_store(f->db, device->id, &said, &f->e));
+	ok(f, device_load(f->db, device->id, &f->mem, &row, &f->e));
+	assert_int_equal(row.said.counter, 0);
+	touch.counter = 1;
+	touch.enrolment = device->enrolment.number;
+	ok(f, report_touch_many(f->db, &touch, 1, &f->e));
+	said.counter = 2;
+	said.enrolment = device->enrolment.number;
+	ok(f, report_store(f->db, device->id, &said, &f->e));
+	ok(f, device_load(f->db, device->id, &f->mem, &row, &f->e));
+	assert_int_equal(row.said.counter, 2);
+}
+
 static void enrolls(void **state)
 {
 	struct fixture *f = *state;
@@ -261,6 +283,7 @@ static void enrolls(void **state)
 	struct enroll_in in = request(1, 1, 1);
 	struct enroll_out out;
 	struct secret_row got;
+	uint32_t old_key;
 	struct device_row device;
 	struct identity_row identity;
 	struct db_page page = {0};
@@ -314,12 +337,15 @@ static void enrolls(void **state)
 	bool is_new;
 
 	ok(f, alarm_raise(f->db, out.device, 1, NOW, &is_new, &f->e));
+	old_key = device.enrolment.number;
 	ok(f, enroll_accept(f->db, out.device, NOW, &f->e));
 	ok(f, device_load(f->db, out.device, &f->mem, &device, &f->e));
 	assert_int_equal(device.alarm.times, 0);
 	assert_false(device.has_waiting_enrolment);
 	assert_int_equal(device.enrolment.nonce_d[0], 2);
 	assert_int_equal(device.said.counter, 0);
+	assert_int_not_equal(device.enrolment.number, old_key);
+	late_words(f, &device, old_key);
 	fails(f, OTA_NOT_FOUND, enroll_accept(f->db, out.device, NOW, &f->e));
 	fails(f, OTA_NOT_FOUND, enroll_refuse(f->db, out.device, NOW, &f->e));
 	/* used up; a repetition still gets its answer */

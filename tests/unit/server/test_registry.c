@@ -174,6 +174,7 @@ static void test_memory_knows_better(void **state)
 	struct reg_facts f = facts_with_task(1, ASSIGN_FETCHING);
 	struct plan_device d;
 	struct reg_live live;
+	struct reg_dirty row;
 	uint32_t at;
 
 	(void)state;
@@ -200,10 +201,14 @@ static void test_memory_knows_better(void **state)
 	assert_int_equal(d.counter, 60);
 	/* Another key begins anew. */
 	memset(f.k_dev, 0xee, KEY_LEN);
+	f.enrolment = 7;
 	f.dev.counter = 0;
 	put(r, &f);
 	registry_view(r, at, &d);
 	assert_int_equal(d.counter, 0);
+	assert_int_equal(registry_take_dirty(r, &row, 1), 1);
+	assert_int_equal(row.enrolment, 7);
+	assert_int_equal(row.counter, 0);
 	/* Another assignment: its progress, not the old one's. */
 	f.task_row++;
 	f.bytes_done = 1;
