@@ -264,8 +264,8 @@ static enum h_result call_post(struct req *req, api_fn fn, void *in, bool writes
 	call->writes = writes;
 	if (if_match(req, &call->a.if_revision, &e))
 		return api_fail(req, res_status_of(OTA_CONFLICT), OTA_CONFLICT, &e, NULL);
-	return writes ? req_job_store(req, call_run, call, call_done)
-		      : req_job_worker(req, call_run, call, call_done);
+	return writes ? req_job(req, JOB_STORE, call_run, call, call_done)
+		      : req_job(req, JOB_READ, call_run, call, call_done);
 }
 
 enum h_result api_store(struct req *req, api_fn fn, void *in)

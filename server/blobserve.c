@@ -111,7 +111,7 @@ static void blob_retire(struct blob *b)
 	}
 	*ctx = b;
 	job->ctx = ctx;
-	jobs_post(b->owner->app->jobs, JOB_WORKER, job, free_job, NULL);
+	jobs_post(b->owner->app->jobs, JOB_SLOW, job, free_job, NULL);
 }
 
 static struct blob **find_slot(struct blobserve *bs, const uint8_t sha256[32])
@@ -309,7 +309,7 @@ static void check_blob(struct blob *b, uint64_t first, uint64_t len)
 	c->first = first;
 	c->len = len;
 	job->ctx = c;
-	jobs_post(b->owner->app->jobs, JOB_WORKER, job, check_job, check_done);
+	jobs_post(b->owner->app->jobs, JOB_SLOW, job, check_job, check_done);
 }
 
 static void release(struct blob_reply *reply, bool is_whole)
@@ -461,7 +461,7 @@ static enum h_result answer_faulted(struct req *req, struct serve *sv)
 		const struct range_span *span = sv->n_spans ? &sv->spans[i] : &all;
 
 		if (needs_fault(sv->blob, span->first, span->len, &sv->fault_first, &sv->fault_len))
-			return req_job_worker(req, fault_job, sv, fault_done);
+			return req_job(req, JOB_READ, fault_job, sv, fault_done);
 	}
 	return answer(req, sv, status);
 }
@@ -572,7 +572,7 @@ enum h_result blobserve_get(struct req *req, struct res *res)
 	sv->fd = -1;
 	b = *find_slot(bs, sv->sha256);
 	if (!b)
-		return req_job_worker(req, open_job, sv, open_done);
+		return req_job(req, JOB_READ, open_job, sv, open_done);
 	b->used_at = ++bs->clock;
 	b->refs++;
 	sv->blob = b;

@@ -59,7 +59,7 @@ static enum h_result settle_step(struct req *req, struct res *res, struct job *j
 	struct settling *s = job->ctx;
 
 	if (!job->err && !follow_is_done(req->app->domain, s->round))
-		return req_job_store(req, do_nothing, s, settle_step);
+		return req_job(req, JOB_STORE, do_nothing, s, settle_step);
 	return s->then(req, res, job);
 }
 
@@ -71,7 +71,7 @@ enum h_result domain_settle(struct req *req, req_done_fn then)
 		return res_error(req, OTA_NO_MEMORY, NULL);
 	s->then = then;
 	s->round = follow_start(req->app->domain);
-	return req_job_store(req, do_nothing, s, settle_step);
+	return req_job(req, JOB_STORE, do_nothing, s, settle_step);
 }
 
 /* Hooks */

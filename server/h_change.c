@@ -169,7 +169,7 @@ static enum h_result look_done(struct req *req, struct res *res, struct job *job
 
 static enum h_result look(struct req *req)
 {
-	return req_job_worker(req, look_run, req->ctx, look_done);
+	return req_job(req, JOB_READ, look_run, req->ctx, look_done);
 }
 
 /* Somebody committed, or the time is over: look once more. */

@@ -45,6 +45,11 @@ struct visit {
 	size_t len;
 };
 
+bool device_is_herd(const struct app *app)
+{
+	return plan_is_herd(jobs_in_lane(app->jobs, JOB_STORE) + jobs_in_lane(app->jobs, JOB_SIGN));
+}
+
 enum h_result device_come_back(struct req *req, struct res *res, unsigned status)
 {
 	uint32_t s = plan_retry_after_s(domain_random(req->app->domain));
@@ -88,7 +93,7 @@ static enum h_result send_mac(struct req *req, struct res *res, uint32_t at, uns
 	return err ? res_error(req, err, NULL) : send_ticket(req, res, status);
 }
 
-static enum ota_err sign_on_worker(struct job *job)
+static enum ota_err sign_in_lane(struct job *job)
 {
 	struct visit *v = job->ctx;
 	enum ota_err err = sign_ticket(v->keys, &v->ticket, v->bytes, &v->len);
@@ -162,7 +167,7 @@ static enum h_result answer(struct req *req, struct res *res)
 		v->ticket.envelope_size = dev.task.envelope_size;
 		v->ticket.attempt = dev.task.attempt;
 	}
-	return req_job_worker(req, sign_on_worker, v, ticket_signed);
+	return req_job(req, JOB_SIGN, sign_in_lane, v, ticket_signed);
 }
 
 /* A counter that went back */
@@ -236,7 +241,7 @@ static enum h_result counter_went_back(struct req *req, struct res *res, uint32_
 	log_limited(&d->log_alarms, 30, v->now, LOG_LEVEL_WARN,
 		"device %s: counter went back (%llu after %llu)", hex, (unsigned long long)v->ci.counter,
 		(unsigned long long)v->counter_was);
-	return req_job_store(req, store_alarm, v, alarm_stored);
+	return req_job(req, JOB_STORE, store_alarm, v, alarm_stored);
 }
 
 /* A check-in that says something new */
@@ -464,7 +469,7 @@ static enum h_result use(struct req *req, struct res *res, uint32_t at, const st
 		v->row = live.row;
 		v->task_row = live.task_row;
 		begin_busy(req, at);
-		result = req_job_store(req, store_report, v, report_stored);
+		result = req_job(req, JOB_STORE, store_report, v, report_stored);
 		if (result == H_DONE)
 			end_busy(req); /* answered without a job: no memory for one */
 		return result;
@@ -511,7 +516,7 @@ static enum h_result judge(struct req *req, struct res *res, uint32_t at)
 	registry_live(d->reg, at, &live);
 	v->enrolment = live.enrolment;
 	if (live.is_busy)
-		return req_job_store(req, do_nothing, NULL, judge_again);
+		return req_job(req, JOB_STORE, do_nothing, NULL, judge_again);
 	registry_view(d->reg, at, &dev);
 	switch (plan_counter(&dev, v->ci.counter, v->mark)) {
 	case PLAN_COUNTER_REPEAT:
@@ -544,7 +549,7 @@ enum h_result h_device_checkin(struct req *req, struct res *res)
 	snprintf(v->from, sizeof(v->from), "%s", req->peer);
 	if (checkin_peek(req->body, req->body_len, v->id))
 		return res_empty(res, 400);
-	if (plan_is_herd(jobs_pending(app->jobs)))
+	if (device_is_herd(app))
 		return device_come_back(req, res, 429);
 	ota_sha256(app->crypto, &(struct ota_slice){req->body, req->body_len}, 1, sum);
 	memcpy(v->mark, sum, sizeof(v->mark));

@@ -51,7 +51,7 @@ enum h_result h_device_envelope(struct req *req, struct res *res)
 		return res_error(req, OTA_NO_MEMORY, NULL);
 	if (hex_decode(req->cap.value[0], strlen(req->cap.value[0]), HEX_LOWER, j->digest, sizeof(j->digest)))
 		return res_empty(res, 404);
-	return req_job_worker(req, read_envelope, j, send_bytes);
+	return req_job(req, JOB_READ, read_envelope, j, send_bytes);
 }
 
 static enum ota_err read_root(struct job *job)
@@ -103,5 +103,5 @@ enum h_result h_device_root(struct req *req, struct res *res)
 		return copy ? res_body(res, 200, "application/cbor", copy, root->len)
 			    : res_error(req, OTA_NO_MEMORY, NULL);
 	}
-	return req_job_worker(req, read_root, j, send_bytes);
+	return req_job(req, JOB_READ, read_root, j, send_bytes);
 }

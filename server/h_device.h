@@ -10,6 +10,9 @@ enum h_result h_device_checkin(struct req *req, struct res *res);  /* POST /d/v1
 enum h_result h_device_envelope(struct req *req, struct res *res); /* GET /d/v1/envelope/:digest */
 enum h_result h_device_root(struct req *req, struct res *res);     /* GET /d/v1/root/:n */
 
+/* Do so many requests wait for the store and for signatures that devices are told to come back? */
+bool device_is_herd(const struct app *app);
+
 /* 429 or 503 with a Retry-After that spreads a herd. */
 enum h_result device_come_back(struct req *req, struct res *res, unsigned status);
 

@@ -149,7 +149,7 @@ enum h_result h_device_enroll(struct req *req, struct res *res)
 	err = enroll_request_peek(req->body, req->body_len, j->ask.secret_id);
 	if (err)
 		return res_empty(res, 400);
-	if (plan_is_herd(jobs_pending(app->jobs)))
+	if (device_is_herd(app))
 		return device_come_back(req, res, 429);
 	keys_enroll_secret(app->crypto, keystore_enroll(d->keys), j->ask.secret_id, secret);
 	err = enroll_request_decode(app->crypto, req->body, req->body_len, secret, &j->ask);
@@ -168,5 +168,5 @@ enum h_result h_device_enroll(struct req *req, struct res *res)
 	if (crypto_random(j->in.nonce_s, sizeof(j->in.nonce_s)) ||
 		crypto_random(j->in.link_id, sizeof(j->in.link_id)))
 		return res_error(req, OTA_IO, NULL);
-	return req_job_store(req, enroll, j, enrolled);
+	return req_job(req, JOB_STORE, enroll, j, enrolled);
 }

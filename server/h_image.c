@@ -395,8 +395,8 @@ static enum h_result upload_end(struct req *req, struct res *res)
 
 	(void)res;
 	if (req->upload_err)
-		return req_job_worker(req, suspend_run, in, suspend_done);
-	return req_job_worker(req, finish_run, in, finish_done);
+		return req_job(req, JOB_SLOW, suspend_run, in, suspend_done);
+	return req_job(req, JOB_SLOW, finish_run, in, finish_done);
 }
 
 /* The bytes are here already; the client is heard out, or it would see a broken connection instead of the
@@ -466,5 +466,5 @@ enum h_result h_image_put(struct req *req, struct res *res)
 	in->size_max = (uint64_t)req->app->cfg->max_image;
 	in->offset = (uint64_t)at;
 	in->announced = req->content_length > 0 ? (uint64_t)req->content_length : 0;
-	return req_job_worker(req, begin_run, in, begin_done);
+	return req_job(req, JOB_SLOW, begin_run, in, begin_done);
 }

@@ -219,31 +219,25 @@ static void req_job_finished(struct job *job)
 		req->resume(req);
 }
 
-static enum h_result post(struct req *req, enum job_queue queue, job_fn fn, void *ctx, req_done_fn done)
+enum h_result req_job(struct req *req, enum job_lane lane, job_fn fn, void *ctx, req_done_fn done)
 {
+	struct jobs *jobs = req->app->jobs;
 	struct req_job *rj = arena_alloc(req->mem, sizeof *rj);
 
 	if (!rj)
 		return res_error(req, OTA_NO_MEMORY, NULL);
+	if (!req->is_begun && jobs_in_lane(jobs, lane) >= JOB_LANE_MAX)
+		return res_error(req, OTA_BUSY, NULL);
+	req->is_begun = true;
 	rj->req = req;
 	rj->done = done;
 	rj->job.owner = rj;
 	rj->job.ctx = ctx;
 	rj->job.mem = req->mem;
-	if (jobs_is_inline(req->app->jobs)) {
-		jobs_post(req->app->jobs, queue, &rj->job, fn, NULL);
+	if (jobs_is_inline(jobs)) {
+		jobs_post(jobs, lane, &rj->job, fn, NULL);
 		return done(req, req->res, &rj->job);
 	}
-	jobs_post(req->app->jobs, queue, &rj->job, fn, req_job_finished);
+	jobs_post(jobs, lane, &rj->job, fn, req_job_finished);
 	return H_WAIT;
-}
-
-enum h_result req_job_store(struct req *req, job_fn fn, void *ctx, req_done_fn done)
-{
-	return post(req, JOB_STORE, fn, ctx, done);
-}
-
-enum h_result req_job_worker(struct req *req, job_fn fn, void *ctx, req_done_fn done)
-{
-	return post(req, JOB_WORKER, fn, ctx, done);
 }

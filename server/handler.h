@@ -1,8 +1,8 @@
 /* What a noun handler sees: one request, one response, jobs. No type of any HTTP library.
  *
- * Everything here happens on the loop thread, except job functions and upload sinks, which run on the store
- * thread or on a worker. A handler never opens, reads, writes, syncs or unlinks a file, runs no SQL, resolves
- * no name and hashes at most 64 KiB: that is a job.
+ * Everything here happens on the loop thread, except job functions and upload sinks, which run on the thread
+ * of their lane. A handler never opens, reads, writes, syncs or unlinks a file, runs no SQL, resolves no name
+ * and hashes at most 64 KiB: that is a job.
  *
  * A request lives until its answer is sent or its connection is gone. While a job or an upload of it runs
  * (H_WAIT), the request and its arena belong to that job; the loop does not touch them. A connection that
@@ -88,7 +88,7 @@ struct req {
 
 	/* The server's own; handlers leave these alone. */
 	void (*resume)(struct req *req);
-	struct req_job *job;
+	bool is_begun; /* a job of it was taken */
 	struct upload *upload;
 	void *conn;
 };
@@ -137,18 +137,18 @@ enum h_result res_error(struct req *req, enum ota_err err, const struct errmsg *
 /* HTTP status of that table. */
 unsigned res_status_of(enum ota_err err);
 
-/* A job of this request. `fn` runs on the store thread inside a savepoint of the writing connection (anything
- * but OTA_OK rolls that savepoint back), or on a worker; `ctx` is in req->mem. Then, after the store's
- * commit, `done` runs on the loop with fn's error (OTA_IO or OTA_NO_SPACE when the commit itself failed; the
- * words are in `job->e`). `done` answers (H_DONE) or posts the next job (returns what that returned). A
- * handler ends in `return req_job_store(req, fn, ctx, done);`. With inline jobs (tests) everything has
- * happened on return. */
+/* A job of this request, on the lane whose kind of work it is (jobs.h). `fn` runs there, on JOB_STORE inside
+ * a savepoint of the writing connection (anything but OTA_OK rolls that savepoint back); `ctx` is in
+ * req->mem. Then, after the store's commit, `done` runs on the loop with fn's error (OTA_IO or OTA_NO_SPACE
+ * when the commit itself failed; the words are in `job->e`). `done` answers (H_DONE) or posts the next job
+ * (returns what that returned). A handler ends in `return req_job(req, JOB_STORE, fn, ctx, done);`. With
+ * inline jobs (tests) everything has happened on return. The first job of a request is answered with 503
+ * where its lane is full. */
 typedef enum h_result (*req_done_fn)(struct req *req, struct res *res, struct job *job);
 
-enum h_result req_job_store(struct req *req, job_fn fn, void *ctx, req_done_fn done);
-enum h_result req_job_worker(struct req *req, job_fn fn, void *ctx, req_done_fn done);
+enum h_result req_job(struct req *req, enum job_lane lane, job_fn fn, void *ctx, req_done_fn done);
 
-/* Where the bytes of an upload go. Called on workers, in order, never two at a time, at most 256 KiB a call.
+/* Where the bytes of an upload go. Called on JOB_SLOW, in order, never two at a time, at most 256 KiB a call.
  */
 struct upload_sink {
 	/* Take `len` bytes. After an error no more are offered. */

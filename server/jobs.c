@@ -13,10 +13,23 @@
 #include "db/db.h"
 
 enum {
-	WORKERS_MAX = 8,
 	BATCH_MAX = 256, /* jobs in one transaction */
-	STORE_WAIT_S = 60,
-	WORKER_WAIT_S = 2, /* it may sit in a name query for 10 s, which is nobody's loss */
+	THREADS_MAX = 16,
+};
+
+/* What jobs.h says of each lane. */
+static const struct lane_row {
+	const char *name; /* of its threads; at most 15 characters */
+	unsigned threads;
+	bool has_db;
+	time_t end_wait_s; /* for what is queued when the server ends */
+} lane_rows[JOB_LANES] = {
+	[JOB_STORE] = {"otad-store", 1, true, 60},
+	[JOB_SIGN] = {"otad-sign", 1, false, 10},
+	[JOB_READ] = {"otad-read", 2, true, 10},
+	[JOB_SLOW] = {"otad-slow", 2, true, 10},
+	/* It may sit in a query for ten seconds, which is nobody's loss. */
+	[JOB_NAME] = {"otad-name", 1, false, 2},
 };
 
 struct queue {
@@ -26,21 +39,21 @@ struct queue {
 	bool is_closed;
 };
 
-struct lane {
+struct thread {
 	struct jobs *jobs;
-	struct queue *queue;
+	enum job_lane lane;
 	struct db *db;
-	pthread_t thread;
+	pthread_t id;
 	bool is_running;
 };
 
 struct jobs {
 	struct jobs_config cfg;
-	struct queue store, work, finished;
-	struct lane lanes[1 + WORKERS_MAX]; /* [0] is the store thread */
-	unsigned n_lanes;
+	struct queue queues[JOB_LANES], finished;
+	struct thread threads[THREADS_MAX];
+	unsigned n_threads;
 	int wake_fd;
-	size_t pending; /* loop thread only */
+	size_t pending[JOB_LANES]; /* loop thread only */
 };
 
 static void queue_init(struct queue *q)
@@ -173,130 +186,138 @@ static void make_room(const struct job *list, struct db *db)
 
 static void *store_main(void *arg)
 {
-	struct lane *lane = arg;
+	const struct thread *t = arg;
 	struct job *list;
 
-	pthread_setname_np(pthread_self(), "otad-store");
-	while ((list = queue_take(lane->queue, BATCH_MAX, true))) {
-		run_batch(list, lane->db);
-		make_room(list, lane->db);
-		hand_back(lane->jobs, list);
+	while ((list = queue_take(&t->jobs->queues[t->lane], BATCH_MAX, true))) {
+		run_batch(list, t->db);
+		make_room(list, t->db);
+		hand_back(t->jobs, list);
 	}
 	return NULL;
 }
 
-static void *worker_main(void *arg)
+static void *lane_main(void *arg)
 {
-	struct lane *lane = arg;
+	const struct thread *t = arg;
 	struct job *job;
 
-	pthread_setname_np(pthread_self(), "otad-worker");
-	while ((job = queue_take(lane->queue, 1, true))) {
-		run_plain(job, lane->db);
-		hand_back(lane->jobs, job);
+	while ((job = queue_take(&t->jobs->queues[t->lane], 1, true))) {
+		run_plain(job, t->db);
+		hand_back(t->jobs, job);
 	}
 	return NULL;
 }
 
-static enum ota_err lane_start(struct jobs *jobs, bool is_store, struct errmsg *e)
+static enum ota_err thread_start(struct jobs *jobs, enum job_lane lane, struct errmsg *e)
 {
-	struct lane *lane = &jobs->lanes[jobs->n_lanes];
+	struct thread *t = &jobs->threads[jobs->n_threads];
 	sigset_t all, before;
-	int rc = 0;
+	int rc;
 
-	lane->jobs = jobs;
-	lane->queue = is_store ? &jobs->store : &jobs->work;
-	if (jobs->cfg.db_open) {
-		enum ota_err err = jobs->cfg.db_open(jobs->cfg.ctx, is_store, &lane->db, e);
+	assert(jobs->n_threads < THREADS_MAX);
+	t->jobs = jobs;
+	t->lane = lane;
+	if (jobs->cfg.db_open && lane_rows[lane].has_db) {
+		enum ota_err err = jobs->cfg.db_open(jobs->cfg.ctx, lane == JOB_STORE, &t->db, e);
 
 		if (err)
 			return err;
 	}
-	jobs->n_lanes++;
+	jobs->n_threads++;
 	if (jobs->cfg.is_inline)
 		return OTA_OK;
 	/* Signals are the loop's, by signalfd: no other thread may take one. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&lane->thread, NULL, is_store ? store_main : worker_main, lane);
+	rc = pthread_create(&t->id, NULL, lane == JOB_STORE ? store_main : lane_main, t);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc)
 		return errmsg_fail_errno(e, rc, "cannot start a thread");
-	lane->is_running = true;
+	pthread_setname_np(t->id, lane_rows[lane].name);
+	t->is_running = true;
 	return OTA_OK;
+}
+
+static enum ota_err start_lanes(struct jobs *jobs, struct errmsg *e)
+{
+	enum ota_err err = OTA_OK;
+
+	/* Inline everything happens on the one writing connection. */
+	if (jobs->cfg.is_inline)
+		return thread_start(jobs, JOB_STORE, e);
+	for (unsigned lane = 0; lane < JOB_LANES; lane++) {
+		for (unsigned i = 0; !err && i < lane_rows[lane].threads; i++)
+			err = thread_start(jobs, (enum job_lane)lane, e);
+	}
+	return err;
 }
 
 enum ota_err jobs_new(const struct jobs_config *cfg, struct jobs **out, struct errmsg *e)
 {
 	struct jobs *jobs = calloc(1, sizeof *jobs);
-	unsigned workers = cfg->workers ? cfg->workers : 2;
-	enum ota_err err;
+	enum ota_err err = OTA_OK;
 
 	if (!jobs)
 		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
-	assert(workers <= WORKERS_MAX);
 	jobs->cfg = *cfg;
 	jobs->wake_fd = -1;
-	queue_init(&jobs->store);
-	queue_init(&jobs->work);
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		queue_init(&jobs->queues[lane]);
 	queue_init(&jobs->finished);
 	if (!cfg->is_inline) {
 		jobs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (jobs->wake_fd < 0) {
+		if (jobs->wake_fd < 0)
 			err = errmsg_fail_errno(e, errno, "cannot make an eventfd");
-			goto out;
-		}
 	}
-	err = lane_start(jobs, true, e);
-	for (unsigned i = 0; !err && !cfg->is_inline && i < workers; i++)
-		err = lane_start(jobs, false, e);
-	if (!err) {
-		*out = jobs;
-		return OTA_OK;
+	if (!err)
+		err = start_lanes(jobs, e);
+	if (err) {
+		(void)!jobs_free(jobs); /* nothing is queued */
+		return err;
 	}
-out:
-	jobs_free(jobs);
-	return err;
+	*out = jobs;
+	return OTA_OK;
 }
 
-static bool lane_join(struct lane *lane)
+static bool thread_join(struct thread *t)
 {
 	struct timespec until;
 
-	if (!lane->is_running)
+	if (!t->is_running)
 		return true;
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += lane->queue == &lane->jobs->store ? STORE_WAIT_S : WORKER_WAIT_S;
-	if (pthread_timedjoin_np(lane->thread, NULL, &until) == 0)
+	until.tv_sec += lane_rows[t->lane].end_wait_s;
+	if (pthread_timedjoin_np(t->id, NULL, &until) == 0)
 		return true;
-	pthread_detach(lane->thread);
+	pthread_detach(t->id);
 	return false;
 }
 
-void jobs_free(struct jobs *jobs)
+bool jobs_free(struct jobs *jobs)
 {
 	bool is_joined = true;
 
 	if (!jobs)
-		return;
-	queue_close(&jobs->store);
-	queue_close(&jobs->work);
-	for (unsigned i = 0; i < jobs->n_lanes; i++)
-		is_joined = lane_join(&jobs->lanes[i]) && is_joined;
-	/* A thread that does not come back keeps what it uses; the process is about to end. */
+		return true;
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		queue_close(&jobs->queues[lane]);
+	for (unsigned i = 0; i < jobs->n_threads; i++)
+		is_joined = thread_join(&jobs->threads[i]) && is_joined;
 	if (!is_joined)
-		return;
+		return false;
 	jobs_complete(jobs);
-	for (unsigned i = 0; i < jobs->n_lanes; i++) {
-		if (jobs->lanes[i].db)
-			jobs->cfg.db_close(jobs->lanes[i].db);
+	for (unsigned i = 0; i < jobs->n_threads; i++) {
+		if (jobs->threads[i].db)
+			jobs->cfg.db_close(jobs->threads[i].db);
 	}
 	if (jobs->wake_fd >= 0)
 		close(jobs->wake_fd);
-	queue_release(&jobs->store);
-	queue_release(&jobs->work);
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		queue_release(&jobs->queues[lane]);
 	queue_release(&jobs->finished);
 	free(jobs);
+	return true;
 }
 
 struct job *job_new(size_t mem_max)
@@ -328,24 +349,25 @@ static void complete(struct job *job)
 		job_drop(job);
 }
 
-void jobs_post(
-	struct jobs *jobs, enum job_queue queue, struct job *job, job_fn fn, void (*done)(struct job *))
+void jobs_post(struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *))
 {
-	job->queue = queue;
+	job->lane = lane;
 	job->fn = fn;
 	job->done = done;
 	job->next = NULL;
 	job->err = OTA_OK;
 	if (jobs->cfg.is_inline) {
-		if (queue == JOB_STORE)
-			run_batch(job, jobs->lanes[0].db);
+		struct db *db = jobs->threads[0].db;
+
+		if (lane == JOB_STORE)
+			run_batch(job, db);
 		else
-			run_plain(job, jobs->lanes[0].db);
+			run_plain(job, lane_rows[lane].has_db ? db : NULL);
 		complete(job);
 		return;
 	}
-	jobs->pending++;
-	queue_push(queue == JOB_STORE ? &jobs->store : &jobs->work, job, job);
+	jobs->pending[lane]++;
+	queue_push(&jobs->queues[lane], job, job);
 }
 
 int jobs_fd(const struct jobs *jobs)
@@ -368,14 +390,23 @@ void jobs_complete(struct jobs *jobs)
 		struct job *job = list;
 
 		list = job->next;
-		jobs->pending--;
+		jobs->pending[job->lane]--;
 		complete(job);
 	}
 }
 
+size_t jobs_in_lane(const struct jobs *jobs, enum job_lane lane)
+{
+	return jobs->pending[lane];
+}
+
 size_t jobs_pending(const struct jobs *jobs)
 {
-	return jobs->pending;
+	size_t n = 0;
+
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		n += jobs->pending[lane];
+	return n;
 }
 
 bool jobs_is_inline(const struct jobs *jobs)

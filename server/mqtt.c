@@ -477,7 +477,7 @@ static void attempt(struct timer *t)
 	*ctx = m;
 	job->ctx = ctx;
 	m->state = MQTT_CONNECTING;
-	jobs_post(m->app->jobs, JOB_WORKER, job, connect_job, connect_done);
+	jobs_post(m->app->jobs, JOB_NAME, job, connect_job, connect_done);
 }
 
 enum ota_err mqtt_new(struct app *app, struct mqtt **out, struct errmsg *e)

@@ -104,7 +104,6 @@ static enum ota_err start_storage(struct server *s, struct errmsg *e)
 		.db_open = open_connection,
 		.db_close = db_close,
 		.ctx = s,
-		.workers = 2,
 	};
 	enum ota_err err = prepare_database(s, e);
 
@@ -247,7 +246,7 @@ static void reload(struct server *s)
 	s->is_reloading = true;
 	r->server = s;
 	job->ctx = r;
-	jobs_post(s->app.jobs, JOB_WORKER, job, reload_job, reload_done);
+	jobs_post(s->app.jobs, JOB_SLOW, job, reload_job, reload_done);
 }
 
 /* End. */
@@ -382,26 +381,32 @@ static enum ota_err start(struct server *s, struct errmsg *e)
 	return err;
 }
 
-static void end(struct server *s)
+/* False: a job of a lane did not end in time and goes on. */
+static bool end(struct server *s)
 {
+	bool is_whole;
+
 	/* Continuations that still run find nobody to notify. */
 	mqtt_free(s->app.mqtt);
 	s->app.mqtt = NULL;
 	http_free(s->app.http);
 	s->app.http = NULL;
 	/* Every job that is queued is done before its thread ends, and its continuation runs. */
-	jobs_free(s->app.jobs);
-	if (s->app.domain)
-		domain_stop(&s->app);
-	blobserve_free(s->app.blobserve);
-	blob_store_close(s->app.blobs);
+	is_whole = jobs_free(s->app.jobs);
+	if (is_whole) {
+		if (s->app.domain)
+			domain_stop(&s->app);
+		blobserve_free(s->app.blobserve);
+		blob_store_close(s->app.blobs);
+		if (s->lock_fd >= 0)
+			close(s->lock_fd);
+	}
 	loop_free(s->loop);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 	if (s->has_socket)
 		datadir_unlink_socket(s->cfg->data);
-	if (s->lock_fd >= 0)
-		close(s->lock_fd);
+	return is_whole;
 }
 
 enum ota_err server_run(struct config *cfg, int argc, char *const *argv, char *const *env, struct errmsg *e)
@@ -416,6 +421,7 @@ enum ota_err server_run(struct config *cfg, int argc, char *const *argv, char *c
 		.signal_fd = -1,
 	};
 	enum ota_err err;
+	bool is_whole;
 
 	log_setup((enum log_level)cfg->log_level, (enum log_format)cfg->log_format);
 	err = start(&s, e);
@@ -424,8 +430,11 @@ enum ota_err server_run(struct config *cfg, int argc, char *const *argv, char *c
 		sdnotify("READY=1");
 		loop_run(s.loop);
 	}
-	end(&s);
+	is_whole = end(&s);
 	if (!err)
-		log_info("ended");
+		log_info(is_whole ? "ended" : "ended, with a job cut off");
+	/* What a thread still uses, the libraries' own included, is not taken apart below it. */
+	if (!err && !is_whole)
+		_exit(EXIT_SUCCESS);
 	return err;
 }

@@ -1,4 +1,4 @@
-/* Signing: tickets on workers, releases of the hosted key on the store thread. */
+/* Signing: tickets on JOB_SIGN, releases of the hosted key on the store thread. */
 #ifndef SERVER_SIGN_H
 #define SERVER_SIGN_H
 
@@ -13,7 +13,7 @@ enum {
 	SIGN_SEQUENCE_AHEAD_S = 86400, /* an offline sequence may be so far ahead of clock and board */
 };
 
-/* A signed ticket. Worker. */
+/* A signed ticket. JOB_SIGN. */
 OTA_MUST_USE enum ota_err sign_ticket(
 	struct keystore *k, const struct ticket *t, uint8_t buf[static TICKET_MAX], size_t *len);
 
@@ -27,7 +27,7 @@ OTA_MUST_USE enum ota_err sign_check_sequence(
 	uint32_t sequence, uint32_t highest, int64_t now, struct errmsg *e);
 
 /* The manifest of a release: its board's ids and components in order, each with its image, or with two for
- * two slots (variants in the order of their names). Store thread or worker. OTA_INVALID: variants that no
+ * two slots (variants in the order of their names). Store thread or a reader. OTA_INVALID: variants that no
  * manifest can say; OTA_NOT_FOUND: an image is gone. */
 OTA_MUST_USE enum ota_err sign_manifest_of(struct db *db, int64_t release, uint32_t sequence,
 	struct arena *mem, struct suit_manifest *out, struct errmsg *e);

@@ -116,5 +116,5 @@ enum h_result stranger_come_in(struct req *req, struct res *res, const uint8_t i
 	s->restore = enroll_of(&r, app);
 	if (crypto_random(s->restore.link_id, sizeof(s->restore.link_id)))
 		return res_error(req, OTA_IO, NULL);
-	return req_job_store(req, store_restored, s, restored);
+	return req_job(req, JOB_STORE, store_restored, s, restored);
 }

@@ -209,7 +209,7 @@ static void found_garbage(struct job *job)
 		domain_changed(j->domain->app);
 }
 
-static void post_gc(struct domain *d, enum job_queue queue, job_fn fn)
+static void post_gc(struct domain *d, enum job_lane lane, job_fn fn)
 {
 	struct job *job = job_new(GC_JOB_MAX);
 	struct gc_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
@@ -223,7 +223,7 @@ static void post_gc(struct domain *d, enum job_queue queue, job_fn fn)
 	j->now = app_now(d->app);
 	j->partial_life_s = d->app->cfg->partial_life;
 	job->ctx = j;
-	jobs_post(d->app->jobs, queue, job, fn, found_garbage);
+	jobs_post(d->app->jobs, lane, job, fn, found_garbage);
 }
 
 /* Time-outs */
@@ -283,7 +283,7 @@ static void swept(struct job *job)
 		return;
 	d->next_gc_s = j->now + UPKEEP_GC_S;
 	post_gc(d, JOB_STORE, collect);
-	post_gc(d, JOB_WORKER, find_orphans);
+	post_gc(d, JOB_SLOW, find_orphans);
 }
 
 void upkeep_sweep(struct domain *d)

@@ -72,11 +72,11 @@ static enum h_result start_writing(struct upload *up)
 	/* A pointer that is not the job's own arena: the job is not freed by its queue. */
 	up->job.mem = up->req->mem;
 	if (jobs_is_inline(jobs)) {
-		jobs_post(jobs, JOB_WORKER, &up->job, write_job, NULL);
+		jobs_post(jobs, JOB_SLOW, &up->job, write_job, NULL);
 		note_written(up);
 		return H_DONE;
 	}
-	jobs_post(jobs, JOB_WORKER, &up->job, write_job, write_done);
+	jobs_post(jobs, JOB_SLOW, &up->job, write_job, write_done);
 	return H_WAIT;
 }
 

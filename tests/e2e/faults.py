@@ -14,7 +14,7 @@ import rig
 
 KINDS = ("write", "sync", "rename", "unlink", "truncate", "open", "make", "read")
 CHANGES = KINDS[:-1]
-NONE, ERROR, SHORT, KILL, CUT = range(5)
+NONE, ERROR, SHORT, KILL, CUT, HANG = range(6)
 DATA, NAMES = 1, 2  # what a power cut takes back of what is not synced
 EVER = 1 << 62
 LAYOUT = struct.Struct("<4I4Q8Q")

@@ -33,7 +33,7 @@ enum {
 	KIND_READ,
 	KINDS
 };
-enum { ACT_NONE, ACT_ERROR, ACT_SHORT, ACT_KILL, ACT_CUT };
+enum { ACT_NONE, ACT_ERROR, ACT_SHORT, ACT_KILL, ACT_CUT, ACT_HANG };
 
 /* Layout known to tests/e2e/faults.py. */
 struct control {
@@ -84,7 +84,8 @@ static bool is_ours(const char *path)
 	return path[0] != '/' || (under && strncmp(path, under, strlen(under)) == 0);
 }
 
-/* What is to happen to this call: ACT_NONE, or errno is set (ACT_ERROR), or it goes half way (ACT_SHORT). */
+/* What is to happen to this call: ACT_NONE, or errno is set (ACT_ERROR), or it goes half way (ACT_SHORT).
+ * With ACT_HANG the call is made when the fault is over. */
 static uint32_t judge(unsigned kind)
 {
 	uint32_t action;
@@ -110,6 +111,8 @@ static uint32_t judge(unsigned kind)
 		for (;;)
 			(void)pause();
 	}
+	while (action == ACT_HANG && atomic_load(&control->action) == ACT_HANG)
+		(void)usleep(1000);
 	if (action == ACT_ERROR)
 		errno = (int)atomic_load(&control->error);
 	return action;

@@ -7,6 +7,16 @@
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/fake.h"
 
+/* How many jobs wait in each lane, as the handlers see it. */
+static size_t in_lane[JOB_LANES];
+
+size_t __wrap_jobs_in_lane(const struct jobs *jobs, enum job_lane lane);
+size_t __wrap_jobs_in_lane(const struct jobs *jobs, enum job_lane lane)
+{
+	(void)jobs;
+	return in_lane[lane];
+}
+
 static enum h_result h_who(struct req *req, struct res *res)
 {
 	char *text = arena_printf(
@@ -35,14 +45,14 @@ static enum h_result worked(struct req *req, struct res *res, struct job *job)
 	if (job->err)
 		return res_error(req, job->err, &job->e);
 	if (*(int *)job->ctx < atoi(req->cap.value[0]))
-		return req_job_store(req, work, job->ctx, worked);
+		return req_job(req, JOB_STORE, work, job->ctx, worked);
 	return res_empty(res, 204);
 }
 
 static enum h_result h_work(struct req *req, struct res *res)
 {
 	(void)res;
-	return req_job_worker(req, work, arena_alloc(req->mem, sizeof(int)), worked);
+	return req_job(req, JOB_READ, work, arena_alloc(req->mem, sizeof(int)), worked);
 }
 
 static enum ota_err sink_write(void *ctx, const uint8_t *bytes, size_t len, struct errmsg *e)
@@ -292,6 +302,22 @@ static void job_chains(void **state)
 	assert_false(f->is_waiting);
 }
 
+/* A request that finds its lane full is refused; one that was begun is not. */
+static void full_lanes(void **state)
+{
+	struct fake *f = *state;
+
+	in_lane[JOB_READ] = JOB_LANE_MAX;
+	fake_request(f, rows, ROWS, "GET", "/jobs/2", NULL);
+	assert_int_equal(f->res.status, 503);
+	assert_non_null(fake_answer_header(f, "Retry-After"));
+	in_lane[JOB_READ]--;
+	in_lane[JOB_STORE] = JOB_LANE_MAX;
+	fake_request(f, rows, ROWS, "GET", "/jobs/2", NULL);
+	assert_int_equal(f->res.status, 204);
+	memset(in_lane, 0, sizeof in_lane);
+}
+
 static void uploads(void **state)
 {
 	struct fake *f = *state;
@@ -327,6 +353,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(queries, up, down),
 		cmocka_unit_test_setup_teardown(errors, up, down),
 		cmocka_unit_test_setup_teardown(job_chains, up, down),
+		cmocka_unit_test_setup_teardown(full_lanes, up, down),
 		cmocka_unit_test_setup_teardown(uploads, up, down),
 	};
 

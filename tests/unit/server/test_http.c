@@ -51,19 +51,19 @@ static enum h_result slow_done(struct req *req, struct res *res, struct job *job
 static enum h_result h_slow(struct req *req, struct res *res)
 {
 	(void)res;
-	return req_job_worker(req, slow, NULL, slow_done);
+	return req_job(req, JOB_READ, slow, NULL, slow_done);
 }
 
 static enum h_result twice_done(struct req *req, struct res *res, struct job *job)
 {
 	(void)res;
-	return req_job_worker(req, slow, job->ctx, slow_done);
+	return req_job(req, JOB_READ, slow, job->ctx, slow_done);
 }
 
 static enum h_result h_twice(struct req *req, struct res *res)
 {
 	(void)res;
-	return req_job_worker(req, slow, NULL, twice_done);
+	return req_job(req, JOB_READ, slow, NULL, twice_done);
 }
 
 struct sum {
@@ -127,7 +127,7 @@ static enum h_result h_upload(struct req *req, struct res *res)
 		return res_problem(req, 507, "no-space", "no");
 	if (req_query(req, "now"))
 		return start_upload(req);
-	return req_job_worker(req, slow, NULL, upload_after_job);
+	return req_job(req, JOB_READ, slow, NULL, upload_after_job);
 }
 
 static const struct route rows[] = {
@@ -224,7 +224,7 @@ static uint16_t open_door(struct server *s, const char *text, const char *cert, 
 static struct server *start(void)
 {
 	struct server *s = calloc(1, sizeof *s);
-	const struct jobs_config jobs = {.workers = 2};
+	const struct jobs_config jobs = {.db_open = NULL};
 	struct errmsg e = {{0}};
 
 	signal(SIGPIPE, SIG_IGN);
@@ -274,7 +274,7 @@ static void stop(struct server *s)
 		jobs_complete(s->app.jobs);
 	}
 	http_free(s->app.http);
-	jobs_free(s->app.jobs);
+	assert_true(jobs_free(s->app.jobs));
 	loop_free(s->loop);
 	close(s->stop_fd);
 	tls_release(&s->tls);

@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@ static enum ota_err open_fake(void *ctx, bool writing, struct db **out, struct e
 	return OTA_OK;
 }
 
-static const struct jobs_config with_db = {.db_open = open_fake, .db_close = db_close, .workers = 2};
+static const struct jobs_config with_db = {.db_open = open_fake, .db_close = db_close};
 
 struct note {
 	unsigned order; /* in which it ran */
@@ -33,6 +34,7 @@ struct note {
 
 static unsigned n_run, n_done;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static sem_t at_gate; /* posted by each job that reaches it */
 
 static enum ota_err work(struct job *job)
 {
@@ -50,6 +52,7 @@ static enum ota_err work(struct job *job)
 static enum ota_err blocked(struct job *job)
 {
 	(void)job;
+	sem_post(&at_gate);
 	pthread_mutex_lock(&gate);
 	pthread_mutex_unlock(&gate);
 	return OTA_OK;
@@ -66,24 +69,14 @@ static void done(struct job *job)
 		assert_true(job->e.text[0] != '\0');
 }
 
-static void post(struct jobs *jobs, enum job_queue queue, struct note *n)
+static void post(struct jobs *jobs, enum job_lane lane, struct note *n)
 {
 	struct job *job = job_new(4096);
 	struct note **ctx = arena_alloc(job->mem, sizeof(struct note *));
 
 	*ctx = n;
 	job->ctx = ctx;
-	jobs_post(jobs, queue, job, work, done);
-}
-
-static void wait_all(struct jobs *jobs)
-{
-	while (jobs_pending(jobs) > 0) {
-		struct pollfd p = {.fd = jobs_fd(jobs), .events = POLLIN};
-
-		assert_int_equal(poll(&p, 1, 5000), 1);
-		jobs_complete(jobs);
-	}
+	jobs_post(jobs, lane, job, work, done);
 }
 
 static int reset(void **state)
@@ -91,7 +84,37 @@ static int reset(void **state)
 	(void)state;
 	memset(&fake_db, 0, sizeof fake_db);
 	n_run = n_done = 0;
+	assert_int_equal(sem_init(&at_gate, 0, 0), 0);
 	return 0;
+}
+
+/* Occupy that many threads of a lane until the gate is opened. */
+static void block(struct jobs *jobs, enum job_lane lane, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		jobs_post(jobs, lane, job_new(1024), blocked, NULL);
+	for (unsigned i = 0; i < n; i++)
+		sem_wait(&at_gate);
+}
+
+static void wait_done(struct jobs *jobs, unsigned n)
+{
+	while (n_done < n) {
+		struct pollfd p = {.fd = jobs_fd(jobs), .events = POLLIN};
+
+		assert_int_equal(poll(&p, 1, 60000), 1);
+		jobs_complete(jobs);
+	}
+}
+
+static void wait_all(struct jobs *jobs)
+{
+	while (jobs_pending(jobs) > 0) {
+		struct pollfd p = {.fd = jobs_fd(jobs), .events = POLLIN};
+
+		assert_int_equal(poll(&p, 1, 60000), 1);
+		jobs_complete(jobs);
+	}
 }
 
 /* What queues up behind a running batch is one transaction, with a savepoint a job, in order. */
@@ -100,16 +123,13 @@ static void batches(void **state)
 	struct jobs *jobs;
 	struct errmsg e;
 	struct note n[50];
-	struct job *first;
 
 	(void)state;
 	memset(n, 0, sizeof n);
 	n[7].give = OTA_EXISTS;
 	assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
 	pthread_mutex_lock(&gate);
-	first = job_new(1024);
-	jobs_post(jobs, JOB_STORE, first, blocked, NULL);
-	usleep(50000);
+	block(jobs, JOB_STORE, 1);
 	for (unsigned i = 0; i < 50; i++)
 		post(jobs, JOB_STORE, &n[i]);
 	assert_int_equal(jobs_pending(jobs), 51);
@@ -125,8 +145,8 @@ static void batches(void **state)
 	assert_int_equal(fake_db.n_commit[1], 2);
 	assert_int_equal(fake_db.n_commit[0], 50);
 	assert_int_equal(fake_db.n_rollback[0], 1);
-	jobs_free(jobs);
-	assert_int_equal(fake_db.n_close, 3);
+	assert_true(jobs_free(jobs));
+	assert_int_equal(fake_db.n_close, 5);
 }
 
 static void failed_commit(void **state)
@@ -153,35 +173,79 @@ static void failed_commit(void **state)
 	wait_all(jobs);
 	assert_int_equal(n[0].got, OTA_BUSY);
 	assert_int_equal(n[0].order, 0);
-	jobs_free(jobs);
+	assert_true(jobs_free(jobs));
 }
 
-static void workers(void **state)
+/* How many threads each lane has, as jobs.h says. */
+static const unsigned threads_of[JOB_LANES] = {
+	[JOB_STORE] = 1, [JOB_SIGN] = 1, [JOB_READ] = 2, [JOB_SLOW] = 2, [JOB_NAME] = 1};
+
+/* Every thread of every other lane is stuck, and more waits behind: a lane goes on, in order where it has one
+ * thread. */
+static void lanes_are_apart(void **state)
 {
-	struct jobs *jobs;
-	struct errmsg e;
-	struct note n[20];
+	(void)state;
+	for (unsigned lane = 0; lane < JOB_LANES; lane++) {
+		struct note n[20], behind[JOB_LANES];
+		struct jobs *jobs;
+		struct errmsg e;
+
+		reset(NULL);
+		memset(n, 0, sizeof n);
+		memset(behind, 0, sizeof behind);
+		assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
+		pthread_mutex_lock(&gate);
+		for (unsigned other = 0; other < JOB_LANES; other++) {
+			if (other == lane)
+				continue;
+			block(jobs, (enum job_lane)other, threads_of[other]);
+			post(jobs, (enum job_lane)other, &behind[other]);
+			assert_int_equal(jobs_in_lane(jobs, (enum job_lane)other), threads_of[other] + 1);
+		}
+		for (unsigned i = 0; i < 20; i++)
+			post(jobs, (enum job_lane)lane, &n[i]);
+		wait_done(jobs, 20);
+		assert_int_equal(jobs_in_lane(jobs, (enum job_lane)lane), 0);
+		for (unsigned i = 0; i < 20; i++) {
+			assert_true(n[i].order != 0);
+			if (threads_of[lane] == 1)
+				assert_int_equal(n[i].order, i + 1);
+			assert_int_equal(n[i].had_db, lane != JOB_SIGN && lane != JOB_NAME);
+		}
+		for (unsigned other = 0; other < JOB_LANES; other++)
+			assert_int_equal(behind[other].order, 0);
+		pthread_mutex_unlock(&gate);
+		wait_all(jobs);
+		assert_true(jobs_free(jobs));
+	}
+}
+
+/* One stuck job of a lane with two threads does not stop that lane. */
+static void the_other_thread(void **state)
+{
+	static const enum job_lane lanes[] = {JOB_READ, JOB_SLOW};
 
 	(void)state;
-	memset(n, 0, sizeof n);
-	assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
-	/* One worker is stuck; the other goes on. */
-	pthread_mutex_lock(&gate);
-	jobs_post(jobs, JOB_WORKER, job_new(1024), blocked, NULL);
-	for (unsigned i = 0; i < 20; i++)
-		post(jobs, JOB_WORKER, &n[i]);
-	while (n_done < 20) {
-		struct pollfd p = {.fd = jobs_fd(jobs), .events = POLLIN};
+	for (unsigned k = 0; k < sizeof lanes / sizeof lanes[0]; k++) {
+		struct jobs *jobs;
+		struct errmsg e;
+		struct note n[20];
 
-		assert_int_equal(poll(&p, 1, 5000), 1);
-		jobs_complete(jobs);
+		reset(NULL);
+		memset(n, 0, sizeof n);
+		assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
+		pthread_mutex_lock(&gate);
+		block(jobs, lanes[k], 1);
+		for (unsigned i = 0; i < 20; i++)
+			post(jobs, lanes[k], &n[i]);
+		wait_done(jobs, 20);
+		for (unsigned i = 0; i < 20; i++)
+			assert_int_equal(n[i].order, i + 1);
+		pthread_mutex_unlock(&gate);
+		wait_all(jobs);
+		assert_int_equal(fake_db.n_begin, 0);
+		assert_true(jobs_free(jobs));
 	}
-	pthread_mutex_unlock(&gate);
-	wait_all(jobs);
-	for (unsigned i = 0; i < 20; i++)
-		assert_true(n[i].had_db);
-	assert_int_equal(fake_db.n_begin, 0);
-	jobs_free(jobs);
 }
 
 /* jobs_free finishes what is queued, continuations too. */
@@ -195,9 +259,35 @@ static void ending(void **state)
 	memset(n, 0, sizeof n);
 	assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
 	for (unsigned i = 0; i < 30; i++)
-		post(jobs, i % 2 ? JOB_STORE : JOB_WORKER, &n[i]);
-	jobs_free(jobs);
+		post(jobs, (enum job_lane)(i % JOB_LANES), &n[i]);
+	assert_true(jobs_free(jobs));
 	assert_int_equal(n_done, 30);
+}
+
+/* A name that is not answered holds up the end for its two seconds, not for its own. */
+static void ending_without_an_answer(void **state)
+{
+	static struct jobs *jobs; /* stays, as jobs.h says */
+	struct pollfd p = {.events = POLLIN};
+	struct errmsg e;
+	struct note n = {.order = 0};
+
+	(void)state;
+	assert_int_equal(jobs_new(&with_db, &jobs, &e), OTA_OK);
+	pthread_mutex_lock(&gate);
+	block(jobs, JOB_NAME, 1);
+	post(jobs, JOB_STORE, &n);
+	assert_false(jobs_free(jobs));
+	assert_int_equal(n.order, 1);
+	assert_int_equal(n_done, 0);
+	assert_int_equal(fake_db.n_close, 0);
+	jobs_complete(jobs);
+	assert_int_equal(n_done, 1);
+	pthread_mutex_unlock(&gate);
+	p.fd = jobs_fd(jobs);
+	assert_int_equal(poll(&p, 1, 60000), 1);
+	jobs_complete(jobs);
+	assert_int_equal(jobs_pending(jobs), 0);
 }
 
 static void inline_jobs(void **state)
@@ -219,14 +309,14 @@ static void inline_jobs(void **state)
 	assert_int_equal(fake_db.n_commit[1], 2);
 	assert_int_equal(fake_db.n_rollback[0], 1);
 	assert_int_equal(jobs_fd(jobs), -1);
-	jobs_free(jobs);
+	assert_true(jobs_free(jobs));
 	assert_int_equal(fake_db.n_close, 1);
 }
 
 static void failing_starts(void **state)
 {
 	(void)state;
-	for (int at = 1; at <= 3; at++) {
+	for (int at = 1; at <= 5; at++) {
 		struct jobs_config cfg = with_db;
 		struct jobs *jobs;
 		struct errmsg e;
@@ -245,8 +335,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(batches, reset),
 		cmocka_unit_test_setup(failed_commit, reset),
-		cmocka_unit_test_setup(workers, reset),
+		cmocka_unit_test_setup(lanes_are_apart, reset),
+		cmocka_unit_test_setup(the_other_thread, reset),
 		cmocka_unit_test_setup(ending, reset),
+		cmocka_unit_test_setup(ending_without_an_answer, reset),
 		cmocka_unit_test_setup(inline_jobs, reset),
 		cmocka_unit_test_setup(failing_starts, reset),
 	};
