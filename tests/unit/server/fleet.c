@@ -44,7 +44,7 @@ static enum ota_err open_connection(void *ctx, bool writing, struct db **out, st
 
 static void start(struct fleet *fl)
 {
-	struct jobs_config jobs = {.db_open = open_connection, .db_close = db_close, .ctx = fl, .workers = 2};
+	struct jobs_config jobs = {.db_open = open_connection, .db_close = db_close, .ctx = fl};
 	struct blob_options blobs = {.crypto = crypto(), .reserve = 1};
 
 	fake_init(&fl->f, &jobs);

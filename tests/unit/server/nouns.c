@@ -48,7 +48,7 @@ static enum ota_err auth_tester(struct app *app, struct req *req)
 void nouns_init(struct nouns *n)
 {
 	const char *tmp = getenv("TMPDIR");
-	struct jobs_config jobs = {.db_open = open_db, .db_close = db_close, .ctx = n, .workers = 1};
+	struct jobs_config jobs = {.db_open = open_db, .db_close = db_close, .ctx = n};
 	struct blob_options blobs = {.crypto = crypto_openssl(), .reserve = 1};
 	struct errmsg e = {""};
 
