@@ -428,6 +428,16 @@ static enum ota_err load_argv(
 	return OTA_OK;
 }
 
+bool config_takes_word(const char *word)
+{
+	const struct config_option *opt;
+
+	if (strncmp(word, "--", 2) != 0 || strchr(word, '='))
+		return false;
+	opt = find_option(word + 2, strlen(word + 2));
+	return opt && opt->kind != CONFIG_BOOL;
+}
+
 static enum ota_err load_password(struct config *c, const char *path, const char **out, struct errmsg *e)
 {
 	char *text;

@@ -95,6 +95,9 @@ struct config_option {
 extern const struct config_option config_options[];
 extern const size_t n_config_options;
 
+/* Is `word` of argv an option whose value is the next word? Unknown options are none. */
+bool config_takes_word(const char *word);
+
 /* Defaults; end with config_release. */
 OTA_MUST_USE enum ota_err config_init(struct config *c, struct errmsg *e);
 void config_release(struct config *c);

@@ -53,6 +53,22 @@ static void read_headers(struct req *req, const struct dispatch_input *in)
 	req->n_headers = (unsigned)in->n_headers;
 }
 
+static const char *doors_text(unsigned doors)
+{
+	static const char *const texts[DOOR_ALL + 1] = {
+		[0] = "nobody",
+		[DOOR_OPERATORS] = "operators",
+		[DOOR_DEVICES] = "devices",
+		[DOOR_CLIENTS] = "foreign clients",
+		[DOOR_OPERATORS | DOOR_DEVICES] = "operators and devices",
+		[DOOR_OPERATORS | DOOR_CLIENTS] = "operators and foreign clients",
+		[DOOR_DEVICES | DOOR_CLIENTS] = "devices and foreign clients",
+		[DOOR_ALL] = "everybody",
+	};
+
+	return texts[doors & DOOR_ALL];
+}
+
 static enum dispatch_result find_route(struct req *req, const struct dispatch_input *in)
 {
 	unsigned allow = 0;
@@ -75,9 +91,15 @@ static enum dispatch_result find_route(struct req *req, const struct dispatch_in
 		return DISPATCH_REFUSED;
 	}
 	}
-	/* What is behind another door does not exist here. */
+	/* What is behind another door does not exist here, whoever asks; that there is another one is no
+	 * secret. */
 	if (!(route_doors(req->route->role) & req->doors)) {
-		res_problem(req, 404, "not-found", "nothing is here");
+		res_problem(req, 404, "other-door",
+			"this door is for %s; what was asked for is for %s, at another address (--listen)%s",
+			doors_text(req->doors), doors_text(route_doors(req->route->role)),
+			route_doors(req->route->role) & DOOR_OPERATORS
+				? " or the socket in otad's data directory"
+				: "");
 		return DISPATCH_REFUSED;
 	}
 	return DISPATCH_GO;

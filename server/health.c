@@ -70,6 +70,24 @@ static enum ota_err exchange(int fd, char *answer, size_t room, struct errmsg *e
 	return OTA_OK;
 }
 
+static enum ota_err unreachable(const char *path, int error, struct errmsg *e)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return errmsg_fail(e, OTA_IO,
+			"there is no socket '%s': otad does not run there, or has another --data", path);
+	case ECONNREFUSED:
+		return errmsg_fail(e, OTA_IO, "nobody listens on '%s': otad has ended", path);
+	case EACCES:
+	case EPERM:
+		return errmsg_fail(e, OTA_IO,
+			"'%s' is for root and otad's own user only: run this as one of them", path);
+	default:
+		return errmsg_fail_errno(e, error, "cannot reach otad at '%s'", path);
+	}
+}
+
 enum ota_err health_ask(const char *dir, struct errmsg *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -84,7 +102,7 @@ enum ota_err health_ask(const char *dir, struct errmsg *e)
 	if (fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot make a socket");
 	if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
-		err = errmsg_fail_errno(e, errno, "cannot reach otad at '%s'", addr.sun_path);
+		err = unreachable(addr.sun_path, errno, e);
 	else
 		err = exchange(fd, answer, sizeof answer, e);
 	close(fd);

@@ -19,6 +19,8 @@ enum {
 	EXIT_USAGE = 2,
 };
 
+enum { ARGS_MAX = 256 };
+
 static int fail(enum ota_err err, const struct errmsg *e)
 {
 	fprintf(stderr, "otad: %s\n", e->text[0] ? e->text : ota_err_text(err));
@@ -36,6 +38,7 @@ static int usage(void)
 	       "       otad health | check [OPTION]...\n"
 	       "       otad backup [--with-keys --passphrase-file FILE] FILE|- [OPTION]...\n"
 	       "       otad restore [--passphrase-file FILE] FILE|- [OPTION]...\n\n"
+	       "Options may stand on either side of the command.\n"
 	       "Every option is also a line of the settings file and a variable OTAD_NAME.\n\n%s",
 		options ? options : "");
 	arena_release(&mem);
@@ -56,20 +59,52 @@ static int check_config(struct config *cfg, struct errmsg *e)
 	return EXIT_DONE;
 }
 
-static int run(struct config *cfg, int argc, char *const *argv, struct errmsg *e)
+/* The command first, its options behind it in their order: they may stand on either side of it.
+ * OTA_NOT_FOUND: there is none. */
+static enum ota_err command_first(int argc, char *const *argv, char **out, struct errmsg *e)
+{
+	int at = maintain_find_command(argc, argv);
+
+	if (!at)
+		return OTA_NOT_FOUND;
+	if (strcmp(argv[at], "health") != 0 && !maintain_is_command(argv[at]))
+		return errmsg_fail(e, OTA_INVALID,
+			"'%.60s' is no command: health, check, backup or restore; without one otad serves",
+			argv[at]);
+	out[0] = argv[at];
+	for (int i = 1, n = 1; i < argc; i++) {
+		if (i != at)
+			out[n++] = argv[i];
+	}
+	return OTA_OK;
+}
+
+static int run_command(struct config *cfg, int argc, char *const *words, struct errmsg *e)
 {
 	enum ota_err err;
 
-	if (argc > 1 && strcmp(argv[1], "health") == 0) {
-		err = config_load(cfg, argc - 1, argv + 1, environ, e);
+	if (strcmp(words[0], "health") == 0) {
+		err = config_load(cfg, argc, words, environ, e);
 		if (!err)
 			err = health_ask(cfg->data, e);
-		return err ? fail(err, e) : EXIT_DONE;
+	} else {
+		err = maintain_run(cfg, argc, words, environ, e);
 	}
-	if (argc > 1 && maintain_is_command(argv[1])) {
-		err = maintain_run(cfg, argc - 1, argv + 1, environ, e);
-		return err ? fail(err, e) : EXIT_DONE;
-	}
+	return err ? fail(err, e) : EXIT_DONE;
+}
+
+static int run(struct config *cfg, int argc, char *const *argv, struct errmsg *e)
+{
+	char *words[ARGS_MAX];
+	enum ota_err err;
+
+	if (argc > ARGS_MAX)
+		return fail(errmsg_fail(e, OTA_INVALID, "too many arguments"), e);
+	err = command_first(argc, argv, words, e);
+	if (!err)
+		return run_command(cfg, argc - 1, words, e);
+	if (err != OTA_NOT_FOUND)
+		return fail(err, e);
 	err = config_load(cfg, argc, argv, environ, e);
 	if (err)
 		return fail(err, e);

@@ -26,7 +26,21 @@ bool maintain_is_command(const char *word)
 	return strcmp(word, "backup") == 0 || strcmp(word, "restore") == 0 || strcmp(word, "check") == 0;
 }
 
-/* Options of the settings take their value as the next word, so only what follows no option can be FILE. */
+static bool takes_word(const char *word)
+{
+	return strcmp(word, "--passphrase-file") == 0 || config_takes_word(word);
+}
+
+int maintain_find_command(int argc, char *const *argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] != '-' || !argv[i][1])
+			return i;
+		i += takes_word(argv[i]);
+	}
+	return 0;
+}
+
 static enum ota_err read_arguments(int argc, char *const *argv, struct arguments *a, struct errmsg *e)
 {
 	a->rest[a->n_rest++] = argv[0];
@@ -39,7 +53,7 @@ static enum ota_err read_arguments(int argc, char *const *argv, struct arguments
 			a->passphrase_file = argv[++i];
 		} else if (strncmp(argv[i], "--", 2) == 0) {
 			a->rest[a->n_rest++] = argv[i];
-			if (!strchr(argv[i], '=') && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0)
+			if (takes_word(argv[i]) && i + 1 < argc)
 				a->rest[a->n_rest++] = argv[++i];
 		} else if (!a->file) {
 			a->file = argv[i];
@@ -110,7 +124,28 @@ static enum ota_err run_restore(
 static void say(void *ctx, const char *line)
 {
 	(void)ctx;
-	printf("%s\n", line);
+	/* One finding is one line; SQLite breaks some in two. */
+	for (; *line; line++)
+		putchar(*line == '\n' ? ' ' : *line);
+	putchar('\n');
+}
+
+/* What is damaged, and what can be done about it. */
+static enum ota_err damaged(const char *dir, const struct check_report *r, struct errmsg *e)
+{
+	struct errmsg why = *e;
+
+	if (r->n_damaged && !r->n_database)
+		return errmsg_fail(e, OTA_CORRUPT,
+			"%llu image%s damaged (above): upload the same file%s again",
+			(unsigned long long)r->n_damaged, r->n_damaged == 1 ? " is" : "s are",
+			r->n_damaged == 1 ? "" : "s");
+	if (r->n_database)
+		errmsg_set(&why, "%llu findings above", (unsigned long long)r->n_database);
+	return errmsg_fail(e, OTA_CORRUPT,
+		"the database is damaged: %.90s; leave '%.60s' as it is and restore the last backup, see "
+		"docs/operations.md",
+		why.text, dir);
 }
 
 static enum ota_err run_check(const char *dir, struct errmsg *e)
@@ -120,6 +155,9 @@ static enum ota_err run_check(const char *dir, struct errmsg *e)
 
 	if (err && err != OTA_CORRUPT)
 		return err;
+	/* Not even opened: there is nothing to count. */
+	if (err && !r.n_damaged && !r.n_database)
+		return damaged(dir, &r, e);
 	printf("%llu images, %llu blobs: %llu damaged, %llu findings in the database; %llu blobs without an "
 	       "image, "
 	       "%llu unfinished uploads\n",
@@ -128,7 +166,7 @@ static enum ota_err run_check(const char *dir, struct errmsg *e)
 		(unsigned long long)r.n_orphans, (unsigned long long)r.n_partial);
 	if (fflush(stdout) != 0)
 		return errmsg_fail_errno(e, errno, "cannot write to standard output");
-	return err;
+	return err ? damaged(dir, &r, e) : OTA_OK;
 }
 
 enum ota_err maintain_run(struct config *cfg, int argc, char *const *argv, char *const *env, struct errmsg *e)

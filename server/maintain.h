@@ -6,6 +6,9 @@
 
 #include "server/config.h"
 
+/* Position in argv of the first word that is neither an option nor an option's value; 0: there is none. */
+int maintain_find_command(int argc, char *const *argv);
+
 bool maintain_is_command(const char *word);
 
 /* argv[0] is the command; its own arguments may stand among options of the settings. OTA_INVALID: usage. */

@@ -3,6 +3,7 @@ import collections
 import concurrent.futures
 import base64
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -37,7 +38,8 @@ def main_pid(otad):
 # Wrong use: exit code, a line that says what.
 @pytest.mark.parametrize("args,code,words", [
     (["--bogus"], 2, "unknown option '--bogus'"),
-    (["serve"], 2, "unexpected argument 'serve'"),
+    (["serve"], 2, "'serve' is no command"),
+    (["--plain-http", "serve"], 2, "'serve' is no command"),
     (["--poll", "never"], 2, "--poll: 'never' is not a time"),
     (["--mqtt-password", "x"], 2, "not on the command line"),
     (["--config", "/nowhere"], 1, "cannot open '/nowhere'"),
@@ -52,7 +54,8 @@ def main_pid(otad):
     (["restore"], 2, "restore needs a FILE"),
     (["backup", "x", "--with-keys"], 2, "go together"),
     (["check", "x"], 2, "check takes no argument"),
-    (["health"], 1, "cannot reach otad"),
+    (["health"], 1, "there is no socket"),
+    (["--plain-http", "check", "x"], 2, "check takes no argument"),
 ])
 def test_wrong_use(folder, args, code, words):
     data = [] if "--data" in args else ["--data", folder / "data"]
@@ -149,6 +152,13 @@ def test_doors_open_what_they_say(folder):
         assert exchange(port, ask % path)[0][0].status == status, (port, path)
     assert exchange(operators, post % b"/d/v1/checkin")[0][0].status == 404
     assert exchange(devices, post % b"/d/v1/checkin")[0][0].status != 404
+    for port, path, words in ((devices, "/v1/tokens", ["this door is for devices;", "is for operators"]),
+                              (operators, "/d/v1/enroll", ["this door is for operators;", "is for devices"])):
+        told = http.client.HTTPConnection("127.0.0.1", port, timeout=20 * harness.PATIENCE)
+        told.request("POST", path)
+        problem = json.loads(told.getresponse().read())
+        told.close()
+        assert problem["code"] == "other-door" and all(word in problem["detail"] for word in words), problem
     assert otad.stop() == 0
 
 
