@@ -1,5 +1,6 @@
 #include "cli/inspect.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "cli/file.h"
@@ -21,35 +22,51 @@ static enum ota_err recognise(FILE *f, struct inspected *in)
 	return err;
 }
 
-/* A gzip'ed image for a chip goes to the server inflated; a gzip of anything else is the owner's own data and
- * stays. */
-static enum ota_err inflate(struct inspected *in, struct errmsg *e)
+static enum ota_err unwrap_into(FILE *f, struct inspected *in, struct inspected *inner)
 {
-	struct inspected inner = {0};
 	struct image_file src;
+	enum ota_err err = image_file_from_fd(fileno(in->file), &src);
+
+	if (err != OTA_OK)
+		return err;
+	if (in->info.format == IMAGE_UF2)
+		err = image_flatten(&src.source, INFLATED_MAX, fileno(f), &inner->size, &inner->address);
+	else
+		err = image_inflate(&src.source, &in->info, INFLATED_MAX, fileno(f), &inner->size);
+	image_file_close(&src);
+	return err;
+}
+
+/* A gzip'ed image for a chip goes to the server inflated; a gzip of anything else is the owner's own data and
+ * stays. Of a UF2 file goes what a drive would have written into flash. */
+static enum ota_err unwrap(struct inspected *in, struct errmsg *e)
+{
+	bool is_uf2 = in->info.format == IMAGE_UF2;
+	struct inspected inner = {.is_flattened = is_uf2};
 	FILE *f = tmpfile();
 
 	if (!f)
 		return errmsg_fail(e, OTA_IO, "cannot make a temporary file");
-	enum ota_err err = image_file_from_fd(fileno(in->file), &src);
+	enum ota_err err = unwrap_into(f, in, &inner);
 
-	if (err == OTA_OK) {
-		err = image_inflate(&src.source, &in->info, INFLATED_MAX, fileno(f), &inner.size);
-		image_file_close(&src);
-	}
 	if (err != OTA_OK) {
 		(void)fclose(f);
-		return errmsg_fail(e, err, "the gzip cannot be inflated: %s", ota_err_text(err));
+		return errmsg_fail(e, err, "the %s: %s",
+			is_uf2 ? "UF2 file makes no image" : "gzip cannot be inflated", ota_err_text(err));
 	}
 	err = recognise(f, &inner);
-	if (err == OTA_OK && inner.info.format == IMAGE_RAW) {
+	if (err == OTA_OK && inner.info.format == IMAGE_RAW && !is_uf2) {
 		(void)fclose(f);
 		return OTA_OK;
 	}
+	if (is_uf2)
+		image_inherit(&inner.info, &in->info);
 	(void)fclose(in->file);
 	in->file = f;
 	in->size = inner.size;
 	in->info = inner.info;
+	in->is_flattened = inner.is_flattened;
+	in->address = inner.address;
 	return err;
 }
 
@@ -74,6 +91,15 @@ static enum ota_err hash(struct inspected *in, struct errmsg *e)
 	return OTA_OK;
 }
 
+static void describe(struct inspected *in)
+{
+	size_t len = image_describe(&in->info, in->describe, sizeof in->describe);
+
+	if (in->is_flattened)
+		snprintf(in->describe + len, sizeof in->describe - len,
+			", of a UF2 file for address 0x%" PRIx32, in->address);
+}
+
 enum ota_err inspect_file(const char *path, struct inspected *in, struct errmsg *e)
 {
 	const char *shown = strcmp(path, "-") == 0 ? "standard input" : path;
@@ -86,12 +112,16 @@ enum ota_err inspect_file(const char *path, struct inspected *in, struct errmsg 
 	if (in->size == 0)
 		return errmsg_fail(e, OTA_TRUNCATED, "'%s' is empty", shown);
 	err = recognise(in->file, in);
-	if (err == OTA_OK && in->info.format == IMAGE_GZIP) {
-		err = inflate(in, e);
+	/* A UF2 file may itself be compressed. */
+	for (int layer = 0; layer < 2 && err == OTA_OK; layer++) {
+		if (in->info.format != IMAGE_UF2 && (layer > 0 || in->info.format != IMAGE_GZIP))
+			break;
+		in->info.hint[0] = '\0';
+		err = unwrap(in, e);
 		if (err != OTA_OK && !in->info.hint[0])
 			return err;
 	}
-	image_describe(&in->info, in->describe, sizeof in->describe);
+	describe(in);
 	enum ota_err hashed = hash(in, e);
 
 	if (err != OTA_OK)

@@ -14,11 +14,14 @@ struct inspected {
 	uint8_t sha256[32];
 	char sha256_hex[65];
 	struct image_info info;
-	char describe[200];
+	bool is_flattened; /* `file` is the flash image of a UF2 file, `address` where that puts it */
+	uint32_t address;
+	char describe[256];
 };
 
-/* Open ("-" is standard input), hash and recognise. On an error of recognition `in->file` stays open and `in`
- * has what was read; release it in every case. */
+/* Open ("-" is standard input), unwrap, hash and recognise: of a gzip'ed image or a UF2 file `in` has what
+ * goes to the server. On an error of recognition `in->file` stays open and `in` has what was read; release it
+ * in every case. */
 OTA_MUST_USE enum ota_err inspect_file(const char *path, struct inspected *in, struct errmsg *e);
 void inspect_release(struct inspected *in);
 

@@ -16,7 +16,7 @@
 
 static void fill_info(struct stmt *st, struct image_info *info)
 {
-	info->format = (enum image_format)col_enum(st, "format", IMAGE_FACTORY);
+	info->format = (enum image_format)col_enum(st, "format", IMAGE_FORMAT_LAST);
 	info->size = col_u64(st, "size");
 	info->image_size = col_u64(st, "image_size");
 	info->checks = col_u32(st, "checks");

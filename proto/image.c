@@ -154,7 +154,8 @@ enum ota_err image_recognise(const struct image_source *src, struct image_info *
 {
 	/* Those with long magics first; ESP8266 before ESP32, whose header is the looser one. */
 	static image_try_fn *const tries[] = {image_try_gzip, image_try_elf, image_try_uf2, image_try_mcuboot,
-		image_try_romfs, image_try_ihex, image_try_esp8266, image_try_esp32, image_try_esp_factory};
+		image_try_rp2, image_try_romfs, image_try_ihex, image_try_esp8266, image_try_esp32,
+		image_try_esp_factory};
 	struct image_work w = {.src = src, .info = out};
 	enum ota_err err;
 
@@ -192,6 +193,7 @@ static const struct {
 	[IMAGE_IHEX] = {"ihex", "Intel HEX file"},
 	[IMAGE_GZIP] = {"gzip", "gzip file"},
 	[IMAGE_FACTORY] = {"factory", "merged ESP factory image"},
+	[IMAGE_RP2] = {"rp2", "RP2040 family image"},
 };
 
 const char *image_format_name(enum image_format format)
@@ -273,7 +275,7 @@ size_t image_describe(const struct image_info *info, char *buf, size_t cap)
 		image_append(buf, cap, info->version);
 	}
 	describe_checks(info->checks, buf, cap);
-	if (info->format == IMAGE_RAW || info->format == IMAGE_ROMFS)
+	if (info->format == IMAGE_RAW || info->format == IMAGE_ROMFS || info->format == IMAGE_RP2)
 		image_append(buf, cap, ", carries no check");
 	else if (info->format == IMAGE_MCUBOOT && info->checks == 0)
 		image_append(buf, cap, ", hash not checked");

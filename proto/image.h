@@ -2,8 +2,8 @@
  *
  * Reads through callbacks, so that a file, a mapping or an upload being inspected costs no copy and bare
  * metal can use it. Nothing here allocates; a whole-image pass reads 4 KiB at a time. Sources of the
- * formats stand at each recogniser (image_esp32.c, image_esp8266.c, image_mcuboot.c, image_uf2.c,
- * image_misc.c). */
+ * formats stand at each recogniser (image_esp32.c, image_esp8266.c, image_mcuboot.c, image_rp2.c,
+ * image_uf2.c, image_misc.c). */
 #ifndef PROTO_IMAGE_H
 #define PROTO_IMAGE_H
 
@@ -21,12 +21,14 @@ enum image_format {
 	IMAGE_ESP8266_SDK,     /* NonOS SDK user1/user2: 0xEA, CRC-32 at the end */
 	IMAGE_ESP8266,         /* any other ESP8266 image with a good checksum */
 	IMAGE_MCUBOOT,
-	IMAGE_UF2,
+	IMAGE_UF2,     /* the caller flattens (image_host.h) and asks again */
 	IMAGE_ROMFS,   /* MicroPython romfs */
 	IMAGE_ELF,     /* refused with a hint */
 	IMAGE_IHEX,    /* refused with a hint */
 	IMAGE_GZIP,    /* the caller inflates and asks again */
 	IMAGE_FACTORY, /* merged flash image: refused with a hint */
+	IMAGE_RP2,     /* RP2040 or RP2350, as it lies in flash */
+	IMAGE_FORMAT_LAST = IMAGE_RP2
 };
 
 /* What was checked and held (bits). */
@@ -60,7 +62,7 @@ struct image_info {
 	char version[64]; /* what the image says; "" where it says nothing. Printable ASCII only */
 	char project[33];
 	char built[40];      /* "Jan  5 2024 12:00:00" as found, or an ISO date */
-	char sdk[33];        /* ESP-IDF version */
+	char sdk[33];        /* version of ESP-IDF or the Pico SDK */
 	int8_t variant;      /* SDK: 1 = user1, 2 = user2; else 0 */
 	bool needs_pair;     /* SDK: useless without the other of user1 and user2; the hint says so */
 	bool has_elf_sha256; /* false as well when the field is all zero */
@@ -103,11 +105,11 @@ struct image_source {
 };
 
 /* Recognise and validate. OTA_OK: `*out` says what it is and everything the format can check held
- * (IMAGE_GZIP: inflate, then ask again with the inflated bytes). Recognised but damaged: OTA_CHECKSUM,
- * OTA_DIGEST, OTA_TRUNCATED (ends too early), OTA_SIZE (bytes behind its end, or lengths that contradict each
- * other), OTA_INVALID (a field no such image can have). OTA_UNSUPPORTED: recognised, but not to be installed
- * (factory image, bootloader, ELF, Intel HEX). OTA_IO: read failed. `*out` is always written: format, hint
- * and what was read so far.
+ * (IMAGE_GZIP, IMAGE_UF2: inflate or flatten, then ask again with what comes out). Recognised but damaged:
+ * OTA_CHECKSUM, OTA_DIGEST, OTA_TRUNCATED (ends too early), OTA_SIZE (bytes behind its end, or lengths that
+ * contradict each other), OTA_INVALID (a field no such image can have). OTA_UNSUPPORTED: recognised, but not
+ * to be installed (factory image, bootloader, ELF, Intel HEX, a UF2 file that makes no one image for flash).
+ * OTA_IO: read failed. `*out` is always written: format, hint and what was read so far.
  *
  * IMAGE_RAW is the answer only where nothing points at a known format; a file whose magic alone is damaged is
  * still taken for what the rest of it says. Work is linear in the file's size, stack below 6 KiB. */

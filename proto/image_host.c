@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "proto/crypto_openssl.h"
+#include "proto/image_internal.h"
 
 enum { CHUNK_LEN = 64 * 1024 };
 
@@ -339,4 +340,86 @@ enum ota_err image_inflate(const struct image_source *src, const struct image_in
 		*size = f->out_len;
 	free(f);
 	return err;
+}
+
+/* ---- UF2 ---- */
+
+static enum ota_err fill(int fd, uint64_t len)
+{
+	uint8_t erased[4096];
+
+	memset(erased, 0xFF, sizeof erased);
+	while (len > 0) {
+		size_t n = len < sizeof erased ? (size_t)len : sizeof erased;
+		enum ota_err err = write_all(fd, erased, n);
+
+		if (err)
+			return err;
+		len -= n;
+	}
+	return OTA_OK;
+}
+
+static enum ota_err put_piece(
+	const struct uf2_piece *piece, uint64_t size_max, int fd, uint64_t *written, uint32_t *address)
+{
+	uint64_t at;
+	enum ota_err err;
+
+	if (*written == 0)
+		*address = piece->addr;
+	if (piece->addr < *address || piece->len > UF2_BLOCK_LEN - 36)
+		return OTA_INVALID;
+	at = piece->addr - *address;
+	if (at < *written)
+		return OTA_INVALID;
+	if (at + piece->len > size_max)
+		return OTA_TOO_LARGE;
+	err = fill(fd, at - *written);
+	if (err == OTA_OK)
+		err = write_all(fd, piece->data, piece->len);
+	*written = at + piece->len;
+	return err;
+}
+
+enum ota_err image_flatten(
+	const struct image_source *src, uint64_t size_max, int fd, uint64_t *size, uint32_t *address)
+{
+	uint8_t *buf = malloc(CHUNK_LEN);
+	enum ota_err err = OTA_OK;
+	uint64_t written = 0;
+	uint32_t first = 0;
+
+	if (!buf)
+		return OTA_NO_MEMORY;
+	for (uint64_t at = 0; err == OTA_OK && at + UF2_BLOCK_LEN <= src->size;) {
+		size_t len = src->size - at < CHUNK_LEN ? (size_t)(src->size - at) : CHUNK_LEN;
+		struct uf2_piece piece;
+
+		err = src->read(src->ctx, at, buf, len) == OTA_OK ? OTA_OK : OTA_IO;
+		for (size_t i = 0; err == OTA_OK && i + UF2_BLOCK_LEN <= len; i += UF2_BLOCK_LEN) {
+			if (uf2_flash_piece(buf + i, at + i == 0, &piece))
+				err = put_piece(&piece, size_max, fd, &written, &first);
+		}
+		at += len;
+	}
+	free(buf);
+	if (err == OTA_OK && written == 0)
+		err = OTA_INVALID;
+	if (err)
+		return err;
+	*size = written;
+	*address = first;
+	return OTA_OK;
+}
+
+void image_inherit(struct image_info *inner, const struct image_info *outer)
+{
+	if (!inner->chip[0])
+		memcpy(inner->chip, outer->chip, sizeof inner->chip);
+	if (!inner->project[0] && !inner->version[0]) {
+		memcpy(inner->project, outer->project, sizeof inner->project);
+		memcpy(inner->version, outer->version, sizeof inner->version);
+		memcpy(inner->built, outer->built, sizeof inner->built);
+	}
 }

@@ -44,4 +44,15 @@ enum { IMAGE_INFLATE_RATIO_MAX = 100 };
 OTA_MUST_USE enum ota_err image_inflate(const struct image_source *src, const struct image_info *info,
 	uint64_t size_max, int fd, uint64_t *size);
 
+/* Make the flash image of an IMAGE_UF2 source that image_recognise took: the data of its blocks one behind
+ * the other, gaps filled as erased flash is, into `fd` from its current position. `size` bytes are written;
+ * `*address` is where UF2 says the first of them lies. OTA_TOO_LARGE: more than `size_max`; OTA_INVALID: not
+ * such a source; OTA_NO_SPACE, OTA_IO, OTA_NO_MEMORY. On an error what was written is the caller's to
+ * discard. */
+OTA_MUST_USE enum ota_err image_flatten(
+	const struct image_source *src, uint64_t size_max, int fd, uint64_t *size, uint32_t *address);
+
+/* Facts that only the wrapping file tells go over to what was inside. */
+void image_inherit(struct image_info *inner, const struct image_info *outer);
+
 #endif

@@ -90,7 +90,19 @@ static inline uint32_t image_le32(const uint8_t *p)
 typedef bool image_try_fn(struct image_work *w, enum ota_err *verdict);
 
 image_try_fn image_try_gzip, image_try_elf, image_try_ihex, image_try_romfs, image_try_uf2, image_try_mcuboot,
-	image_try_esp8266, image_try_esp32, image_try_esp_factory;
+	image_try_rp2, image_try_esp8266, image_try_esp32, image_try_esp_factory;
+
+/* ---- UF2 (image_uf2.c), also for whoever flattens ---- */
+
+enum { UF2_BLOCK_LEN = 512 };
+
+struct uf2_piece {
+	uint32_t addr, len;
+	const uint8_t *data; /* in the block */
+};
+
+/* What a block of a file that image_recognise took puts into flash. False: nothing. */
+bool uf2_flash_piece(const uint8_t block[UF2_BLOCK_LEN], bool is_first, struct uf2_piece *out);
 
 /* ---- shared by both ESP families (image_esp.c) ---- */
 

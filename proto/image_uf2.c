@@ -5,7 +5,6 @@
 /* UF2 as the format's own specification has it: 512-byte blocks, each with two magics in front and one
  * behind. */
 enum {
-	BLOCK_LEN = 512,
 	BLOCK_FLAGS = 8,
 	BLOCK_ADDR = 12,
 	BLOCK_PAYLOAD = 16,
@@ -23,6 +22,8 @@ enum {
 
 	MD5_LEN = 16,
 	MD5_PART = 24, /* address, length, MD5: the end of the data area */
+
+	GAP_MAX = 16 << 20, /* ours; what lies further off is no part of one image */
 };
 static const uint32_t magic_start0 = 0x0A324655, magic_start1 = 0x9E5D5157, magic_end = 0x0AB16F30;
 
@@ -58,9 +59,9 @@ static const struct {
 };
 
 struct uf2 {
-	uint32_t next, total; /* within the running numbering */
-	const char *chip;     /* of the first family that is known */
-	bool has_other_chip;
+	uint32_t next, total;            /* within the running numbering */
+	uint32_t family;                 /* of all blocks for flash; 0 where they name none */
+	uint32_t end;                    /* flash address behind the last block */
 	uint64_t flash_blocks, digested; /* the latter carry an MD5 of their own data */
 };
 
@@ -73,18 +74,53 @@ static const char *chip_of(uint32_t family)
 	return NULL;
 }
 
-static void note_chip(struct uf2 *u, const uint8_t *b)
+static bool is_erratum(const uint8_t *b)
 {
-	const char *chip = NULL;
+	return (image_le32(b + BLOCK_FLAGS) & FLAG_FAMILY) &&
+	       image_le32(b + BLOCK_FAMILY) == family_absolute &&
+	       image_le32(b + BLOCK_ADDR) == erratum_addr && image_le32(b + BLOCK_NUMBER) == 0 &&
+	       image_le32(b + BLOCK_TOTAL) == 2;
+}
 
-	if (image_le32(b + BLOCK_FLAGS) & FLAG_FAMILY)
-		chip = chip_of(image_le32(b + BLOCK_FAMILY));
-	if (!chip)
-		return;
-	if (!u->chip)
-		u->chip = chip;
-	else if (u->chip != chip)
-		u->has_other_chip = true;
+bool uf2_flash_piece(const uint8_t block[UF2_BLOCK_LEN], bool is_first, struct uf2_piece *out)
+{
+	if ((is_first && is_erratum(block)) ||
+		image_le32(block + BLOCK_FLAGS) & (FLAG_NOT_FLASH | FLAG_CONTAINER))
+		return false;
+	*out = (struct uf2_piece){.addr = image_le32(block + BLOCK_ADDR),
+		.len = image_le32(block + BLOCK_PAYLOAD),
+		.data = block + BLOCK_DATA};
+	return true;
+}
+
+/* The blocks for flash must make one image: one chip's, one behind the other, without wide gaps. */
+static enum ota_err check_piece(
+	struct image_work *w, struct uf2 *u, const uint8_t *b, const struct uf2_piece *p)
+{
+	/* Where the RP chips map flash; their other addresses are RAM. The rest write what a block says. */
+	static const uint32_t xip_from = 0x10000000, xip_to = 0x20000000, rp_first = 0xE48BFF56,
+			      rp_last = 0xE48BFF5B;
+	bool has_family = image_le32(b + BLOCK_FLAGS) & FLAG_FAMILY;
+	uint32_t family = has_family ? image_le32(b + BLOCK_FAMILY) : 0;
+	bool is_rp = family >= rp_first && family <= rp_last;
+
+	if (p->len == 0 || p->addr > UINT32_MAX - p->len)
+		return image_refuse(w, OTA_INVALID, "impossible address or length in a block");
+	if (u->flash_blocks == 0)
+		u->family = family;
+	else if (u->family != family)
+		return image_refuse(
+			w, OTA_UNSUPPORTED, "holds images for several chips; use the file for yours");
+	else if (p->addr < u->end)
+		return image_refuse(w, OTA_INVALID, "blocks overlap, or do not follow each other in flash");
+	else if (p->addr - u->end > GAP_MAX)
+		return image_refuse(w, OTA_UNSUPPORTED,
+			"its blocks lie too far apart for one image; use the image (.bin) of the same build");
+	if (is_rp && (p->addr < xip_from || p->addr >= xip_to))
+		return image_refuse(
+			w, OTA_UNSUPPORTED, "is loaded into RAM and cannot be installed in flash");
+	u->end = p->addr + p->len;
+	return OTA_OK;
 }
 
 /* The digest is that of a flash region; only where the region is this block's own data can it be checked. */
@@ -128,32 +164,28 @@ static enum ota_err check_number(struct image_work *w, struct uf2 *u, const uint
 	return OTA_OK;
 }
 
-/* No check covers data, addresses and flags of blocks without an MD5, nor the room behind the data of any. */
+/* No check covers data and flags of blocks without an MD5, nor the room behind the data of any; their
+ * addresses only have to rise. */
 static enum ota_err check_block(struct image_work *w, struct uf2 *u, const uint8_t *b, uint64_t blocks_left)
 {
-	uint32_t flags = image_le32(b + BLOCK_FLAGS), payload = image_le32(b + BLOCK_PAYLOAD);
-	bool is_erratum = blocks_left * BLOCK_LEN == w->src->size && (flags & FLAG_FAMILY) &&
-			  image_le32(b + BLOCK_FAMILY) == family_absolute &&
-			  image_le32(b + BLOCK_ADDR) == erratum_addr && image_le32(b + BLOCK_NUMBER) == 0 &&
-			  image_le32(b + BLOCK_TOTAL) == 2;
-	bool checked = false;
+	bool is_first = blocks_left * UF2_BLOCK_LEN == w->src->size, checked = false;
+	struct uf2_piece piece;
 	enum ota_err err;
 
 	if (image_le32(b) != magic_start0 || image_le32(b + 4) != magic_start1 ||
 		image_le32(b + BLOCK_END) != magic_end)
 		return image_refuse(w, OTA_CHECKSUM, "a block's magic is damaged");
-	if (payload > DATA_MAX)
+	if (image_le32(b + BLOCK_PAYLOAD) > DATA_MAX)
 		return image_refuse(w, OTA_INVALID, "a block says more data than it holds");
-	if (is_erratum)
+	if (is_first && is_erratum(b))
 		return OTA_OK;
 	err = check_number(w, u, b, blocks_left);
-	if (err)
+	if (err || !uf2_flash_piece(b, is_first, &piece))
 		return err;
-	if (flags & (FLAG_NOT_FLASH | FLAG_CONTAINER))
-		return OTA_OK;
-	note_chip(u, b);
-	image_text_feed(&w->text, b + BLOCK_DATA, payload);
-	err = check_md5(w, b, payload, &checked);
+	err = check_md5(w, b, piece.len, &checked);
+	if (err == OTA_OK)
+		err = check_piece(w, u, b, &piece);
+	image_text_feed(&w->text, piece.data, piece.len);
 	u->flash_blocks++;
 	u->digested += checked;
 	return err;
@@ -163,15 +195,16 @@ static enum ota_err check_uf2(struct image_work *w)
 {
 	struct uf2 u = {0};
 	uint64_t size = w->src->size;
+	const char *chip;
 
-	if (size % BLOCK_LEN != 0)
+	if (size % UF2_BLOCK_LEN != 0)
 		return image_refuse(w, OTA_TRUNCATED, "the last block is cut off");
 	for (uint64_t at = 0; at < size;) {
 		size_t len = size - at < sizeof w->buf ? (size_t)(size - at) : sizeof w->buf;
 		enum ota_err err = image_read(w, at, w->buf, len);
 
-		for (size_t i = 0; err == OTA_OK && i < len; i += BLOCK_LEN)
-			err = check_block(w, &u, w->buf + i, (size - at - i) / BLOCK_LEN);
+		for (size_t i = 0; err == OTA_OK && i < len; i += UF2_BLOCK_LEN)
+			err = check_block(w, &u, w->buf + i, (size - at - i) / UF2_BLOCK_LEN);
 		if (err)
 			return err;
 		at += len;
@@ -180,10 +213,14 @@ static enum ota_err check_uf2(struct image_work *w)
 		return image_refuse(w, OTA_TRUNCATED, "blocks are missing at the end");
 	if (u.digested > 0 && u.digested < u.flash_blocks)
 		return image_refuse(w, OTA_INVALID, "some blocks lack the MD5 of their data");
-	if (u.chip && !u.has_other_chip)
-		image_copy_text(w->info->chip, sizeof w->info->chip, (const uint8_t *)u.chip, 12);
+	if (u.flash_blocks == 0)
+		return image_refuse(w, OTA_UNSUPPORTED, "nothing in it is for flash");
+	chip = chip_of(u.family);
+	if (chip)
+		image_append(w->info->chip, sizeof w->info->chip, chip);
 	w->info->checks |= IMAGE_CHECK_BLOCKS | (u.digested ? IMAGE_CHECK_MD5 : 0u);
-	return OTA_OK;
+	return image_refuse(
+		w, OTA_OK, "a UF2 file is for a drive, not for flash: 'otactl push' makes the image of it");
 }
 
 bool image_try_uf2(struct image_work *w, enum ota_err *verdict)
@@ -193,7 +230,7 @@ bool image_try_uf2(struct image_work *w, enum ota_err *verdict)
 
 	if (w->src->size < 8 || fits == 0)
 		return false;
-	if (fits == 1 && w->src->size >= BLOCK_LEN) {
+	if (fits == 1 && w->src->size >= UF2_BLOCK_LEN) {
 		*verdict = image_read(w, BLOCK_END, end, sizeof end);
 		if (*verdict)
 			return true;

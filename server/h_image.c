@@ -251,6 +251,14 @@ static enum h_result suspend_done(struct req *req, struct res *res, struct job *
 
 enum { INFLATE_LEAST = 1024 * 1024 };
 
+/* No board boots a UF2 file from its flash. otactl sends the image that it makes of one. */
+static enum ota_err recognise_flashable(const struct image_source *src, struct image_info *info)
+{
+	enum ota_err err = image_recognise(src, info);
+
+	return err == OTA_OK && info->format == IMAGE_UF2 ? OTA_UNSUPPORTED : err;
+}
+
 /* What is inside of a compressed image; its own facts stay where they are about the file. */
 static enum ota_err recognise_inner(
 	const struct upload_in *in, const struct image_source *src, struct image_info *info, struct errmsg *e)
@@ -276,7 +284,7 @@ static enum ota_err recognise_inner(
 			ota_err_text(err));
 	file.source.crypto = in->app->crypto;
 	file.source.md5 = image_md5_openssl();
-	err = image_recognise(&file.source, &inner);
+	err = recognise_flashable(&file.source, &inner);
 	image_file_close(&file);
 	if (err == OTA_OK) {
 		inner.format = info->format;
@@ -323,7 +331,7 @@ static enum ota_err recognise(struct upload_in *in, struct errmsg *e)
 		return err;
 	file.source.crypto = in->app->crypto;
 	file.source.md5 = image_md5_openssl();
-	err = image_recognise(&file.source, info);
+	err = recognise_flashable(&file.source, info);
 	if (!err && info->format == IMAGE_GZIP)
 		err = recognise_inner(in, &file.source, info, e);
 	if (err)

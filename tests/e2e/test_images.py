@@ -1,9 +1,11 @@
 """Images over HTTP: every kind of range and condition answered as nginx answers for the same file; nobody without a right."""
+import gzip
 import hashlib
 import http.client
 import os
 import re
 import shutil
+import struct
 
 import pytest
 
@@ -194,3 +196,45 @@ def test_every_real_file(fleet, folder):
         said = re.search(r"^version: (\S+)", result.err, re.M).group(1)
         assert version in ("", said), repr(result)
         assert {i["sha256"]: i["chip"] for i in fleet.ctl.json("image", "list")}[hashlib.sha256(data).hexdigest()] == chip
+
+
+def uf2(data, address, family):
+    """A UF2 file as a linker's tools leave it: pages of 256 bytes."""
+    pages = [data[at:at + 256] for at in range(0, len(data), 256)]
+    return b"".join(
+        struct.pack("<8I476sI", 0x0A324655, 0x9E5D5157, 0x2000, address + 256 * i, len(page), i, len(pages), family, page,
+                    0x0AB16F30)
+        for i, page in enumerate(pages))
+
+
+def test_uf2(fleet, folder):
+    """A UF2 file is pushed as the flash image in it; the server takes none."""
+    fleet.board("pico", "esp32s3")
+    fleet.agent("pico-1", "pico")
+    wait_for("the device", lambda: fleet.devices().get("pico-1", {}).get("state") == "approved")
+    data = esp32_image("4.5.6", chip="esp32s3", size=100_000)
+    path = folder / "lamp.uf2"
+    path.write_bytes(uf2(data, 0x10000, 0xC47E5767))
+    seen = fleet.ctl.json("image", "inspect", path)
+    assert (seen["sha256"], seen["version"]) == (hashlib.sha256(data).hexdigest(), "4.5.6")
+    assert "of a UF2 file for address 0x10000" in seen["describe"]
+    headers = {"Authorization": f"Bearer {fleet.token()}"}
+    for body in (path.read_bytes(), gzip.compress(path.read_bytes())):
+        status, _, answer = fleet.otad.request("PUT", f"/v1/images/{hashlib.sha256(body).hexdigest()}", body=body,
+                                               headers=headers)
+        assert status == 422 and b"otactl push" in answer, answer
+    assert fleet.ctl.json("image", "list") == []
+    for cut in (512 * 3 + 5, 512 * 3):
+        (folder / "cut.uf2").write_bytes(path.read_bytes()[:-cut])
+        assert "cut.uf2" in fleet.ctl.run("push", folder / "cut.uf2", "--all", code=1).err
+    assert fleet.ctl.json("image", "list") == []
+    # A byte that no check of UF2 covers: the application's own finds it.
+    bad = bytearray(path.read_bytes())
+    bad[512 * 50 + 100] ^= 1
+    (folder / "bad.uf2").write_bytes(bad)
+    assert "does not match" in fleet.ctl.run("push", folder / "bad.uf2", "--all", code=1).err
+    (folder / "lamp.uf2.gz").write_bytes(gzip.compress(path.read_bytes()))
+    fleet.ctl("push", folder / "lamp.uf2.gz", "--all", "--wait", "--timeout", "100s")
+    [listed] = fleet.ctl.json("image", "list")
+    assert (listed["sha256"], listed["format"]) == (hashlib.sha256(data).hexdigest(), "esp32")
+    fleet.wait_running("4.5.6", ["pico-1"], 5)

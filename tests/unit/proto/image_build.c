@@ -421,6 +421,101 @@ void build_romfs(struct build *b)
 	build_bytes(b, fs, sizeof fs);
 }
 
+/* ---- RP2040, RP2350 ---- */
+
+static uint32_t boot2_crc(const uint8_t *p, size_t len)
+{
+	uint32_t crc = ~UINT32_C(0);
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= (uint32_t)p[i] << 24;
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc << 1 ^ (crc >> 31 ? 0x04C11DB7 : 0);
+	}
+	return crc;
+}
+
+static void rp2_block(struct build *b, const struct rp2_recipe *r)
+{
+	unsigned words = 1;
+
+	build_u32(b, 0xFFFFDED3);
+	build_u8(b, 0x42);
+	build_u8(b, 1);
+	build_u16(b, r->type);
+	if (r->block_version) {
+		build_u32(b, 0x00000248);
+		build_u32(b, r->block_version);
+		words += 2;
+	}
+	build_u8(b, 0xFF);
+	build_u16(b, (uint16_t)words);
+	build_u8(b, 0);
+	build_u32(b, 0);
+	build_u32(b, 0xAB123579);
+}
+
+/* One entry of an identifier and a string, its pointer put into the table at `*pointer`. */
+static void rp2_string(struct build *b, uint32_t base, size_t *pointer, uint32_t id, const char *s)
+{
+	if (!s)
+		return;
+	build_fill(b, 0, (b->len + 3) & ~(size_t)3);
+	build_set_u32(b, *pointer, base + (uint32_t)b->len);
+	*pointer += 4;
+	build_u16(b, 6);
+	build_u16(b, 0x5052);
+	build_u32(b, id);
+	build_u32(b, base + (uint32_t)b->len + 4);
+	build_text(b, s);
+	build_u8(b, 0);
+}
+
+void build_rp2(struct build *b, const struct rp2_recipe *r)
+{
+	uint32_t base = r->base ? r->base : 0x10000000;
+	size_t header, table, entries = 6;
+
+	if (r->boot2) {
+		build_noise(b, 252);
+		build_u32(b, boot2_crc(b->p, 252));
+	}
+	build_u32(b, r->riscv ? 0x1A1B1C1D : 0x20042000);
+	for (unsigned i = 1; i < 48; i++)
+		build_u32(b, r->riscv ? 0x30401073 : base + 0x301);
+	header = b->len;
+	if (!r->no_info) {
+		build_u32(b, 0x7188EBF2);
+		build_fill(b, 0, b->len + 12);
+		build_u32(b, 0xE71AA390);
+	}
+	if (r->block)
+		rp2_block(b, r);
+	build_noise(b, 600);
+	build_fill(b, 0, (b->len + 3) & ~(size_t)3);
+	if (r->text)
+		build_text(b, r->text);
+	build_u8(b, 0);
+	build_fill(b, 0, (b->len + 3) & ~(size_t)3);
+	if (r->no_info)
+		return;
+	/* the table: an entry of another kind, then the strings; what is left stays without meaning */
+	table = b->len;
+	build_fill(b, 0, table + 4 * entries);
+	build_set_u32(b, header + 4, base + (uint32_t)table);
+	build_set_u32(b, header + 8, base + (uint32_t)b->len);
+	build_set_u32(b, table, base + (uint32_t)b->len);
+	table += 4;
+	build_u16(b, 5);
+	build_u16(b, 0x5052);
+	build_u32(b, 0x68F465DE);
+	build_u32(b, base + 0x1000);
+	rp2_string(b, base, &table, 0x02031C86, r->name);
+	rp2_string(b, base, &table, 0x11A9BC3A, r->version);
+	rp2_string(b, base, &table, 0x9DA22254, r->date);
+	rp2_string(b, base, &table, 0x5360B3AB, r->sdk);
+}
+
 /* ---- checks ---- */
 
 enum ota_err build_recognise(const void *p, size_t len, struct image_info *info)

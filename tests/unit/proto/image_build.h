@@ -56,6 +56,16 @@ void build_uf2_block(struct build *b, uint32_t flags, uint32_t addr, const void 
 	uint32_t number, uint32_t total, uint32_t family);
 void build_romfs(struct build *b);
 
+struct rp2_recipe {
+	uint32_t base; /* 0: where flash starts */
+	bool boot2, no_info, riscv;
+	bool block; /* the RP2350's, of this type, with this version unless 0 */
+	uint16_t type;
+	uint32_t block_version;
+	const char *name, *version, *date, *sdk, *text;
+};
+void build_rp2(struct build *b, const struct rp2_recipe *r);
+
 /* Recognise memory. */
 enum ota_err build_recognise(const void *p, size_t len, struct image_info *info);
 

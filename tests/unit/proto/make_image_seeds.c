@@ -58,6 +58,10 @@ int main(int argc, char **argv)
 	const struct esp32_recipe boot = {.chip = 9, .no_desc = true, .bootloader = true};
 	const struct mcuboot_recipe mcuboot = {
 		.is_protected = true, .build_number = 9, .security_counter = 5};
+	const struct mcuboot_recipe long_hash = {.no_hash = true, .sha384 = true};
+	const struct rp2_recipe rp2040 = {.boot2 = true, .name = "lamp", .version = "1.2.3", .sdk = "1.5.1"};
+	const struct rp2_recipe rp2350 = {
+		.block = true, .type = 0x1021, .block_version = 0x10002, .name = "lamp"};
 	const struct mcuboot_recipe padded = {.pad_to = 4096};
 	int failed = 0;
 
@@ -85,6 +89,14 @@ int main(int argc, char **argv)
 	failed |= save(argv[1], "mcuboot-padded");
 	build_uf2(&b, 0xE48BFF56, 3, true, "MicroPython v1.22.1 on 2024-01-05; x");
 	failed |= save(argv[1], "uf2");
+	build_rp2(&b, &rp2040);
+	failed |= save(argv[1], "rp2040");
+	build_rp2(&b, &rp2350);
+	failed |= save(argv[1], "rp2350");
+	build_esp8266_mpy(&b, "MicroPython v1.22.1 on 2024-01-05; x");
+	failed |= save(argv[1], "esp8266-mpy");
+	build_mcuboot(&b, &long_hash);
+	failed |= save(argv[1], "mcuboot-sha384");
 	build_romfs(&b);
 	failed |= save(argv[1], "romfs");
 	failed |= save_gzip(argv[1]);
