@@ -172,7 +172,7 @@ bool api_body(struct req *req, const struct js_field *fields, size_t n_fields, v
 	struct errmsg e = {""};
 	enum ota_err err = OTA_OK;
 
-	if (type && strncasecmp(type, "application/json", 16) != 0)
+	if (type && (strncasecmp(type, "application/json", 16) != 0 || strchr("; \t", type[16]) == NULL))
 		err = errmsg_fail(&e, OTA_INVALID, "the body must be application/json, not '%.60s'", type);
 	if (!err)
 		err = js_read(req->mem, req->body, req->body_len, fields, n_fields, out, &e);

@@ -161,17 +161,24 @@ uint64_t dispatch_body_max(const struct req *req)
 	return req->route->body_max;
 }
 
-static enum dispatch_result check_body(struct req *req)
+void dispatch_too_large(struct req *req)
 {
 	uint64_t max = dispatch_body_max(req);
 
-	if (req->content_length > 0 && (uint64_t)req->content_length > max) {
+	if (max)
 		res_problem(
 			req, 413, "too-large", "the body is larger than %llu bytes", (unsigned long long)max);
-		req->res->close = true;
-		return DISPATCH_REFUSED;
-	}
-	return DISPATCH_GO;
+	else
+		res_problem(req, 413, "too-large", "this request takes no body");
+	req->res->close = true;
+}
+
+static enum dispatch_result check_body(struct req *req)
+{
+	if (req->content_length <= 0 || (uint64_t)req->content_length <= dispatch_body_max(req))
+		return DISPATCH_GO;
+	dispatch_too_large(req);
+	return DISPATCH_REFUSED;
 }
 
 enum dispatch_result dispatch_headers(struct req *req, const struct dispatch_input *in)

@@ -29,6 +29,9 @@ enum dispatch_result dispatch_headers(struct req *req, const struct dispatch_inp
 /* How many body bytes this request may have. */
 uint64_t dispatch_body_max(const struct req *req);
 
+/* Answer that the body is larger than that; the connection ends after it. */
+void dispatch_too_large(struct req *req);
+
 /* Does the header announce a body? */
 bool dispatch_has_body(const struct req *req);
 

@@ -194,9 +194,7 @@ static void collect(struct hreq *h, const char *data, size_t len)
 	uint64_t max = dispatch_body_max(&h->req);
 
 	if (len > max - h->req.body_len) {
-		res_problem(&h->req, 413, "too-large", "the body is larger than %llu bytes",
-			(unsigned long long)max);
-		h->res.close = true;
+		dispatch_too_large(&h->req);
 		h->state = STATE_DISCARD;
 		return;
 	}

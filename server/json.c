@@ -77,6 +77,8 @@ static enum ota_err read_text(struct arena *mem, const json_t *v, const char *na
 	if (!json_is_string(v))
 		return errmsg_fail(e, OTA_INVALID, "'%s' must be a text, not %s", name, kind_name(v));
 	len = json_string_length(v);
+	if (memchr(json_string_value(v), 0, len))
+		return errmsg_fail(e, OTA_INVALID, "'%s' has control characters in it", name);
 	if ((int64_t)len < min)
 		return errmsg_fail(e, OTA_INVALID,
 			len ? "'%s' is too short: at least %" PRId64 " bytes" : "'%s' is empty", name, min);
@@ -232,7 +234,7 @@ enum ota_err js_read(struct arena *mem, const void *bytes, size_t len, const str
 
 	if (!depth_fits(bytes, len, JS_DEPTH_MAX))
 		return errmsg_fail(e, OTA_INVALID, "the body is nested deeper than %d", JS_DEPTH_MAX);
-	root = len ? json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &why) : json_object();
+	root = len ? json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why) : json_object();
 	if (!root)
 		return errmsg_fail(
 			e, OTA_INVALID, "the body is not JSON: line %d: %.100s", why.line, why.text);

@@ -118,7 +118,7 @@ static void test_read_refuses_by_name(void **state)
 		{"{\"name\":7}", "'name' must be a text, not a number"},
 		{"{\"name\":\"\"}", "'name' is empty"},
 		{"{\"name\":\"123456789\"}", "'name' is too long: at most 8"},
-		{"{\"name\":\"a\\u0000b\"}", "not JSON"},
+		{"{\"name\":\"a\\u0000b\"}", "control characters"},
 		{"{\"name\":\"a\\nb\"}", "control characters"},
 		{"{\"name\":\"a\\u007fb\"}", "control characters"},
 		{"{\"name\":\"x\",\"notes\":\"a\\u001bb\"}", "control characters"},
