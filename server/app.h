@@ -11,7 +11,7 @@
 #include "server/timer.h"
 
 struct blob_store;
-struct blobserve;
+struct blob_table;
 struct http;
 struct loop;
 struct mqtt;
@@ -41,8 +41,8 @@ struct app {
 	struct loop *loop;
 	struct timer_wheel *timers;
 	struct jobs *jobs;
-	struct blob_store *blobs; /* thread-safe, see db/blob.h */
-	struct blobserve *blobserve;
+	struct blob_store *blobs;      /* thread-safe, see db/blob.h */
+	struct blob_table *blobs_open; /* of them, those that are mapped: openblob.h */
 	struct http *http;
 	struct mqtt *mqtt;     /* NULL: no broker configured */
 	struct domain *domain; /* registry, plan, keys: the nouns' own */

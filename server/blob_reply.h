@@ -13,14 +13,21 @@ struct blob_piece {
 	uint64_t len;
 };
 
+enum blob_end {
+	BLOB_SENT,
+	BLOB_LEFT,   /* the peer went away or took too long, or the server ends */
+	BLOB_UNREAD, /* bytes of the blob could not be sent though the peer was there to take them */
+};
+
 struct blob_reply {
 	const uint8_t *base; /* the mapping; served when the door is plain */
 	int fd;              /* served when the door is TLS */
 	const struct blob_piece *pieces;
 	unsigned n_pieces;
 	uint64_t total;
-	/* Once, when the answer is sent or given up. `is_whole`: every byte went out. Loop thread. */
-	void (*release)(struct blob_reply *reply, bool is_whole);
+	bool is_unread; /* set by http: a read from `fd` failed */
+	/* Once, when the answer is sent or given up. Loop thread. */
+	void (*release)(struct blob_reply *reply, enum blob_end end);
 	void *ctx;
 };
 

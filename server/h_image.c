@@ -10,7 +10,7 @@
 #include "proto/hex.h"
 #include "proto/image_host.h"
 #include "server/api.h"
-#include "server/blobserve.h"
+#include "server/openblob.h"
 #include "server/nouns.h"
 
 static const char *variant_name(const struct image_info *info)
@@ -154,8 +154,8 @@ static void image_gone(struct api_job *a)
 	struct job *job = job_new(4096);
 	struct unlink_in *in = job ? arena_dup(job->mem, from, sizeof(*from)) : NULL;
 
-	if (a->app->blobserve)
-		blobserve_drop(a->app->blobserve, from->sha256);
+	if (a->app->blobs_open)
+		blob_table_drop(a->app->blobs_open, from->sha256);
 	if (!in) {
 		job_drop(job);
 		return; /* the collector finds it */
@@ -359,8 +359,8 @@ static void image_sound(struct api_job *a)
 {
 	const struct upload_in *in = a->in;
 
-	if (a->app->blobserve)
-		blobserve_drop(a->app->blobserve, in->sha256);
+	if (a->app->blobs_open)
+		blob_table_drop(a->app->blobs_open, in->sha256);
 }
 
 static enum ota_err insert_run(struct api_job *a, struct job *job)

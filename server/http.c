@@ -35,7 +35,7 @@ static void resume(struct req *req)
 
 static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
 {
-	const struct blob_reply *reply = cls;
+	struct blob_reply *reply = cls;
 
 	for (unsigned i = 0; i < reply->n_pieces; i++) {
 		const struct blob_piece *piece = &reply->pieces[i];
@@ -52,7 +52,10 @@ static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
 		}
 		n = (size_t)pread(reply->fd, buf, n, (off_t)(piece->first + pos));
 		/* An error and a file that is too short are the same here: the blob is not what it was. */
-		return (ssize_t)n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_WITH_ERROR;
+		if ((ssize_t)n > 0)
+			return (ssize_t)n;
+		reply->is_unread = true;
+		return MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 	return MHD_CONTENT_READER_END_OF_STREAM;
 }
@@ -65,12 +68,12 @@ static void *unconst(const void *p)
 
 static struct MHD_Response *blob_response(struct hreq *h)
 {
-	const struct blob_reply *reply = h->res.blob;
+	struct blob_reply *reply = h->res.blob;
 	struct MHD_IoVec iov[64];
 
 	if (h->req.door == DOOR_HTTPS)
 		return MHD_create_response_from_callback(
-			reply->total, TLS_BLOCK_LEN, read_tls_blob, unconst(reply), NULL);
+			reply->total, TLS_BLOCK_LEN, read_tls_blob, reply, NULL);
 	if (reply->n_pieces == 1)
 		return MHD_create_response_from_buffer((size_t)reply->pieces[0].len,
 			unconst(reply->base + reply->pieces[0].first), MHD_RESPMEM_PERSISTENT);
@@ -187,6 +190,21 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	return act(h, exchange_begin(h, method, version, list.h, list.n));
 }
 
+/* The kernel reads the mapping while it sends: where that fails the library ends the connection as if the
+ * peer had gone. The socket tells which it was; a peer that is gone has ended its own direction. */
+static enum blob_end end_of(const struct hreq *h, enum MHD_RequestTerminationCode why)
+{
+	const struct blob_reply *reply = h->res.blob;
+
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		return BLOB_SENT;
+	if (!reply || why != MHD_REQUEST_TERMINATED_WITH_ERROR)
+		return BLOB_LEFT;
+	if (h->req.door == DOOR_HTTPS)
+		return reply->is_unread ? BLOB_UNREAD : BLOB_LEFT;
+	return conn_peer_is_gone(h->conn) ? BLOB_LEFT : BLOB_UNREAD;
+}
+
 static void on_completed(
 	void *cls, struct MHD_Connection *mhd, void **ctx, enum MHD_RequestTerminationCode why)
 {
@@ -197,7 +215,7 @@ static void on_completed(
 	if (!h)
 		return;
 	*ctx = NULL;
-	exchange_end(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+	exchange_end(h, end_of(h, why));
 }
 
 static void on_connection(

@@ -1,5 +1,6 @@
 #include "server/http_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -29,6 +30,13 @@ void conn_cut(struct conn *c)
 static void deadline_passed(struct timer *t)
 {
 	conn_cut(t->ctx);
+}
+
+bool conn_peer_is_gone(const struct conn *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) != 0;
 }
 
 void conn_set_deadline(struct conn *c, int64_t ms)

@@ -281,7 +281,7 @@ enum turn exchange_go_on(struct hreq *h, const char *data, size_t *len)
 	return TURN_DROP;
 }
 
-void exchange_end(struct hreq *h, bool is_sent)
+void exchange_end(struct hreq *h, enum blob_end end)
 {
 	struct conn *c = h->conn;
 
@@ -289,7 +289,7 @@ void exchange_end(struct hreq *h, bool is_sent)
 	/* The next request of this connection: idle time and its header together. */
 	conn_set_deadline(c, HTTP_IDLE_MS + HTTP_HEADER_MS);
 	if (h->res.blob && h->res.blob->release)
-		h->res.blob->release(h->res.blob, is_sent);
+		h->res.blob->release(h->res.blob, end);
 	if (h->is_suspended) {
 		/* Only at the end of the daemon: the job that still has the request ends it. */
 		h->state = STATE_ORPHAN;

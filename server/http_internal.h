@@ -6,6 +6,7 @@
 #ifndef SERVER_HTTP_INTERNAL_H
 #define SERVER_HTTP_INTERNAL_H
 
+#include "server/blob_reply.h"
 #include "server/gate.h"
 #include "server/http.h"
 #include "server/log.h"
@@ -91,6 +92,10 @@ void conn_free(struct conn *c); /* NULL is a no-op */
 /* In words, for people and for per-address limits. */
 void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN]);
 
+/* Has the peer closed the connection or its own direction of it, or was it cut? What it sent before that may
+ * still be unread. */
+bool conn_peer_is_gone(const struct conn *c);
+
 /* Cut the connection in `ms`; replaces what was set before. */
 void conn_set_deadline(struct conn *c, int64_t ms);
 void conn_clear_deadline(struct conn *c);
@@ -128,8 +133,8 @@ bool exchange_resume(struct hreq *h);
 /* The last changes to the answer before it is sent. */
 void exchange_settle(struct hreq *h);
 
-/* The library is through with the request; `is_sent` is false when its answer was not sent whole. Frees `h`
- * now or, where a job still has it, when that is done. */
-void exchange_end(struct hreq *h, bool is_sent);
+/* The library is through with the request; `end` is for an answer that is a blob. Frees `h` now or, where a
+ * job still has it, when that is done. */
+void exchange_end(struct hreq *h, enum blob_end end);
 
 #endif

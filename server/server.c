@@ -15,7 +15,7 @@
 #include "db/db.h"
 #include "proto/crypto_openssl.h"
 #include "server/app.h"
-#include "server/blobserve.h"
+#include "server/openblob.h"
 #include "server/datadir.h"
 #include "server/domain.h"
 #include "server/http.h"
@@ -280,7 +280,6 @@ static void begin_drain(struct server *s)
 	s->drain_begin_ms = loop_now_ms();
 	log_info("ending");
 	sdnotify("STOPPING=1");
-	blobserve_drain(s->app.blobserve);
 	http_stop_listening(s->app.http);
 	if (s->app.ops)
 		ops_release_waiting(&s->app);
@@ -367,7 +366,7 @@ static enum ota_err start(struct server *s, struct errmsg *e)
 	s->jobs_done.ctx = s;
 	err = loop_add(s->loop, &s->jobs_done, jobs_fd(s->app.jobs), EPOLLIN, e);
 	if (!err)
-		err = blobserve_new(&s->app, &s->app.blobserve, e);
+		err = blob_table_new(&s->app, &s->app.blobs_open, e);
 	if (!err)
 		err = domain_start(&s->app, e);
 	if (!err)
@@ -396,7 +395,7 @@ static bool end(struct server *s)
 	if (is_whole) {
 		if (s->app.domain)
 			domain_stop(&s->app);
-		blobserve_free(s->app.blobserve);
+		blob_table_free(s->app.blobs_open);
 		blob_store_close(s->app.blobs);
 		if (s->lock_fd >= 0)
 			close(s->lock_fd);
