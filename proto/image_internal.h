@@ -9,16 +9,20 @@
 
 enum { IMAGE_HEAD_LEN = 64, IMAGE_BUF_LEN = 4096, IMAGE_TEXT_LEN = 64 };
 
+enum { IMAGE_NEEDLES = 5 };
+
 /* Looks for version texts in bytes as they stream by. */
 struct image_text {
-	uint8_t at[3];    /* progress in each needle */
-	uint8_t taking;   /* 1 + the needle whose tail is being collected, or 0 */
-	uint8_t len;      /* of tail */
-	bool has_version; /* project, version (and built) are final */
+	uint8_t at[IMAGE_NEEDLES]; /* progress in each needle */
+	uint8_t taking;            /* 1 + the needle whose tail is being collected, or 0 */
+	uint8_t len;               /* of tail */
+	bool has_version;          /* project, version (and built) are final */
 	char tail[IMAGE_TEXT_LEN];
 	const char *project; /* constant, or NULL */
 	char version[IMAGE_TEXT_LEN];
 	char built[16];
+	char esphome[16];                                          /* its version, or "" */
+	char esphome_project[33], esphome_version[IMAGE_TEXT_LEN]; /* what is built with it */
 };
 
 struct image_work {

@@ -4,17 +4,22 @@
 
 /* Versions that firmware carries only as text. MicroPython: MICROPY_BANNER_NAME_AND_VERSION, "MicroPython
  * v1.22.1 on 2024-01-05" (py/mpconfig.h); CircuitPython: "Adafruit CircuitPython 9.0.0 on 2024-03-19" (the
- * same place of its tree); Tasmota: the user agent's format string, which has no version in it (the version
- * is a number that only the running firmware prints). Each first letter occurs once in its needle, so a
- * mismatch can only restart at the byte at hand. */
-enum { TEXT_MICROPYTHON, TEXT_CIRCUITPYTHON, TEXT_TASMOTA, TEXT_COUNT };
+ * same place of its tree). ESPHome (esphome/core/application.cpp) logs "ESPHome version 2024.6.1 compiled on
+ * %s", and "Project acme.lamp version 1.2.3" where the configuration names one: that is the firmware's
+ * version; ESPHome's own stays the same while the configuration changes, so it is told beside. Tasmota: the
+ * user agent's format string, which has no version in it (the version is a number that only the running
+ * firmware prints). Each first letter occurs once in its needle, so a mismatch can only restart at the byte
+ * at hand. */
+enum { TEXT_MICROPYTHON, TEXT_CIRCUITPYTHON, TEXT_TASMOTA, TEXT_ESPHOME, TEXT_PROJECT };
 static const struct {
 	const char *text, *project;
 	uint8_t len;
-} needles[TEXT_COUNT] = {
+} needles[IMAGE_NEEDLES] = {
 	[TEXT_MICROPYTHON] = {"MicroPython v", "MicroPython", 13},
 	[TEXT_CIRCUITPYTHON] = {"CircuitPython ", "CircuitPython", 14},
 	[TEXT_TASMOTA] = {"Tasmota/%s (", "Tasmota", 12},
+	[TEXT_ESPHOME] = {"ESPHome version ", "ESPHome", 16},
+	[TEXT_PROJECT] = {"Project ", NULL, 8},
 };
 
 static bool is_digit(char c)
@@ -28,14 +33,22 @@ static bool is_version_char(char c)
 	       c == '+' || c == '_';
 }
 
+static bool starts(const char *p, const char *with)
+{
+	while (*with && *p == *with) {
+		p++;
+		with++;
+	}
+	return *with == '\0';
+}
+
 /* "1.22.1 on 2024-01-05; ..." behind the needle: a version, " on ", a date. Anything else is other text. */
-static void take_tail(struct image_text *t)
+static void take_banner(struct image_text *t)
 {
 	static const char shape[] = " on 0000-00-00"; /* 0 = a digit */
 	const char *tail = t->tail;
 	size_t len = 0;
 
-	t->tail[t->len] = '\0';
 	while (is_version_char(tail[len]))
 		len++;
 	if (!is_digit(tail[0]) || len + sizeof shape - 1 > t->len)
@@ -52,6 +65,58 @@ static void take_tail(struct image_text *t)
 	t->has_version = true;
 }
 
+/* "2024.6.1 compiled on ..." */
+static void take_esphome(struct image_text *t)
+{
+	size_t len = 0;
+
+	while (is_version_char(t->tail[len]))
+		len++;
+	if (is_digit(t->tail[0]) && len < sizeof t->esphome && starts(t->tail + len, " compiled on "))
+		image_copy_text(t->esphome, sizeof t->esphome, (const uint8_t *)t->tail, len);
+}
+
+/* "acme.lamp version 1.2.3" and nothing behind it; the first such text counts, and only ESPHome's. Its
+ * configuration demands one dot in the name. */
+static void take_project(struct image_text *t)
+{
+	static const char between[] = " version ";
+	const char *tail = t->tail;
+	unsigned dots = 0;
+	size_t len = 0, from;
+
+	for (; is_version_char(tail[len]); len++)
+		dots += tail[len] == '.';
+	if (dots != 1 || len >= sizeof t->esphome_project || !starts(tail + len, between) ||
+		t->esphome_project[0])
+		return;
+	from = len + sizeof between - 1;
+	for (size_t i = from; i < t->len; i++) {
+		if (!is_version_char(tail[i]))
+			return;
+	}
+	if (from == t->len || t->len == sizeof t->tail - 1)
+		return;
+	image_copy_text(t->esphome_project, sizeof t->esphome_project, (const uint8_t *)tail, len);
+	image_copy_text(
+		t->esphome_version, sizeof t->esphome_version, (const uint8_t *)tail + from, t->len - from);
+}
+
+static void take_tail(struct image_text *t)
+{
+	t->tail[t->len] = '\0';
+	switch (t->taking - 1) {
+	case TEXT_ESPHOME:
+		take_esphome(t);
+		break;
+	case TEXT_PROJECT:
+		take_project(t);
+		break;
+	default:
+		take_banner(t);
+	}
+}
+
 static void step(struct image_text *t, uint8_t c)
 {
 	if (t->taking) {
@@ -62,7 +127,7 @@ static void step(struct image_text *t, uint8_t c)
 		take_tail(t);
 		t->taking = 0;
 	}
-	for (unsigned i = 0; i < TEXT_COUNT; i++) {
+	for (unsigned i = 0; i < IMAGE_NEEDLES; i++) {
 		if (c != (uint8_t)needles[i].text[t->at[i]])
 			t->at[i] = 0;
 		if (c == (uint8_t)needles[i].text[t->at[i]])
@@ -83,12 +148,27 @@ static void step(struct image_text *t, uint8_t c)
 void image_text_feed(struct image_text *t, const uint8_t *p, size_t len)
 {
 	for (size_t i = 0; i < len && !t->has_version; i++) {
-		bool idle = !t->taking && !t->at[0] && !t->at[1] && !t->at[2];
+		bool idle = !t->taking && !t->at[0] && !t->at[1] && !t->at[2] && !t->at[3] && !t->at[4];
 
-		if (idle && p[i] != 'M' && p[i] != 'C' && p[i] != 'T')
+		if (idle && p[i] != 'M' && p[i] != 'C' && p[i] != 'T' && p[i] != 'E' && p[i] != 'P')
 			continue; /* no needle starts here: nearly every byte */
 		step(t, p[i]);
 	}
+}
+
+/* What ESPHome's configuration says outweighs the description, which ESP-IDF fills with defaults. */
+static void apply_esphome(const struct image_text *t, struct image_info *info)
+{
+	if (t->esphome_project[0]) {
+		memcpy(info->project, t->esphome_project, sizeof info->project);
+		memcpy(info->version, t->esphome_version, sizeof info->version);
+	} else if (!info->project[0]) {
+		image_append(info->project, sizeof info->project, needles[TEXT_ESPHOME].project);
+	}
+	if (info->sdk[0])
+		return;
+	image_append(info->sdk, sizeof info->sdk, "ESPHome ");
+	image_append(info->sdk, sizeof info->sdk, t->esphome);
 }
 
 void image_text_apply(struct image_text *t, struct image_info *info)
@@ -99,6 +179,8 @@ void image_text_apply(struct image_text *t, struct image_info *info)
 
 	if (t->taking && !t->has_version)
 		take_tail(t);
+	if (t->esphome[0])
+		apply_esphome(t, info);
 	if (info->project[0] && !is_same)
 		return;
 	if (t->project)

@@ -136,8 +136,8 @@ static bool tasmota8266(size_t at)
 	       (at >= 0x1002 && at <= 0x1007);
 }
 
-/* What the formats hold in its own place is flipped byte by byte, the first range with five masks; the rest
- * at `samples` places. */
+/* What the formats hold in its own place is flipped byte by byte, the first range with five masks where no
+ * digest covers it; the rest at `samples` places. */
 static const struct flips {
 	const char *file;
 	bool (*may)(size_t at);
@@ -167,7 +167,7 @@ static void test_flips(void **state)
 		const struct flips *f = &flips[i];
 		size_t len = load(f->file), passed = 0;
 
-		for (unsigned mask = 1; mask < 5; mask++)
+		for (unsigned mask = 1; f->may && mask < 5; mask++)
 			passed += build_flip(bytes, len, f->range[0][0], f->range[0][1], 1, f->may);
 		for (unsigned k = 0; k < 4; k++)
 			passed += build_flip(bytes, len, f->range[k][0], f->range[k][1], 1, f->may);
