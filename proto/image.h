@@ -46,7 +46,8 @@ enum image_trailer {
 	IMAGE_TRAILER_NONE,
 	IMAGE_TRAILER_ESP8266_SIGNED, /* RSA signature, u32le length: Arduino core for ESP8266 */
 	IMAGE_TRAILER_ESP32_SIGNED,   /* 512-byte padded signature: Arduino core for ESP32 3.3 and later */
-	IMAGE_TRAILER_ESP_SECURE_BOOT /* secure boot v2 signature block at the next 4 KiB boundary */
+	IMAGE_TRAILER_ESP_SECURE_BOOT /* v2: signature blocks at the next 4 KiB boundary; v1: 68 bytes behind
+					 it */
 };
 
 /* Chip names are those of the vendors' tools: esp8266 esp32 esp32s2 esp32s3 esp32c2 esp32c3 esp32c5 esp32c6

@@ -27,12 +27,20 @@ enum {
 	/* A signed Arduino build: the core's tools/bin_signing.py pads the signature to this. */
 	ARDUINO_SIGNATURE_LEN = 512,
 
-	/* Secure boot v2: ets_secure_boot_signature_t, a sector of up to three 1216-byte blocks, each magic,
-	 * version, 2 reserved, SHA-256 of everything before the sector. */
+	/* Secure boot v2 (espsecure.py, sign_secure_boot_v2): a sector of up to three blocks, each magic,
+	 * version, hash kind, reserved, SHA-256 of everything before the sector, key and signature, zlib's
+	 * CRC-32 of these, 16 zero bytes; then erased flash. */
 	SECTOR_LEN = 4096,
+	SECURE_BOOT_LEN = 1216,
+	SECURE_BOOT_MAX = 3,
 	SECURE_BOOT_MAGIC = 0xE7,
-	SECURE_BOOT_VERSION = 2,
+	SECURE_BOOT_RSA = 2,
+	SECURE_BOOT_ECDSA = 3,
 	SECURE_BOOT_DIGEST = 4,
+	SECURE_BOOT_CRC = 1196,
+
+	/* Secure boot v1 (sign_secure_boot_v1): a zero word and the signature behind the image. */
+	SECURE_BOOT_V1_LEN = 68,
 };
 static const uint32_t desc_magic = 0xABCD5432; /* ESP_APP_DESC_MAGIC_WORD */
 
@@ -223,34 +231,84 @@ static enum ota_err check_hash(struct image_work *w, uint64_t end)
 	return OTA_OK;
 }
 
-/* The sector's own digest is checked; its signature and the rest of the sector are the boot ROM's matter. */
-static enum ota_err check_secure_boot(struct image_work *w, uint64_t sector)
+static enum ota_err check_secure_boot_block(
+	struct image_work *w, uint64_t at, const uint8_t is[OTA_SHA256_LEN])
 {
-	uint8_t head[SECURE_BOOT_DIGEST + OTA_SHA256_LEN], is[OTA_SHA256_LEN];
-	enum ota_err err = image_read(w, sector, head, sizeof head);
+	uint8_t head[SECURE_BOOT_DIGEST + OTA_SHA256_LEN], crc[4];
+	enum ota_err err = image_read(w, at, head, sizeof head);
 
+	if (err == OTA_OK)
+		err = image_read(w, at + SECURE_BOOT_CRC, crc, sizeof crc);
 	if (err)
 		return err;
-	if (head[0] != SECURE_BOOT_MAGIC || head[1] != SECURE_BOOT_VERSION)
+	if (head[0] != SECURE_BOOT_MAGIC || (head[1] != SECURE_BOOT_RSA && head[1] != SECURE_BOOT_ECDSA))
 		return image_refuse(w, OTA_SIZE, "unknown bytes follow the image");
+	w->crc = ~(uint32_t)0;
+	err = image_stream(w, at, at + SECURE_BOOT_CRC, IMAGE_FEED_CRC_ZLIB);
+	if (err)
+		return err;
+	if (image_le32(crc) != ~w->crc)
+		return image_refuse(w, OTA_CHECKSUM, "the secure boot block's CRC-32 does not match");
+	/* ECDSA with SHA-384 says so in the third byte, and has another digest there. */
+	if (head[2] == 0 && memcmp(head + SECURE_BOOT_DIGEST, is, OTA_SHA256_LEN) != 0)
+		return image_refuse(w, OTA_DIGEST, "the secure boot block's digest does not match");
+	return OTA_OK;
+}
+
+/* Digests and CRCs are checked; the signatures are the boot ROM's matter. */
+static enum ota_err check_secure_boot(struct image_work *w, uint64_t sector)
+{
+	uint64_t at = sector;
+	uint8_t is[OTA_SHA256_LEN], magic = SECURE_BOOT_MAGIC;
+	bool empty = false;
+	enum ota_err err;
+
 	w->src->crypto->sha256_init(&w->sha);
 	err = image_stream(w, 0, sector, IMAGE_FEED_SHA256);
 	if (err)
 		return err;
 	w->src->crypto->sha256_final(&w->sha, is);
-	if (memcmp(head + SECURE_BOOT_DIGEST, is, sizeof is) != 0)
-		return image_refuse(w, OTA_DIGEST, "the secure boot block's digest does not match");
+	for (unsigned i = 0; i < SECURE_BOOT_MAX && magic == SECURE_BOOT_MAGIC; i++) {
+		err = check_secure_boot_block(w, at, is);
+		if (err)
+			return err;
+		at += SECURE_BOOT_LEN;
+		err = image_read(w, at, &magic, 1);
+		if (err)
+			return err;
+	}
+	err = image_is_filled(w, at, w->src->size, 0xFF, &empty);
+	if (err)
+		return err;
+	if (!empty)
+		return image_refuse(w, OTA_SIZE, "unknown bytes follow the secure boot block");
 	w->info->trailer = IMAGE_TRAILER_ESP_SECURE_BOOT;
 	return OTA_OK;
 }
 
-/* What may follow the image: nothing, a secure boot sector, an Arduino signature. No check of the format
- * covers the signature's own bytes. */
+/* A signature behind the image is something: neither zeros nor erased flash. */
+static enum ota_err check_signature(struct image_work *w, uint64_t from, enum image_trailer trailer)
+{
+	bool empty = false;
+	enum ota_err err = image_is_filled(w, from, w->src->size, 0xFF, &empty);
+
+	if (err == OTA_OK && !empty)
+		err = image_is_filled(w, from, w->src->size, 0, &empty);
+	if (err)
+		return err;
+	if (empty)
+		return image_refuse(w, OTA_SIZE, "empty bytes follow the image");
+	w->info->trailer = trailer;
+	return OTA_OK;
+}
+
+/* What may follow the image: nothing, a secure boot sector, a signature of secure boot v1 or of the Arduino
+ * core. No check of the format covers the latter two's own bytes. */
 static enum ota_err check_trailer(struct image_work *w, uint64_t end)
 {
 	uint64_t rest = w->src->size - end;
 	uint64_t sector = (end + SECTOR_LEN - 1) / SECTOR_LEN * SECTOR_LEN;
-	bool empty = false;
+	uint8_t word[4];
 	enum ota_err err;
 
 	w->info->image_size = end;
@@ -258,17 +316,16 @@ static enum ota_err check_trailer(struct image_work *w, uint64_t end)
 		return OTA_OK;
 	if (w->src->size == sector + SECTOR_LEN)
 		return check_secure_boot(w, sector);
-	if (rest != ARDUINO_SIGNATURE_LEN)
-		return image_refuse(w, OTA_SIZE, "unknown bytes follow the image");
-	err = image_is_filled(w, end, w->src->size, 0xFF, &empty);
-	if (err == OTA_OK && !empty)
-		err = image_is_filled(w, end, w->src->size, 0, &empty);
-	if (err)
-		return err;
-	if (empty)
-		return image_refuse(w, OTA_SIZE, "empty bytes follow the image");
-	w->info->trailer = IMAGE_TRAILER_ESP32_SIGNED;
-	return OTA_OK;
+	if (rest == ARDUINO_SIGNATURE_LEN)
+		return check_signature(w, end, IMAGE_TRAILER_ESP32_SIGNED);
+	if (rest == SECURE_BOOT_V1_LEN) {
+		err = image_read(w, end, word, sizeof word);
+		if (err)
+			return err;
+		if (image_le32(word) == 0)
+			return check_signature(w, end + sizeof word, IMAGE_TRAILER_ESP_SECURE_BOOT);
+	}
+	return image_refuse(w, OTA_SIZE, "unknown bytes follow the image");
 }
 
 static enum ota_err check_layout(struct image_work *w, const struct chip *chip, const struct esp_image *img)

@@ -29,6 +29,7 @@ enum {
 };
 static const uint32_t info_start = 0x7188EBF2, info_end = 0xE71AA390;
 static const uint32_t block_start = 0xFFFFDED3, block_end = 0xAB123579;
+static const uint64_t flash_max = 32 << 20; /* two chips of 16 MiB on the RP2350 */
 static const uint32_t flash_from = 0x10000000, flash_to = 0x20000000, ram_to = 0x20100000;
 
 struct rp2 {
@@ -224,6 +225,8 @@ bool image_try_rp2(struct image_work *w, enum ota_err *verdict)
 	if (!r.has_boot2 && !r.has_info && !r.has_block)
 		return false;
 	w->info->format = IMAGE_RP2;
-	*verdict = read_facts(w, &r);
+	*verdict = w->src->size > flash_max
+			   ? image_refuse(w, OTA_SIZE, "larger than the largest flash of these chips")
+			   : read_facts(w, &r);
 	return true;
 }

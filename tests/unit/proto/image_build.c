@@ -182,6 +182,29 @@ void build_esp32(struct build *b, const struct esp32_recipe *r)
 		build_sha256(b, start, b->len);
 }
 
+void build_secure_boot(struct build *b, uint8_t version, uint8_t hash_kind, unsigned blocks)
+{
+	size_t sector = (b->len + 4095) / 4096 * 4096;
+
+	build_fill(b, 0xFF, sector);
+	for (unsigned i = 0; i < blocks; i++) {
+		size_t at = b->len;
+
+		build_u8(b, 0xE7);
+		build_u8(b, version);
+		build_u8(b, hash_kind);
+		build_u8(b, 0);
+		if (hash_kind)
+			build_sha512(b, 0, sector, 48);
+		else
+			build_sha256(b, 0, sector);
+		build_noise(b, at + 1196 - b->len);
+		build_u32(b, (uint32_t)crc32(0, b->p + at, 1196));
+		build_fill(b, 0, at + 1216);
+	}
+	build_fill(b, 0xFF, sector + 4096);
+}
+
 void build_partition_table(struct build *b, size_t at)
 {
 	build_fill(b, 0xFF, at);

@@ -37,6 +37,8 @@ struct esp32_recipe {
 	uint32_t secure_version;
 };
 void build_esp32(struct build *b, const struct esp32_recipe *r);
+/* A sector behind the image: `blocks` of RSA (2) or ECDSA (3), hash kind 0 or 1 (SHA-384). */
+void build_secure_boot(struct build *b, uint8_t version, uint8_t hash_kind, unsigned blocks);
 void build_partition_table(struct build *b, size_t at);
 void build_factory(struct build *b);
 void build_esp8266_arduino(struct build *b, bool new_core);

@@ -74,6 +74,9 @@ int main(int argc, char **argv)
 	build_esp32(&b, &plain);
 	build_noise(&b, 512);
 	failed |= save(argv[1], "esp32-signed");
+	build_esp32(&b, &hashed);
+	build_secure_boot(&b, 3, 0, 2);
+	failed |= save(argv[1], "esp32-secure-boot");
 	build_esp32(&b, &boot);
 	build_partition_table(&b, 0x3000);
 	failed |= save(argv[1], "factory");

@@ -187,20 +187,67 @@ static void test_esp32_trailers(void **state)
 	build_fill(&b, 0xFF, len + 512);
 	assert_int_equal(recognise(), OTA_SIZE);
 
+	/* secure boot v1 */
 	b.len = len;
-	build_fill(&b, 0xFF, 4096);
-	build_u32(&b, 0x000002E7);
-	build_sha256(&b, 0, 4096);
-	build_noise(&b, 1216 - 36);
-	build_fill(&b, 0xFF, 8192);
+	build_u32(&b, 0);
+	build_noise(&b, 64);
 	assert_int_equal(recognise(), OTA_OK);
 	assert_int_equal(info.trailer, IMAGE_TRAILER_ESP_SECURE_BOOT);
 	assert_int_equal(info.image_size, len);
-	b.p[len + 5] ^= 1; /* in the padding: only the block's digest covers it */
-	assert_int_equal(recognise(), OTA_DIGEST);
-	b.p[len + 5] ^= 1;
-	b.p[4096] ^= 1;
+	build_set_u32(&b, len, 1);
 	assert_int_equal(recognise(), OTA_SIZE);
+	b.len = len;
+	build_fill(&b, 0, len + 68);
+	assert_int_equal(recognise(), OTA_SIZE);
+}
+
+static size_t secure_boot_at;
+
+/* The 16 zero bytes behind a block's CRC. */
+static bool secure_boot_uncovered(size_t at)
+{
+	return at >= secure_boot_at && at < secure_boot_at + 2 * 1216 && (at - secure_boot_at) % 1216 >= 1200;
+}
+
+/* A digest of SHA-384's kind is not compared; the block's CRC is. */
+static void test_secure_boot(void **state)
+{
+	static const struct {
+		uint8_t version, hash_kind;
+		unsigned blocks;
+		enum ota_err err;
+	} rows[] = {
+		{2, 0, 1, OTA_OK},
+		{2, 0, 3, OTA_OK},
+		{3, 0, 2, OTA_OK},
+		{3, 1, 2, OTA_OK},
+		{2, 0, 0, OTA_SIZE},
+		{1, 0, 1, OTA_SIZE},
+		{4, 0, 1, OTA_SIZE},
+	};
+	const struct esp32_recipe hashed = {.chip = 12, .flash_addr = 0x42000020};
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		build_clear(&b);
+		build_esp32(&b, &hashed);
+		len = b.len;
+		build_secure_boot(&b, rows[i].version, rows[i].hash_kind, rows[i].blocks);
+		assert_int_equal(recognise(), rows[i].err);
+		if (rows[i].err)
+			continue;
+		assert_int_equal(info.trailer, IMAGE_TRAILER_ESP_SECURE_BOOT);
+		assert_int_equal(info.image_size, len);
+	}
+	build_clear(&b);
+	build_esp32(&b, &hashed);
+	secure_boot_at = 4096;
+	build_secure_boot(&b, 3, 0, 2);
+	assert_int_equal(b.len, 8192);
+	assert_int_equal(build_flip(b.p, b.len, 0, b.len, 1, secure_boot_uncovered), 0);
+	for (size_t cut = 1; cut < b.len - 600; cut += 7)
+		assert_int_not_equal(build_recognise(b.p, b.len - cut, &info), OTA_OK);
 }
 
 static void test_esp32_refused(void **state)
@@ -471,6 +518,7 @@ int main(void)
 		cmocka_unit_test(test_esp32_filler),
 		cmocka_unit_test(test_esp32_cut),
 		cmocka_unit_test(test_esp32_trailers),
+		cmocka_unit_test(test_secure_boot),
 		cmocka_unit_test(test_esp32_refused),
 		cmocka_unit_test(test_factory),
 		cmocka_unit_test(test_arduino),

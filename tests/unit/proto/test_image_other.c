@@ -356,7 +356,7 @@ static void test_hostile_sizes(void **state)
 	static uint8_t zero_segments[4096] = {0xE9, 16, 2, 0x20, 8, 0, 0x38, 0x40, 0xEE, 0, 0, 0, 5};
 	static uint8_t big_segment[4096] = {0xE9, 1, 2, 0x20, 8, 0, 0x38, 0x40, 0xEE, 0, 0, 0, 5, 0, 0, 0, 0,
 		0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x3C, 0xFF, 0xFF, 0xFF, 0xFF};
-	static uint8_t uf2[512], romfs[4096], tlvs[1 << 17];
+	static uint8_t uf2[512], rp2[4096], romfs[4096], tlvs[1 << 17];
 	static const uint64_t sizes[] = {64 << 20, UINT64_C(1) << 40, UINT64_MAX};
 	clock_t start = clock();
 
@@ -364,6 +364,9 @@ static void test_hostile_sizes(void **state)
 	build_clear(&b);
 	build_uf2_block(&b, 0x2000, 0, "x", 1, 0, UINT32_MAX, 0);
 	memcpy(uf2, b.p, sizeof uf2);
+	build_clear(&b);
+	build_rp2(&b, &(struct rp2_recipe){.boot2 = true, .name = "x"});
+	memcpy(rp2, b.p, b.len);
 	/* a romfs that says it is 200 MB of 2-byte records */
 	memcpy(romfs, "\xD2\xCD\x31\xE0\x80\x80\x00", 7);
 	/* 64 KiB of empty TLVs */
@@ -379,6 +382,9 @@ static void test_hostile_sizes(void **state)
 		assert_true(v.reads < 20000);
 		v = (struct virtual){.head = uf2, .period = sizeof uf2};
 		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
+		assert_true(v.reads < 20);
+		v = (struct virtual){.head = rp2, .period = sizeof rp2};
+		assert_int_equal(recognise_virtual(&v, sizes[i]), OTA_SIZE);
 		assert_true(v.reads < 20);
 		v = (struct virtual){.head = romfs, .period = sizeof romfs};
 		assert_int_not_equal(recognise_virtual(&v, sizes[i]), OTA_OK);
