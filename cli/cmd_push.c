@@ -268,11 +268,9 @@ static int carry_out(
 			return EXIT_FAILED;
 		fprintf(stderr, "push: %.8s to %lld device%s\n", js_text(r, "id", "?"),
 			(long long)js_int(r, "targets", 0), js_int(r, "targets", 0) == 1 ? "" : "s");
-		if (js_int(r, "skipped", 0) > 0)
-			fprintf(stderr,
-				"left out: %lld, busy with another update (%s); push again when it has "
-				"ended\n",
-				(long long)js_int(r, "skipped", 0), out_safe(js_text(r, "skipped_why", "?")));
+		if (js_int(r, "queued", 0) > 0)
+			fprintf(stderr, "of them %lld once the update under way there has ended\n",
+				(long long)js_int(r, "queued", 0));
 		(void)json_array_append_new(rollouts, r);
 	}
 	return EXIT_DONE;

@@ -114,13 +114,18 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 	if (!ok)
 		return EXIT_FAILED;
 	long long withdrawn = (long long)js_int(answer, "withdrawn", 0),
-		  late = (long long)js_int(answer, "committed", 0);
+		  late = (long long)js_int(answer, "committed", 0),
+		  unsure = (long long)js_int(answer, "unsure", 0);
 
 	if (cli->json)
 		out_json(answer);
 	else
 		printf("withdrawn on %lld device%s; %lld past the point of no return\n", withdrawn,
 			withdrawn == 1 ? "" : "s", late);
+	if (!cli->json && unsure)
+		printf("%lld may still install it: the last ticket there is good until %s; what the device "
+		       "says next settles it\n",
+			unsure, out_time(js_int(answer, "until", 0)));
 	json_decref(answer);
 	return EXIT_DONE;
 }

@@ -30,9 +30,6 @@ static bool refresh(struct cli *cli, json_t *rollouts)
 		if (!path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "") ||
 			!cli_call(cli, "GET", path, NULL, &fresh))
 			return false;
-		/* only the answer to the push itself tells who was left out */
-		if (js_get(r, "skipped") && !js_get(fresh, "skipped"))
-			(void)json_object_set(fresh, "skipped", js_get(r, "skipped"));
 		(void)json_array_set_new(rollouts, i, fresh);
 	}
 	return true;
@@ -57,16 +54,28 @@ static int64_t count_in(const json_t *rollouts, bool want_open, enum assign_stat
 	return n;
 }
 
-/* Those that were meant: the ones left out count, or a push would be done without them. */
 static int64_t targets_of(const json_t *rollouts)
 {
 	int64_t n = 0;
 	json_t *r;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
-		n += js_int(r, "targets", 0) + js_int(r, "skipped", 0);
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r) n += js_int(r, "targets", 0);
 	return n;
+}
+
+/* Are there devices that it has not got to yet? */
+static bool is_growing(const json_t *rollouts)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
+	{
+		if (js_bool(r, "growing", false))
+			return true;
+	}
+	return false;
 }
 
 static void show_progress(const struct cli *cli, const json_t *rollouts, char last[200])
@@ -185,7 +194,7 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 		}
 		if (!is_lost) {
 			show_progress(cli, rollouts, last);
-			if (count_in(rollouts, true, ASSIGN_WAITING) == 0)
+			if (count_in(rollouts, true, ASSIGN_WAITING) == 0 && !is_growing(rollouts))
 				break;
 			if (!is_explained && now_s() - begun >= QUIET_S &&
 				count_in(rollouts, false, ASSIGN_WAITING) > 0) {

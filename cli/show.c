@@ -46,15 +46,16 @@ void show_devices(const json_t *devices, const char *none)
 	out_table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
-		const json_t *a = js_get(d, "assignment");
-		char running[120], update[200], state[64];
+		const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next");
+		char running[120], update[300], state[64];
 
 		(void)snprintf(state, sizeof state, "%s%s%s", js_text(d, "state", "?"),
 			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
 			(void)assignment_text(a, running, sizeof running);
-		(void)snprintf(update, sizeof update, "%s%s%s", a ? js_text(a, "version", "") : "",
-			a ? " " : "", a ? running : "");
+		(void)snprintf(update, sizeof update, "%s%s%s%s%s", a ? js_text(a, "version", "") : "",
+			a ? " " : "", a ? running : "", next ? ", then " : "",
+			next ? js_text(next, "version", "?") : "");
 		out_table_row(&t, (const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
 					  js_text(d, "board", ""), running_text(d, running, sizeof running),
 					  update, state, out_ago(js_int(d, "last_seen", 0))});
@@ -97,7 +98,8 @@ static void show_alarm(const json_t *d, const json_t *alarm)
 
 void show_device(const json_t *d)
 {
-	const json_t *a = js_get(d, "assignment"), *r = js_get(d, "running"), *alarm = js_get(d, "alarm");
+	const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next"), *r = js_get(d, "running"),
+		     *alarm = js_get(d, "alarm");
 	char text[300];
 	json_t *item;
 	size_t i;
@@ -132,6 +134,9 @@ void show_device(const json_t *d)
 			js_text(a, "rollout", "?"));
 		out_field("since", "%s", out_time(js_int(a, "since", 0)));
 	}
+	if (next)
+		out_field("then", "%s %s (push %.8s)", js_text(next, "version", "?"),
+			assignment_text(next, text, sizeof text), js_text(next, "rollout", "?"));
 	out_field("root", "version %lld", (long long)js_int(d, "root_version", 0));
 }
 
@@ -179,6 +184,10 @@ const char *show_counts(const json_t *rollout)
 		if (n > 0 && used < sizeof text)
 			used += (size_t)snprintf(
 				text + used, sizeof text - used, "%s%lld %s", used ? ", " : "", n, states[i]);
+		if (strcmp(states[i], "waiting") == 0 && js_int(rollout, "queued", 0) > 0 &&
+			used < sizeof text)
+			used += (size_t)snprintf(text + used, sizeof text - used,
+				" (%lld behind another update)", (long long)js_int(rollout, "queued", 0));
 	}
 	return text[0] ? text : "no devices";
 }
@@ -189,7 +198,8 @@ void show_rollout(const json_t *r)
 	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
 	out_field("to", "%s", js_text(r, "selector", "all"));
 	out_field("state", "%s%s", js_text(r, "state", "?"), js_bool(r, "hold", false) ? ", on hold" : "");
-	out_field("devices", "%lld: %s", (long long)js_int(r, "targets", 0), show_counts(r));
+	out_field("devices", "%lld: %s%s", (long long)js_int(r, "targets", 0), show_counts(r),
+		js_bool(r, "growing", false) ? ", and more to come" : "");
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
 	if (js_get(r, "superseded_by"))
 		out_field("superseded by", "%s", js_text(r, "superseded_by", "?"));

@@ -1,9 +1,8 @@
 #include "db/assignment.h"
 
+#include "db/assignment_next.h"
 #include "db/change.h"
-#include "db/device.h"
 #include "db/list.h"
-#include "db/release.h"
 #include "db/rollout_end.h"
 #include "db/stmt.h"
 
@@ -11,8 +10,10 @@
 	"SELECT a.id AS id, a.rollout AS rollout, a.device AS device, a.manifest AS manifest, m.digest AS "  \
 	"digest,"                                                                                            \
 	" m.sequence AS sequence, length(v.bytes) AS envelope_len, v.is_complete AS is_complete,"            \
-	" o.is_held OR d.is_held AS is_held, a.attempt AS attempt, a.state AS state, a.created_at AS "       \
-	"created_at,"                                                                                        \
+	" o.is_held OR d.is_held AS is_held, a.is_queued AS is_queued, a.withdrawn_at AS withdrawn_at,"      \
+	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
+	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS has_next,"          \
+	" a.attempt AS attempt, a.state AS state, a.created_at AS created_at,"                               \
 	" a.state_at AS state_at, a.offered_at AS offered_at, a.ended_at AS ended_at, a.reason AS reason,"   \
 	" a.detail AS detail, a.fault_offset AS fault_offset, a.superseded_by AS superseded_by, d.uid AS "   \
 	"device_uid,"                                                                                        \
@@ -21,7 +22,7 @@
 	"a.manifest"                                                                                         \
 	" JOIN envelope v ON v.manifest = m.id JOIN release r ON r.id = m.release"
 
-enum { MEM_MAX = 128 * 1024, ATTEMPT_MAX = 255 };
+enum { MEM_MAX = 128 * 1024 };
 
 static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
@@ -34,7 +35,10 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.envelope_len = col_u32(st, "envelope_len"),
 		.is_complete = col_bool(st, "is_complete"),
 		.is_held = col_bool(st, "is_held"),
-		.attempt = (uint8_t)col_enum(st, "attempt", ATTEMPT_MAX),
+		.is_queued = col_bool(st, "is_queued"),
+		.has_next = col_bool(st, "has_next"),
+		.withdrawn_at = col_time(st, "withdrawn_at"),
+		.attempt = (uint8_t)col_enum(st, "attempt", ASSIGNMENT_ATTEMPTS),
 		.state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1),
 		.created_at = col_i64(st, "created_at"),
 		.state_at = col_i64(st, "state_at"),
@@ -80,7 +84,18 @@ enum ota_err assignment_load(
 enum ota_err assignment_load_open(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e)
 {
-	static const char q_load[] = SELECT_ASSIGNMENT " WHERE a.device = $device AND a.ended_at IS NULL";
+	static const char q_load[] = SELECT_ASSIGNMENT
+		" WHERE a.device = $device AND a.ended_at IS NULL AND a.is_queued = 0";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+
+	bind_i64(st, "device", device);
+	return load_one(st, mem, out, e);
+}
+
+enum ota_err assignment_load_queued(
+	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e)
+{
+	static const char q_load[] = SELECT_ASSIGNMENT " WHERE a.device = $device AND a.is_queued = 1";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "device", device);
@@ -165,7 +180,7 @@ static enum ota_err move_store(
 		"UPDATE assignment SET state = $state, state_at = $now,"
 		" offered_at = CASE WHEN $is_offered THEN coalesce(offered_at, $now) ELSE offered_at END,"
 		" ended_at = CASE WHEN $is_end THEN $now END, reason = $reason, detail = $detail,"
-		" fault_offset = $fault_offset, superseded_by = $superseded_by WHERE id = $id";
+		" fault_offset = $fault_offset, superseded_by = $superseded_by, is_queued = 0 WHERE id = $id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_move);
 	bool is_open = assign_state_is_open(move->to);
 
@@ -187,17 +202,22 @@ static enum ota_err move_store(
 enum ota_err assignment_advance(
 	struct db *db, int64_t id, const struct assignment_move *move, bool *moved, struct errmsg *e)
 {
+	struct assignment_move full = *move;
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
-	struct assignment_row row;
+	struct assignment_row row, next;
 	enum ota_err err;
 
-	arena_init(&mem, MEM_MAX);
+	arena_init(&mem, 2 * MEM_MAX);
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK)
 		err = assignment_load(db, id, &mem, &row, e);
+	if (err == OTA_OK && row.has_next)
+		err = assignment_load_queued(db, row.device, &mem, &next, e);
 	if (err != OTA_OK)
 		return err;
+	if (row.has_next && move->to == ASSIGN_SUPERSEDED && !move->superseded_by)
+		full.superseded_by = next.rollout;
 	if (!assign_move_is_legal(row.state, move->to))
 		return errmsg_fail(e, OTA_STATE, "device '%s' is %s, it cannot become %s", row.device_name,
 			assign_state_name(row.state), assign_state_name(move->to));
@@ -206,11 +226,14 @@ enum ota_err assignment_advance(
 			*moved = false;
 		return OTA_OK;
 	}
-	err = move_store(db, id, move, e);
+	err = move_store(db, id, &full, e);
 	if (err == OTA_OK)
 		err = change_add(db, CHANGE_ASSIGNMENT, id, e);
-	if (err == OTA_OK && !assign_state_is_open(move->to))
+	if (err == OTA_OK && !assign_state_is_open(move->to)) {
 		err = rollout_settle(db, row.rollout, move->now, e);
+		if (err == OTA_OK && row.has_next)
+			err = assignment_next_open(db, &next, &row, &full, e);
+	}
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err == OTA_OK && moved)
@@ -218,144 +241,97 @@ enum ota_err assignment_advance(
 	return err;
 }
 
-/* One above the last attempt that went wrong, or that a device heard of and whose end nobody here knows: it
- * may have failed unheard, and then it refuses that number. The same number again where nothing went wrong.
- */
-static enum ota_err attempt_next(
-	struct db *db, int64_t device, int64_t manifest, uint8_t *attempt, struct errmsg *e)
+/* When the last ticket that let the device install it runs out; 0: there was none. A device that was heard
+ * since it is on hold has been told so by the newest ticket, which is the one it goes by. */
+static enum ota_err ticket_until(
+	struct db *db, const struct assignment_row *row, int64_t *until, struct errmsg *e)
 {
-	static const char q_attempt[] =
-		"SELECT coalesce(max(CASE WHEN state IN ($failed, $reverted)"
-		" OR state IN ($superseded, $cancelled, $timed_out) AND offered_at IS NOT NULL"
-		" THEN attempt + 1 ELSE attempt END), 1)"
-		" AS attempt FROM assignment WHERE device = $device AND manifest = $manifest";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_attempt);
-	int64_t next;
+	static const char q_heard[] =
+		"SELECT o.is_held AS is_rollout_held, d.is_held AS is_device_held, d.held_at AS held_at,"
+		" s.seen_at AS seen_at FROM assignment a JOIN rollout o ON o.id = a.rollout"
+		" JOIN device d ON d.id = a.device JOIN device_said s ON s.device = a.device WHERE a.id = "
+		"$id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_heard);
+	bool is_rollout_held, is_device_held;
+	int64_t held, seen;
 	enum ota_err err;
 
-	bind_i64(st, "failed", ASSIGN_FAILED);
-	bind_i64(st, "reverted", ASSIGN_REVERTED);
-	bind_i64(st, "superseded", ASSIGN_SUPERSEDED);
-	bind_i64(st, "cancelled", ASSIGN_CANCELLED);
-	bind_i64(st, "timed_out", ASSIGN_TIMED_OUT);
-	bind_i64(st, "device", device);
-	bind_i64(st, "manifest", manifest);
+	bind_i64(st, "id", row->id);
 	err = stmt_row(st, e);
 	if (err != OTA_OK)
 		return err;
-	next = col_i64(st, "attempt");
-	if (next > ATTEMPT_MAX)
-		return errmsg_fail(
-			e, OTA_LIMIT, "this release has failed %d times on this device", ATTEMPT_MAX);
-	*attempt = (uint8_t)next;
+	is_rollout_held = col_bool(st, "is_rollout_held");
+	is_device_held = col_bool(st, "is_device_held");
+	held = col_time(st, "held_at");
+	seen = col_time(st, "seen_at");
+	*until = seen ? seen + ASSIGNMENT_TICKET_S : 0;
+	if (row->state == ASSIGN_WAITING || is_rollout_held || (is_device_held && seen > held))
+		*until = 0;
 	return stmt_status(st, e);
 }
 
-static enum ota_err add(struct db *db, int64_t rollout, int64_t device, int64_t manifest, uint8_t attempt,
-	int64_t now, int64_t *id, struct errmsg *e)
+/* It stays open, and the device's next word tells what became of it. */
+static enum ota_err mark_withdrawn(struct db *db, int64_t id, int64_t now, struct errmsg *e)
 {
-	static const char q_add[] =
-		"INSERT INTO assignment (rollout, device, manifest, attempt, state, created_at, state_at)"
-		" VALUES ($rollout, $device, $manifest, $attempt, 0, $now, $now) RETURNING id";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_add);
-
-	bind_i64(st, "rollout", rollout);
-	bind_i64(st, "device", device);
-	bind_i64(st, "manifest", manifest);
-	bind_i64(st, "attempt", attempt);
-	bind_i64(st, "now", now);
-	return stmt_id(st, id, e);
-}
-
-/* Do the three fit together? */
-static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64_t device_id,
-	int64_t manifest_id, struct arena *mem, struct errmsg *e)
-{
-	struct manifest_row manifest;
-	struct device_row device;
+	static const char q_mark[] =
+		"UPDATE assignment SET withdrawn_at = coalesce(withdrawn_at, $now) WHERE id = $id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_mark);
 	enum ota_err err;
 
-	if (rollout->state == ROLLOUT_CANCELLED)
-		return errmsg_fail(e, OTA_STATE, "rollout '%s' was cancelled", rollout->uid);
-	err = manifest_load(db, manifest_id, mem, &manifest, e);
-	if (err == OTA_OK)
-		err = device_load(db, device_id, mem, &device, e);
-	if (err != OTA_OK)
-		return err;
-	if (device.state != DEVICE_APPROVED)
-		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is not approved", device.name);
-	if (device.board != manifest.board)
-		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is of another board", device.name);
-	return OTA_OK;
+	bind_i64(st, "now", now);
+	bind_i64(st, "id", id);
+	err = stmt_done(st, e);
+	return err == OTA_OK ? change_add(db, CHANGE_ASSIGNMENT, id, e) : err;
 }
 
-/* Make room: the open assignment of the device is this one already, is superseded, or cannot be. */
-static enum ota_err supersede(struct db *db, const struct rollout_row *rollout, int64_t manifest,
-	const struct assignment_row *old, int64_t now, struct assignment_opened *out, struct errmsg *e)
+enum ota_err assignment_cancel(
+	struct db *db, int64_t id, int64_t now, enum assignment_cancel *out, int64_t *until, struct errmsg *e)
 {
-	const struct assignment_move move = {
-		.to = ASSIGN_SUPERSEDED, .now = now, .superseded_by = rollout->id};
-
-	if (old->rollout == rollout->id && old->manifest == manifest) {
-		*out = (struct assignment_opened){.id = old->id, .attempt = old->attempt};
-		return OTA_OK;
-	}
-	if (!assignment_is_withdrawable(old->state, old->is_held))
-		return errmsg_fail(e, OTA_STATE,
-			"device '%s' is past the point of no return with '%s' of '%s'", old->device_name,
-			old->version, old->rollout_uid);
-	out->superseded = old->id;
-	return assignment_advance(db, old->id, &move, NULL, e);
-}
-
-enum ota_err assignment_open(struct db *db, int64_t rollout_id, int64_t device, int64_t manifest, int64_t now,
-	struct assignment_opened *out, struct errmsg *e)
-{
-	struct assignment_opened got = {.is_new = true};
+	const struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = now};
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
-	struct rollout_row rollout;
-	struct assignment_row old;
+	struct assignment_row row;
+	int64_t end = 0;
 	enum ota_err err;
 
-	arena_init(&mem, 2 * MEM_MAX);
+	arena_init(&mem, MEM_MAX);
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK)
-		err = rollout_load(db, rollout_id, &mem, &rollout, e);
-	if (err == OTA_OK)
-		err = fits(db, &rollout, device, manifest, &mem, e);
+		err = assignment_load(db, id, &mem, &row, e);
 	if (err != OTA_OK)
 		return err;
-	err = assignment_load_open(db, device, &mem, &old, e);
-	if (err == OTA_OK)
-		err = supersede(db, &rollout, manifest, &old, now, &got, e);
-	else if (err == OTA_NOT_FOUND)
-		err = OTA_OK;
-	if (err == OTA_OK && got.is_new) {
-		err = attempt_next(db, device, manifest, &got.attempt, e);
-		if (err == OTA_OK)
-			err = add(db, rollout_id, device, manifest, got.attempt, now, &got.id, e);
-		if (err == OTA_OK)
-			err = change_add(db, CHANGE_ASSIGNMENT, got.id, e);
-		if (err == OTA_OK && rollout.state == ROLLOUT_DONE)
-			err = rollout_set_state(db, rollout_id, ROLLOUT_RUNNING, now, e);
+	if (!assignment_is_withdrawable(row.state, row.is_held) && !row.withdrawn_at) {
+		*out = ASSIGNMENT_COMMITTED;
+		return OTA_OK;
 	}
+	err = ticket_until(db, &row, &end, e);
+	if (err == OTA_OK && (row.withdrawn_at || end > now))
+		err = mark_withdrawn(db, id, now, e);
+	else if (err == OTA_OK)
+		err = assignment_advance(db, id, &move, NULL, e);
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
-	if (err == OTA_OK)
-		*out = got;
-	return err;
+	if (err != OTA_OK)
+		return err;
+	*out = row.withdrawn_at || end > now ? ASSIGNMENT_UNSURE : ASSIGNMENT_WITHDRAWN;
+	*until = end;
+	return OTA_OK;
 }
 
 enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e)
 {
 	AUTO(arena) struct arena mem;
 	struct assignment_row open;
-	struct assignment_move move = {.now = now};
+	struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = now};
 	enum ota_err err;
 
-	arena_init(&mem, MEM_MAX);
-	err = assignment_load_open(db, device, &mem, &open, e);
+	arena_init(&mem, 2 * MEM_MAX);
+	/* first, or it would open */
+	err = assignment_load_queued(db, device, &mem, &open, e);
+	if (err == OTA_OK)
+		err = assignment_advance(db, open.id, &move, NULL, e);
+	if (err == OTA_OK || err == OTA_NOT_FOUND)
+		err = assignment_load_open(db, device, &mem, &open, e);
 	if (err == OTA_NOT_FOUND)
 		return OTA_OK;
 	if (err != OTA_OK)

@@ -1,5 +1,7 @@
 /* Assignments: one device's task in a rollout. At most one per device is open; moves are those of
- * proto/state.h. */
+ * proto/state.h. Behind one that nothing can take back (its next boot is decided, or it is on trial) at most
+ * one more is queued: it is the newest decision, waits, is named in no ticket, and opens in the transaction
+ * that ends the one before it. */
 #ifndef DB_ASSIGNMENT_H
 #define DB_ASSIGNMENT_H
 
@@ -10,13 +12,16 @@ struct assignment_row {
 	int64_t id;
 	int64_t rollout;
 	int64_t device;
-	int64_t manifest;    /* what is installed: normal, or a return */
-	uint8_t digest[32];  /* of that manifest */
-	uint32_t sequence;   /* of that manifest */
-	size_t envelope_len; /* its present size, for the ticket */
-	bool is_complete;    /* its envelope reaches the threshold; false: name it in no ticket */
-	bool is_held;        /* by the rollout or the device: stage, do not arm */
-	uint8_t attempt;     /* 1..255; rises with every retry of this manifest on this device */
+	int64_t manifest;     /* what is installed: normal, or a return */
+	uint8_t digest[32];   /* of that manifest */
+	uint32_t sequence;    /* of that manifest */
+	size_t envelope_len;  /* its present size, for the ticket */
+	bool is_complete;     /* its envelope reaches the threshold; false: name it in no ticket */
+	bool is_held;         /* by the rollout or the device: stage, do not arm */
+	bool is_queued;       /* waits for the device's open one to end */
+	bool has_next;        /* another one is queued behind this one */
+	int64_t withdrawn_at; /* taken back while a ticket might still let it be installed; 0 = not */
+	uint8_t attempt;      /* 1..255; rises with every retry of this manifest on this device */
 	enum assign_state state;
 	int64_t created_at;
 	int64_t state_at;   /* of the last move */
@@ -43,16 +48,25 @@ struct assignment_list {
 struct assignment_opened {
 	int64_t id;         /* the device's assignment in this rollout */
 	bool is_new;        /* false: it was open already (a repeated request) */
+	bool is_queued;     /* it waits until the open one has ended */
+	bool is_spent;      /* no attempt is left (ASSIGNMENT_ATTEMPTS): it has failed already, unseen by the
+			       device */
 	int64_t superseded; /* assignment that it took the place of; 0 = none */
 	uint8_t attempt;
+	char behind[DB_VERSION_MAX + 1]; /* is_queued: the version it waits for; "" otherwise */
 };
 
+/* The wire and a device's journal hold an attempt in one byte, and a device refuses what failed under no
+ * higher one. */
+enum { ASSIGNMENT_ATTEMPTS = 255 };
+
 /* Give a device the task: it waits from now on. An open assignment that is another (rollout or manifest) is
- * superseded if it can still be withdrawn (assignment_is_withdrawable). A rollout that was done runs again (a
- * retry). The attempt is above that of every one of this manifest on this device that failed, was reverted,
- * or was offered and ended without the device's word. OTA_STATE: its open assignment is past the point of no
- * return (`e` says whose), or the rollout was cancelled. OTA_CONFLICT: the device is of another board, or not
- * approved. OTA_LIMIT: 255 attempts. OTA_NOT_FOUND: rollout, device or manifest. */
+ * superseded if it can still be withdrawn (assignment_is_withdrawable); else the new one is queued behind it,
+ * in the place of one that was. A rollout that was done runs again (a retry). The attempt is above that of
+ * every one of this manifest on this device that failed, was reverted, or was offered and ended without the
+ * device's word; where there is none above, the assignment ends at once as failed, OTA_LIMIT. OTA_STATE: the
+ * rollout was cancelled. OTA_CONFLICT: the device is of another board, or not approved. OTA_NOT_FOUND:
+ * rollout, device or manifest. */
 OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
 	int64_t now, struct assignment_opened *out, struct errmsg *e);
 
@@ -63,23 +77,42 @@ struct assignment_move {
 	uint8_t reason; /* FAILED, REVERTED: the device's result */
 	uint16_t detail;
 	uint32_t offset;
-	int64_t superseded_by; /* SUPERSEDED: the rollout that did it */
+	int64_t superseded_by; /* SUPERSEDED: the rollout that did it; 0: that of the one queued behind it */
 };
 
 /* Apply a move if it is legal. The same state again: OTA_OK, nothing changed, `*moved` (may be NULL) false.
  * OTA_STATE: not legal from where it is. OTA_NOT_FOUND. The last open assignment of a running rollout that
- * ends makes the rollout done. */
+ * ends makes the rollout done; one that is queued behind it is open then, with an event in the device's log.
+ */
 OTA_MUST_USE enum ota_err assignment_advance(
 	struct db *db, int64_t id, const struct assignment_move *move, bool *moved, struct errmsg *e);
 
 /* Can it still be withdrawn? Until it is staged; staged too while it is held. */
 bool assignment_is_withdrawable(enum assign_state state, bool is_held);
 
+/* A device arms by a ticket that came at most a minute ago; some more for the ticket's way. */
+enum { ASSIGNMENT_TICKET_S = 60 + 15 };
+
+enum assignment_cancel {
+	ASSIGNMENT_WITHDRAWN, /* ended */
+	ASSIGNMENT_COMMITTED, /* past the point of no return: nothing changed */
+	ASSIGNMENT_UNSURE,    /* named in no ticket from now on, but open: the last one may still be good */
+};
+
+/* Take an open or queued one back. `*until` is set where it is unsure: when the last ticket will have run
+ * out. What the device says next settles it. OTA_NOT_FOUND. */
+OTA_MUST_USE enum ota_err assignment_cancel(struct db *db, int64_t id, int64_t now,
+	enum assignment_cancel *out, int64_t *until, struct errmsg *e);
+
 /* OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err assignment_load(
 	struct db *db, int64_t id, struct arena *mem, struct assignment_row *out, struct errmsg *e);
 /* The device's open one. OTA_NOT_FOUND: nothing to do. */
 OTA_MUST_USE enum ota_err assignment_load_open(
+	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
+
+/* The one that is queued behind it. OTA_NOT_FOUND: none. */
+OTA_MUST_USE enum ota_err assignment_load_queued(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
 
 /* What the device has to do, else what it had to do last. OTA_NOT_FOUND: nothing was ever assigned. A
@@ -102,8 +135,8 @@ OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment
 OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
 	struct arena *mem, struct assignment_list *out, struct errmsg *e);
 
-/* End whatever the device has open: cancelled, or timed-out from trial (it is revoked or replaced). Nothing
- * open: OTA_OK. */
+/* End whatever the device has queued or open: cancelled, or timed-out from trial (it is revoked or replaced).
+ * Nothing open: OTA_OK. */
 OTA_MUST_USE enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e);
 
 /* End as timed-out every open assignment that was created before now - its timeout (its rollout's, else

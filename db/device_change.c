@@ -145,10 +145,11 @@ static enum ota_err revision_check(int64_t if_revision, const struct device_row 
 }
 
 /* Write the operator's facts of `row` and raise the revision. */
-static enum ota_err facts_store(struct db *db, const struct device_row *row, struct errmsg *e)
+static enum ota_err facts_store(struct db *db, const struct device_row *row, int64_t now, struct errmsg *e)
 {
 	static const char q_update[] =
 		"UPDATE device SET revision = revision + 1, name = $name, board = $board, state = $state,"
+		" held_at = CASE WHEN $is_held = 0 THEN NULL WHEN is_held THEN held_at ELSE $now END,"
 		" is_held = $is_held, approved_at = $approved_at WHERE id = $id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_update);
 	enum ota_err err;
@@ -160,6 +161,7 @@ static enum ota_err facts_store(struct db *db, const struct device_row *row, str
 		bind_null(st, "board");
 	bind_i64(st, "state", row->state);
 	bind_i64(st, "is_held", row->is_held);
+	bind_i64(st, "now", now);
 	bind_time(st, "approved_at", row->approved_at);
 	bind_i64(st, "id", row->id);
 	err = stmt_done(st, e);
@@ -250,7 +252,7 @@ enum ota_err device_update(struct db *db, int64_t id, int64_t if_revision, const
 	if (err == OTA_OK)
 		err = tags_limit(db, id, e);
 	if (err == OTA_OK && changed) {
-		err = facts_store(db, &row, e);
+		err = facts_store(db, &row, now, e);
 		if (err == OTA_OK && row.state == DEVICE_REVOKED && old.state != DEVICE_REVOKED)
 			err = assignment_withdraw(db, id, now, e);
 		if (err == OTA_OK)
@@ -320,7 +322,7 @@ enum ota_err device_replace(struct db *db, int64_t old_id, int64_t new_id, int64
 		from.name = from.uid;
 		from.state = DEVICE_REVOKED;
 		from.is_held = false;
-		err = facts_store(db, &from, e);
+		err = facts_store(db, &from, now, e);
 	}
 	if (err == OTA_OK) {
 		to.name = strcmp(was.name, was.uid) == 0 ? to.name : was.name;
@@ -330,7 +332,7 @@ enum ota_err device_replace(struct db *db, int64_t old_id, int64_t new_id, int64
 			to.state = DEVICE_APPROVED;
 			to.approved_at = now;
 		}
-		err = facts_store(db, &to, e);
+		err = facts_store(db, &to, now, e);
 	}
 	if (err == OTA_OK)
 		err = alarm_clear(db, old_id, e);

@@ -13,7 +13,7 @@
 #define COLUMNS                                                                                              \
 	"id, revision, uid, release, selector, is_held, accepts_served, timeout_s, state, created_by, "      \
 	"created_at,"                                                                                        \
-	" ended_at"
+	" ended_at, cursor"
 
 static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
@@ -30,6 +30,8 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.created_by = col_text(st, "created_by", mem),
 		.created_at = col_i64(st, "created_at"),
 		.ended_at = col_time(st, "ended_at"),
+		.is_growing = !col_is_null(st, "cursor"),
+		.cursor = col_i64_or(st, "cursor", 0),
 	};
 	enum ota_err err = stmt_status(st, e);
 
@@ -128,9 +130,10 @@ static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *i
 {
 	static const char q_add[] = "INSERT INTO rollout (revision, uid, release, selector, is_held, "
 				    "was_held, accepts_served, timeout_s, state,"
-				    " created_by, created_at) VALUES (1, $uid, $release, $selector, "
+				    " created_by, created_at, cursor) VALUES (1, $uid, $release, $selector, "
 				    "$is_held, $is_held, $accepts_served,"
-				    " $timeout_s, 0, $created_by, $created_at) RETURNING id";
+				    " $timeout_s, 0, $created_by, $created_at,"
+				    " CASE WHEN $is_growing THEN 0 END) RETURNING id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_add);
 
 	bind_text(st, "uid", row->uid);
@@ -141,6 +144,7 @@ static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *i
 	bind_i64(st, "timeout_s", row->timeout_s);
 	bind_text(st, "created_by", row->created_by);
 	bind_i64(st, "created_at", row->created_at);
+	bind_i64(st, "is_growing", row->is_growing);
 	return stmt_id(st, id, e);
 }
 
@@ -207,8 +211,9 @@ static enum ota_err revision_check(int64_t if_revision, const struct rollout_row
 enum ota_err rollout_set_state(
 	struct db *db, int64_t id, enum rollout_state state, int64_t now, struct errmsg *e)
 {
-	static const char q_state[] = "UPDATE rollout SET revision = revision + 1, state = $state, ended_at "
-				      "= $ended_at WHERE id = $id";
+	static const char q_state[] =
+		"UPDATE rollout SET revision = revision + 1, state = $state, ended_at "
+		"= $ended_at, cursor = CASE WHEN $state = 0 THEN cursor END WHERE id = $id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_state);
 	enum ota_err err;
 
@@ -221,7 +226,8 @@ enum ota_err rollout_set_state(
 
 enum ota_err rollout_settle(struct db *db, int64_t id, int64_t now, struct errmsg *e)
 {
-	static const char q_settled[] = "SELECT EXISTS (SELECT 1 FROM rollout WHERE id = $id AND state = 0)"
+	static const char q_settled[] = "SELECT EXISTS (SELECT 1 FROM rollout WHERE id = $id AND state = 0"
+					" AND cursor IS NULL)"
 					" AND NOT EXISTS (SELECT 1 FROM assignment WHERE rollout = $id"
 					" AND ended_at IS NULL) AS is_settled";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_settled);
@@ -237,36 +243,80 @@ enum ota_err rollout_settle(struct db *db, int64_t id, int64_t now, struct errms
 	return err == OTA_OK && is_settled ? rollout_set_state(db, id, ROLLOUT_DONE, now, e) : err;
 }
 
-/* The ids of its open assignments, withdrawable or not. */
+enum ota_err rollout_grown(
+	struct db *db, int64_t id, int64_t cursor, bool is_whole, int64_t now, struct errmsg *e)
+{
+	static const char q_grown[] = "UPDATE rollout SET"
+				      " cursor = CASE WHEN $is_whole OR state <> 0 THEN NULL ELSE $cursor END"
+				      " WHERE id = $id";
+	AUTO(tx) struct db_tx tx = {0};
+	enum ota_err err = db_begin(db, &tx, e);
+
+	if (err != OTA_OK)
+		return err;
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_grown);
+
+		bind_i64(st, "is_whole", is_whole);
+		bind_i64(st, "cursor", cursor);
+		bind_i64(st, "id", id);
+		err = stmt_done(st, e);
+	}
+	if (err == OTA_OK && is_whole)
+		err = change_add(db, CHANGE_ROLLOUT, id, e);
+	if (err == OTA_OK && is_whole)
+		err = rollout_settle(db, id, now, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
+enum ota_err rollout_load_growing(struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+{
+	static const char q_load[] = "SELECT " COLUMNS
+				     " FROM rollout WHERE cursor IS NOT NULL ORDER BY id LIMIT 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+
+	return load_one(st, mem, out, e);
+}
+
+/* The ids of its open assignments. */
 struct open_row {
 	int64_t id;
-	bool is_withdrawable;
 };
 
 static enum ota_err open_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
 	struct open_row row = {.id = col_i64(st, "id")};
-	enum assign_state state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1);
-	bool is_held = col_bool(st, "is_held");
 	enum ota_err err = stmt_status(st, e);
 
 	(void)mem;
-	row.is_withdrawable = assignment_is_withdrawable(state, is_held);
 	if (err == OTA_OK)
 		*(struct open_row *)out = row;
 	return err;
 }
 
-/* Cancel what can be cancelled, a page at a time: a rollout may have tens of thousands. */
-static enum ota_err cancel_open(struct db *db, int64_t id, int64_t now, uint64_t *n_withdrawn,
-	uint64_t *n_committed, struct errmsg *e)
+static enum ota_err cancel_one(
+	struct db *db, int64_t id, int64_t now, struct rollout_cancelled *out, struct errmsg *e)
 {
-	static const char q_open[] =
-		"SELECT a.id AS id, a.state AS state, r.is_held OR d.is_held AS is_held"
-		" FROM assignment a JOIN rollout r ON r.id = a.rollout JOIN device d ON d.id = a.device"
-		" WHERE a.rollout = $rollout AND a.ended_at IS NULL AND a.id > $cursor"
-		" ORDER BY a.id LIMIT $limit";
-	const struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = now};
+	enum assignment_cancel what;
+	int64_t until = 0;
+	enum ota_err err = assignment_cancel(db, id, now, &what, &until, e);
+
+	if (err != OTA_OK)
+		return err;
+	out->n_withdrawn += what == ASSIGNMENT_WITHDRAWN;
+	out->n_committed += what == ASSIGNMENT_COMMITTED;
+	out->n_unsure += what == ASSIGNMENT_UNSURE;
+	if (what == ASSIGNMENT_UNSURE && until > out->until)
+		out->until = until;
+	return OTA_OK;
+}
+
+/* Cancel what can be cancelled, a page at a time: a rollout may have tens of thousands. */
+static enum ota_err cancel_open(
+	struct db *db, int64_t id, int64_t now, struct rollout_cancelled *out, struct errmsg *e)
+{
+	static const char q_open[] = "SELECT id FROM assignment WHERE rollout = $rollout AND ended_at IS NULL"
+				     " AND id > $cursor ORDER BY id LIMIT $limit";
 	struct db_page page = {0};
 	AUTO(arena) struct arena mem;
 	enum ota_err err;
@@ -285,23 +335,17 @@ static enum ota_err cancel_open(struct db *db, int64_t id, int64_t now, uint64_t
 			err = list_run(st, &page, &mem, sizeof *rows, open_fill, &list, e);
 		}
 		rows = list.rows;
-		for (size_t i = 0; err == OTA_OK && i < list.n; i++) {
-			if (rows[i].is_withdrawable) {
-				err = assignment_advance(db, rows[i].id, &move, NULL, e);
-				(*n_withdrawn)++;
-			} else {
-				(*n_committed)++;
-			}
-		}
+		for (size_t i = 0; err == OTA_OK && i < list.n; i++)
+			err = cancel_one(db, rows[i].id, now, out, e);
 		page.cursor = list.next;
 	} while (err == OTA_OK && page.cursor);
 	return err;
 }
 
 enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum rollout_state state,
-	int64_t now, uint64_t *n_withdrawn, uint64_t *n_committed, struct errmsg *e)
+	int64_t now, struct rollout_cancelled *out, struct errmsg *e)
 {
-	uint64_t withdrawn = 0, committed = 0;
+	struct rollout_cancelled done = {0};
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct rollout_row row;
@@ -323,16 +367,14 @@ enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum ro
 		/* the state first, so that the last assignment's end does not make it done */
 		err = rollout_set_state(db, id, state, now, e);
 		if (err == OTA_OK && state == ROLLOUT_CANCELLED)
-			err = cancel_open(db, id, now, &withdrawn, &committed, e);
+			err = cancel_open(db, id, now, &done, e);
 		if (err == OTA_OK)
 			err = db_commit(&tx, e);
 	}
 	if (err != OTA_OK)
 		return err;
-	if (n_withdrawn)
-		*n_withdrawn = withdrawn;
-	if (n_committed)
-		*n_committed = committed;
+	if (out)
+		*out = done;
 	return OTA_OK;
 }
 
@@ -369,9 +411,9 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
 {
 	/* grouped, not correlated: one pass over the rollout's rows */
-	static const char q_count[] = "SELECT state, count(*) AS n FROM assignment WHERE id IN"
+	static const char q_count[] = "SELECT state, is_queued, count(*) AS n FROM assignment WHERE id IN"
 				      " (SELECT max(id) FROM assignment WHERE rollout = $id GROUP BY device)"
-				      " GROUP BY state";
+				      " GROUP BY state, is_queued";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
 	struct rollout_counts counts = {0};
 	enum ota_err err;
@@ -380,7 +422,8 @@ enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out
 	while ((err = stmt_row(st, e)) == OTA_OK) {
 		uint64_t n = col_u64(st, "n");
 
-		counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] = n;
+		counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] += n;
+		counts.n_queued += col_bool(st, "is_queued") ? n : 0;
 		counts.total += n;
 	}
 	if (err != OTA_NOT_FOUND)

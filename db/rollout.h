@@ -27,6 +27,9 @@ struct rollout_row {
 	const char *created_by;
 	int64_t created_at;
 	int64_t ended_at; /* 0 = running */
+	/* Its devices are still being assigned, a piece at a time: it is not done before they all are. */
+	bool is_growing;
+	int64_t cursor; /* is_growing: the device that is behind it; 0 = none yet */
 };
 
 struct rollout_list {
@@ -35,9 +38,9 @@ struct rollout_list {
 	int64_t next;
 };
 
-/* Add. Read: uid, release, selector, is_held, accepts_served, timeout_s, created_*. The same uid with the
- * same release, selector and options: OTA_OK with its id and `*is_new` false (may be NULL), so that a
- * repeated request is the same one. OTA_CONFLICT: that uid is another rollout. OTA_NOT_FOUND: release.
+/* Add. Read: uid, release, selector, is_held, accepts_served, timeout_s, created_*, is_growing. The same uid
+ * with the same release, selector and options: OTA_OK with its id and `*is_new` false (may be NULL), so that
+ * a repeated request is the same one. OTA_CONFLICT: that uid is another rollout. OTA_NOT_FOUND: release.
  * OTA_STATE: the release has no complete normal manifest, or is retired. OTA_INVALID: uid, selector. */
 OTA_MUST_USE enum ota_err rollout_insert(
 	struct db *db, const struct rollout_row *row, int64_t *id, bool *is_new, struct errmsg *e);
@@ -52,12 +55,25 @@ OTA_MUST_USE enum ota_err rollout_load_uid(
 OTA_MUST_USE enum ota_err rollout_list(struct db *db, int state, const struct db_page *page,
 	struct arena *mem, struct rollout_list *out, struct errmsg *e);
 
+/* How far it has grown: everything up to the device `cursor` is assigned. `is_whole`: that was all, and
+ * where nothing is left to do it is done. One that was cancelled meanwhile is whole as it is. */
+OTA_MUST_USE enum ota_err rollout_grown(
+	struct db *db, int64_t id, int64_t cursor, bool is_whole, int64_t now, struct errmsg *e);
+/* The oldest that is still growing. OTA_NOT_FOUND: none. */
+OTA_MUST_USE enum ota_err rollout_load_growing(
+	struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e);
+
+/* What a cancel has done: by enum assignment_cancel of assignment.h. */
+struct rollout_cancelled {
+	uint64_t n_withdrawn, n_committed, n_unsure;
+	int64_t until; /* n_unsure: when the last of their tickets runs out */
+};
+
 /* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
- * revision. ROLLOUT_CANCELLED also ends every assignment that can still be withdrawn; `*n_withdrawn` and
- * `*n_committed` (may be NULL) count those and the ones past the point of no return. */
+ * revision. ROLLOUT_CANCELLED also takes every assignment back that can still be; `*out` (may be NULL)
+ * counts. */
 OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
-	enum rollout_state state, int64_t now, uint64_t *n_withdrawn, uint64_t *n_committed,
-	struct errmsg *e);
+	enum rollout_state state, int64_t now, struct rollout_cancelled *out, struct errmsg *e);
 
 /* Release what was held (is_held becomes false). Not held: OTA_OK. OTA_CONFLICT: revision. OTA_STATE: ended.
  */
@@ -67,6 +83,7 @@ OTA_MUST_USE enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_r
 struct rollout_counts {
 	uint64_t by_state[ASSIGN_STATES];
 	uint64_t total;
+	uint64_t n_queued; /* of those that wait: behind another assignment, which has to end first */
 };
 OTA_MUST_USE enum ota_err rollout_count(
 	struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e);

@@ -314,6 +314,22 @@ static const char *const schema_2[] = {
 	" last_at INTEGER NOT NULL,"
 	" counter INTEGER NOT NULL) STRICT;",
 
+	/* an assignment that waits until the device's open one, which nothing can take back, has ended */
+	"ALTER TABLE assignment ADD COLUMN is_queued INTEGER NOT NULL DEFAULT 0"
+	" CHECK (is_queued IN (0, 1) AND (is_queued = 0 OR state = 0));"
+	/* the operator took it back while a ticket might still let the device install it */
+	"ALTER TABLE assignment ADD COLUMN withdrawn_at INTEGER;"
+	"DROP INDEX assignment_open;"
+	"CREATE UNIQUE INDEX assignment_open ON assignment (device) WHERE ended_at IS NULL AND is_queued = 0;"
+	"CREATE UNIQUE INDEX assignment_queued ON assignment (device) WHERE is_queued = 1;"
+
+	/* since when the device is on hold */
+	"ALTER TABLE device ADD COLUMN held_at INTEGER;"
+
+	/* while its devices are still being assigned: the device it is at */
+	"ALTER TABLE rollout ADD COLUMN cursor INTEGER;"
+	"CREATE INDEX rollout_growing ON rollout (id) WHERE cursor IS NOT NULL;",
+
 	NULL,
 };
 

@@ -45,6 +45,8 @@ static void take_task(const struct assignment_row *a, struct reg_facts *f)
 	t->envelope_size = a->is_complete && a->envelope_len <= UINT16_MAX ? (uint16_t)a->envelope_len : 0;
 	t->attempt = a->attempt;
 	t->hold = a->is_held;
+	t->has_next = a->has_next;
+	t->withdrawn = a->withdrawn_at != 0;
 }
 
 enum ota_err facts_of_row(struct db *db, const struct ota_crypto *c, const struct keystore *k,

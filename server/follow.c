@@ -30,6 +30,10 @@ static bool has_news(const struct plan_device *was, const struct reg_live *was_l
 	if (is_open && (!was_open || was_live->task_row != is_live->task_row ||
 			       was->task.attempt != is->task.attempt || (was_held && !is_held)))
 		return true;
+	/* Taken back, or to give way to a newer one: in a trial it would not listen. */
+	if (is_open && is->state != CHECKIN_TRIAL &&
+		((is->task.has_next && !was->task.has_next) || (is->task.withdrawn && !was->task.withdrawn)))
+		return true;
 	return was_open && !is_open && is->task.state == ASSIGN_CANCELLED;
 }
 

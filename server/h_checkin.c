@@ -332,10 +332,12 @@ static const char *words_of(struct arena *mem, const struct assignment_move *mov
 		return arena_printf(mem, "%s failed: %s", version, why);
 	case ASSIGN_REVERTED:
 		return arena_printf(mem, "went back from %s: %s", version, why);
+	case ASSIGN_SUPERSEDED:
+		return arena_printf(mem, "had not started %s; a newer push took its place", version);
+	case ASSIGN_CANCELLED:
+		return arena_printf(mem, "had not started %s; it was withdrawn in time", version);
 	case ASSIGN_WAITING:
 	case ASSIGN_OFFERED:
-	case ASSIGN_SUPERSEDED:
-	case ASSIGN_CANCELLED:
 	case ASSIGN_TIMED_OUT:
 	case ASSIGN_SERVED:
 	case ASSIGN_STATES:

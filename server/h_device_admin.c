@@ -10,6 +10,7 @@
 #include "server/find.h"
 #include "server/nouns.h"
 #include "server/select.h"
+#include "server/upkeep.h"
 #include "server/view.h"
 
 static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
@@ -356,43 +357,71 @@ enum h_result h_device_replace(struct req *req, struct res *res)
 	return api_store(req, replace_run, in);
 }
 
+struct cancelled {
+	int64_t n[3]; /* by enum assignment_cancel */
+	int64_t until;
+};
+
+static enum ota_err cancel_one(struct api_job *a, struct job *job, const struct device_row *device,
+	const struct assignment_row *task, struct cancelled *done)
+{
+	enum assignment_cancel what;
+	int64_t until = 0;
+	enum ota_err err = assignment_cancel(job->db, task->id, a->now, &what, &until, &job->e);
+
+	if (err)
+		return err;
+	done->n[what]++;
+	if (what == ASSIGNMENT_COMMITTED)
+		return OTA_OK;
+	if (what == ASSIGNMENT_UNSURE)
+		done->until = until;
+	err = note(a, job, device->id, "cancelled",
+		what == ASSIGNMENT_UNSURE ? "cancelled, but its last ticket may still install it: "
+					  : "cancelled: ",
+		task->version);
+	return err ? err
+		   : api_audit(a, job, "device.cancel", device->uid,
+			     api_facts(job->mem, "rollout", task->rollout_uid, "state",
+				     assign_state_name(task->state), NULL),
+			     NULL);
+}
+
 static enum ota_err cancel_run(struct api_job *a, struct job *job)
 {
-	const struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = a->now};
-	struct assignment_row open;
+	struct cancelled done = {{0}, 0};
+	struct assignment_row task;
 	struct device_row row;
-	int withdrawn = 0, committed = 0;
 	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
 	if (a->if_revision && a->if_revision != row.revision)
 		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
-	err = assignment_load_open(job->db, row.id, job->mem, &open, &job->e);
-	if (!err && !assignment_is_withdrawable(open.state, open.is_held)) {
-		committed = 1;
-	} else if (!err) {
-		err = assignment_advance(job->db, open.id, &move, NULL, &job->e);
-		if (!err)
-			err = note(a, job, row.id, "cancelled", "cancelled: ", open.version);
-		if (!err)
-			err = api_audit(a, job, "device.cancel", row.uid,
-				api_facts(job->mem, "rollout", open.rollout_uid, "state",
-					assign_state_name(open.state), NULL),
-				NULL);
-		withdrawn = 1;
-	} else if (err == OTA_NOT_FOUND) {
+	/* The one that waits first, or it would open. */
+	err = assignment_load_queued(job->db, row.id, job->mem, &task, &job->e);
+	if (!err)
+		err = cancel_one(a, job, &row, &task, &done);
+	if (!err || err == OTA_NOT_FOUND)
+		err = assignment_load_open(job->db, row.id, job->mem, &task, &job->e);
+	if (!err)
+		err = cancel_one(a, job, &row, &task, &done);
+	if (err == OTA_NOT_FOUND)
 		err = OTA_OK;
-	}
 	js_object(&a->out, NULL);
-	js_int(&a->out, "withdrawn", withdrawn);
-	js_int(&a->out, "committed", committed);
+	js_int(&a->out, "withdrawn", done.n[ASSIGNMENT_WITHDRAWN]);
+	js_int(&a->out, "committed", done.n[ASSIGNMENT_COMMITTED]);
+	js_int(&a->out, "unsure", done.n[ASSIGNMENT_UNSURE]);
+	js_time(&a->out, "until", done.until);
 	return err;
 }
 
 enum h_result h_device_cancel(struct req *req, struct res *res)
 {
 	(void)res;
+	/* Who was heard when decides what can still be taken back. */
+	if (req->app->domain)
+		upkeep_flush_all(req->app->domain);
 	return api_store(req, cancel_run, NULL);
 }
 

@@ -11,6 +11,7 @@
 #include "server/find.h"
 #include "server/nouns.h"
 #include "server/select.h"
+#include "server/upkeep.h"
 #include "server/view.h"
 
 static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
@@ -179,18 +180,23 @@ struct push {
 	struct job *job;
 	const char *uid, *version;
 	int64_t rollout, manifest;
-	uint64_t n_opened, n_busy;
-	const char *busy; /* why the first of those was left alone */
+	uint64_t n;
 };
 
 static enum ota_err note_assigned(struct api_job *a, struct job *job, const char *uid, const char *version,
 	int64_t device, const struct assignment_opened *opened)
 {
 	struct event_row row = {.device = device, .at = a->now, .kind = "assigned", .assignment = opened->id};
-	char text[256];
+	char text[400];
 
-	snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s", version, opened->attempt, uid,
-		a->req->who.name);
+	if (opened->is_spent)
+		snprintf(text, sizeof(text),
+			"%.64s, push %.8s by %.64s: refused, all %d attempts are used up", version, uid,
+			a->req->who.name, ASSIGNMENT_ATTEMPTS);
+	else
+		snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s%s%.64s%s", version,
+			opened->attempt, uid, a->req->who.name, opened->is_queued ? "; waits for " : "",
+			opened->behind, opened->is_queued ? " to end" : "");
 	row.text = text;
 	return event_add(job->db, &row, &job->e);
 }
@@ -203,19 +209,10 @@ static enum ota_err push_device(void *ctx, const struct device_row *row)
 	enum ota_err err = assignment_open(
 		p->job->db, p->rollout, row->id, p->manifest, p->a->now, &opened, &e);
 
-	if (err == OTA_STATE) {
-		/* It is about to boot another firmware, or tries it now: nothing can take that back. */
-		if (!p->n_busy++) {
-			p->busy = arena_printf(p->job->mem, "%s: %s", row->name, e.text);
-			if (!p->busy)
-				return errmsg_fail(&p->job->e, OTA_NO_MEMORY, "out of memory");
-		}
-		return OTA_OK;
-	}
 	if (err)
 		return errmsg_fail(
 			&p->job->e, err, "%s: %s", row->name, *e.text ? e.text : ota_err_text(err));
-	p->n_opened++;
+	p->n++;
 	return opened.is_new ? note_assigned(p->a, p->job, p->uid, p->version, row->id, &opened) : OTA_OK;
 }
 
@@ -292,9 +289,7 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	p.uid = row.uid;
 	p.version = release.version;
 	err = select_each(job, &selector, release.board, push_device, &p);
-	if (!err && p.n_opened == 0 && p.n_busy)
-		err = errmsg_fail(&job->e, OTA_STATE, "%.200s", p.busy);
-	else if (!err && p.n_opened == 0)
+	if (!err && p.n == 0)
 		err = nobody(a, job, &selector, &release, in->selector);
 	if (!err)
 		err = api_audit(a, job, "rollout.create", row.uid, NULL,
@@ -305,8 +300,6 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	if (err)
 		return err;
 	a->status = 201;
-	js_int(&a->out, "skipped", (int64_t)p.n_busy);
-	js_text(&a->out, "skipped_why", p.busy);
 	return OTA_OK;
 }
 
@@ -413,27 +406,31 @@ enum h_result h_assignment_list(struct req *req, struct res *res)
 
 static enum ota_err cancel_run(struct api_job *a, struct job *job)
 {
-	uint64_t withdrawn = 0, committed = 0;
+	struct rollout_cancelled done = {0};
 	struct rollout_row row;
 	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	err = rollout_end(
-		job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &withdrawn, &committed, &job->e);
+	err = rollout_end(job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &done, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
 	if (!err && row.state == ROLLOUT_RUNNING)
 		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
 	js_object(&a->out, NULL);
-	js_int(&a->out, "withdrawn", (int64_t)withdrawn);
-	js_int(&a->out, "committed", (int64_t)committed);
+	js_int(&a->out, "withdrawn", (int64_t)done.n_withdrawn);
+	js_int(&a->out, "committed", (int64_t)done.n_committed);
+	js_int(&a->out, "unsure", (int64_t)done.n_unsure);
+	js_time(&a->out, "until", done.until);
 	return err;
 }
 
 enum h_result h_rollout_cancel(struct req *req, struct res *res)
 {
 	(void)res;
+	/* Who was heard when decides what can still be taken back. */
+	if (req->app->domain)
+		upkeep_flush_all(req->app->domain);
 	return api_store(req, cancel_run, NULL);
 }
 
@@ -450,6 +447,10 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 		return err;
 	if (a->if_revision && a->if_revision != row.revision)
 		return errmsg_fail(&job->e, OTA_CONFLICT, "the push was changed meanwhile");
+	if (row.state == ROLLOUT_CANCELLED) {
+		a->hint = "push the release again";
+		return errmsg_fail(&job->e, OTA_STATE, "push '%s' was cancelled", row.uid);
+	}
 	do {
 		AUTO(arena) struct arena mem;
 		struct assignment_list list = {0};
@@ -465,6 +466,8 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 			if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED &&
 				was->state != ASSIGN_TIMED_OUT)
 				continue;
+			if (!was->offered_at && was->detail == ota_err_detail(OTA_LIMIT))
+				continue; /* nothing has changed since it had no attempt left */
 			err = assignment_history(
 				job->db, was->device, &(struct db_page){.limit = 1}, &mem, &newest, &job->e);
 			if (err || newest.n == 0 || newest.rows[0].id != was->id)
@@ -475,7 +478,7 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 				err = OTA_OK; /* revoked meanwhile */
 			else if (!err)
 				err = note_assigned(a, job, row.uid, was->version, was->device, &opened);
-			retried += !err && opened.is_new;
+			retried += !err && opened.is_new && !opened.is_spent;
 		}
 		page.cursor = list.next;
 	} while (page.cursor && !err);

@@ -97,6 +97,35 @@ static bool judge(const struct plan_task *t, const struct checkin *ci, struct pl
 	return false;
 }
 
+/* An assignment that was past the point of no return when a newer one was queued behind it, or that was
+ * withdrawn while a ticket might still let the device arm. Whoever speaks outside a trial has not armed, and
+ * will not without the ticket that answers this check-in. */
+static bool gives_way(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
+{
+	if (ci->state == CHECKIN_TRIAL || runs_target(ci, t) || (!t->has_next && !t->withdrawn))
+		return false;
+	/* The answer may get lost, and the ticket before it is good for another minute. */
+	if (t->withdrawn && !t->has_next && ci->state == CHECKIN_FETCHING && ci->has_target &&
+		memcmp(ci->target_digest, t->digest, 32) == 0)
+		return false;
+	out->to = t->withdrawn ? ASSIGN_CANCELLED : ASSIGN_SUPERSEDED;
+	/* Its trial was seen, and is over. */
+	if (t->state == ASSIGN_TRIAL)
+		out->to = ASSIGN_REVERTED;
+	return true;
+}
+
+/* Where the check-in puts the open assignment; false: it stays where it is. */
+static bool find_move(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
+{
+	bool is_told = judge(t, ci, out);
+
+	/* An end that the device tells is the better word. */
+	if (is_told && !assign_state_is_open(out->to))
+		return true;
+	return gives_way(t, ci, out) || is_told;
+}
+
 void plan_checkin(const struct plan_device *d, const struct plan_policy *pol, const struct ota_crypto *c,
 	const struct checkin *ci, struct plan_step *out)
 {
@@ -110,7 +139,7 @@ void plan_checkin(const struct plan_device *d, const struct plan_policy *pol, co
 	out->result_is_new = ci->has_result && memcmp(mark, d->result_mark, PLAN_MARK_LEN) != 0;
 	out->root_missing = ci->root_version > pol->root_version;
 
-	if (t->exists && assign_state_is_open(t->state) && judge(t, ci, out))
+	if (t->exists && assign_state_is_open(t->state) && find_move(t, ci, out))
 		out->has_move = out->to != t->state && assign_move_is_legal(t->state, out->to);
 
 	claims = ci->has_running && ci->state == CHECKIN_CONFIRMED;
@@ -151,10 +180,11 @@ void plan_ticket(const struct plan_device *d, const struct plan_policy *pol, boo
 	out->next_poll_s = plan_poll_s(pol, random);
 	/* In trial the device ignores assignments until it has confirmed. */
 	out->has_assignment = d->approved && t->exists && t->envelope_size &&
-			      assign_state_is_open(t->state) && t->state != ASSIGN_TRIAL &&
+			      assign_state_is_open(t->state) && !t->withdrawn && t->state != ASSIGN_TRIAL &&
 			      d->state != CHECKIN_TRIAL;
 	out->offers = out->has_assignment && t->state == ASSIGN_WAITING;
-	if (out->has_assignment && (d->hold || t->hold))
+	/* No device begins a trial by a ticket that is made after the newer decision. */
+	if (out->has_assignment && (d->hold || t->hold || t->has_next))
 		out->flags |= TICKET_FLAG_HOLD;
 	out->must_sign = out->has_assignment || (d->approved && wants_signed);
 }
@@ -246,7 +276,13 @@ void plan_result_text(uint8_t reason, uint16_t detail, uint32_t offset, char out
 	enum ota_err err = ota_err_from_detail(detail);
 	/* A number that is none of ours comes from a newer agent: its reason still says something. */
 	bool known = ota_err_detail(err) == detail;
-	int n = snprintf(out, PLAN_TEXT_MAX, "%s (reason %u, detail %u)",
+	int n;
+
+	if (reason == 0 && detail == 0) {
+		(void)snprintf(out, PLAN_TEXT_MAX, "it runs another release and did not say why");
+		return;
+	}
+	n = snprintf(out, PLAN_TEXT_MAX, "%s (reason %u, detail %u)",
 		known ? ota_err_text(err) : "unknown failure", reason, detail);
 
 	if (offset && n > 0 && n < PLAN_TEXT_MAX)

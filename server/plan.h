@@ -32,6 +32,8 @@ struct plan_task {
 	uint16_t envelope_size; /* 0: a draft, no ticket names it */
 	uint8_t attempt;        /* 1..255 */
 	bool hold;              /* the rollout's: fetch and stage, do not arm */
+	bool has_next;          /* a newer one waits until this one has ended */
+	bool withdrawn;         /* named in no ticket any more; what the device says next ends it */
 };
 
 /* A device as otad last saw it. */
@@ -147,7 +149,7 @@ void plan_wake(size_t n_targets, size_t n_devices, uint32_t notice_spread_s, str
 uint32_t plan_revision_next(uint32_t last, int64_t now);
 
 /* Words for a result: "signature or MAC does not verify (reason 4, detail 40)", with the offset where the
- * failure has one. */
+ * failure has one; other words for one that ended without a result (0, 0). */
 void plan_result_text(uint8_t reason, uint16_t detail, uint32_t offset, char out[static PLAN_TEXT_MAX]);
 
 #endif

@@ -21,6 +21,8 @@ enum {
 	F_PRESENCE = 1 << 9,
 	F_ONLINE = 1 << 10,
 	F_ALARMED = 1 << 11,
+	F_TASK_NEXT = 1 << 12,
+	F_TASK_WITHDRAWN = 1 << 13,
 };
 
 /* Times in 32 bits, counted from 2020-01-01: good until 2156. */
@@ -336,6 +338,8 @@ static void set_task(struct reg_device *to, const struct reg_facts *f)
 	to->task_attempt = t->attempt;
 	set_flag(to, F_TASK, t->exists);
 	set_flag(to, F_TASK_HOLD, t->hold);
+	set_flag(to, F_TASK_NEXT, t->has_next);
+	set_flag(to, F_TASK_WITHDRAWN, t->withdrawn);
 	set_flag(to, F_OFFERED, offered);
 }
 
@@ -434,6 +438,8 @@ void registry_view(const struct registry *r, uint32_t at, struct plan_device *ou
 	out->task.envelope_size = r->digests.row[d->task].envelope_size;
 	out->task.attempt = d->task_attempt;
 	out->task.hold = d->flags & F_TASK_HOLD;
+	out->task.has_next = d->flags & F_TASK_NEXT;
+	out->task.withdrawn = d->flags & F_TASK_WITHDRAWN;
 }
 
 void registry_live(const struct registry *r, uint32_t at, struct reg_live *out)

@@ -132,13 +132,49 @@ static uint64_t bytes_done(const struct assignment_row *row, const struct device
 	return said->target_bytes < size ? said->target_bytes : size;
 }
 
+/* Why it failed, what it waits for, what became of it; NULL where the state says all. */
+static enum ota_err assignment_text(struct view *v, const struct assignment_row *row, const char **out)
+{
+	struct arena *mem = &v->tmp;
+	struct assignment_row open;
+	char why[PLAN_TEXT_MAX];
+	enum ota_err err = OTA_OK;
+
+	*out = NULL;
+	if (row->is_queued) {
+		err = assignment_load_open(v->job->db, row->device, mem, &open, &v->job->e);
+		if (err)
+			return err;
+		*out = open.state == ASSIGN_TRIAL
+			       ? arena_printf(mem, "the trial of %s has to end first", open.version)
+			       : arena_printf(mem, "%s may start there any moment and has to end first",
+					 open.version);
+	} else if (row->state == ASSIGN_FAILED && !row->offered_at &&
+		   row->detail == ota_err_detail(OTA_LIMIT)) {
+		*out = arena_printf(mem,
+			"all %d attempts of this release are used up there: push it under another version",
+			ASSIGNMENT_ATTEMPTS);
+	} else if (row->state == ASSIGN_FAILED || row->state == ASSIGN_REVERTED) {
+		plan_result_text(row->reason, row->detail, row->offset, why);
+		*out = arena_strdup(mem, why);
+	} else if (row->withdrawn_at && assign_state_is_open(row->state) && row->state != ASSIGN_TRIAL) {
+		*out = arena_strdup(mem, "withdrawn, but its last ticket may still install it");
+	} else {
+		return OTA_OK;
+	}
+	return *out ? OTA_OK : errmsg_fail(&v->job->e, OTA_NO_MEMORY, "out of memory");
+}
+
 enum ota_err view_assignment(
 	struct view *v, const struct assignment_row *row, const struct device_row *device)
 {
 	struct js_out *o = &v->a->out;
 	struct view_manifest m;
+	const char *text;
 	enum ota_err err = manifest_facts(v, row->manifest, &m);
 
+	if (!err)
+		err = assignment_text(v, row, &text);
 	if (err)
 		return err;
 	js_text(o, "rollout", row->rollout_uid);
@@ -150,17 +186,15 @@ enum ota_err view_assignment(
 	js_int(o, "attempt", row->attempt);
 	js_int(o, "since", row->state_at);
 	if (row->state == ASSIGN_FAILED || row->state == ASSIGN_REVERTED) {
-		char text[PLAN_TEXT_MAX];
-
-		plan_result_text(row->reason, row->detail, row->offset, text);
 		js_int(o, "reason", row->reason);
 		js_int(o, "detail", row->detail);
-		js_text(o, "text", text);
 	} else {
 		js_null(o, "reason");
 		js_null(o, "detail");
-		js_null(o, "text");
 	}
+	js_text(o, "text", text);
+	js_bool(o, "queued", row->is_queued);
+	js_time(o, "withdrawn", row->withdrawn_at);
 	if (device && device->said.seen_at && assign_state_is_open(row->state)) {
 		struct plan_policy pol = {.poll_spread = (uint32_t)v->poll_spread};
 		struct view_board board;
@@ -310,12 +344,13 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 {
 	const struct device_said *said = &row->said;
 	struct js_out *o = &v->a->out;
-	struct assignment_row task;
+	struct assignment_row task, next;
 	bool drifted;
 	enum ota_err err = assignment_load_latest(v->job->db, row->id, &v->tmp, &task, &v->job->e);
 
 	if (err == OTA_NOT_FOUND) {
 		js_null(o, "assignment");
+		js_null(o, "next");
 		js_bool(o, "drifted", false);
 		return OTA_OK;
 	}
@@ -324,6 +359,15 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 	js_object(o, "assignment");
 	err = view_assignment(v, &task, row);
 	js_end(o);
+	if (!err && task.has_next) {
+		err = assignment_load_queued(v->job->db, row->id, &v->tmp, &next, &v->job->e);
+		js_object(o, "next");
+		if (!err)
+			err = view_assignment(v, &next, row);
+		js_end(o);
+	} else {
+		js_null(o, "next");
+	}
 	drifted = task.state == ASSIGN_RUNNING && said->has_running &&
 		  memcmp(said->running_digest, task.digest, 32) != 0;
 	js_bool(o, "drifted", drifted);
@@ -529,6 +573,8 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 	for (int s = 0; s < ASSIGN_STATES; s++)
 		js_int(o, assign_state_name((enum assign_state)s), (int64_t)counts.by_state[s]);
 	js_end(o);
+	js_int(o, "queued", (int64_t)counts.n_queued);
+	js_bool(o, "growing", row->is_growing);
 	js_int(o, "created", row->created_at);
 	js_text(o, "by", row->created_by);
 	js_time(o, "ended", row->ended_at);

@@ -50,7 +50,7 @@ def misfit(doc, schema, value, at="answer"):
     if isinstance(value, list) and "items" in schema:
         return next(filter(None, (misfit(doc, schema["items"], item, f"{at}[{i}]") for i, item in enumerate(value))), None)
     if isinstance(value, dict) and "properties" in schema:
-        optional = {"hint", "skipped", "skipped_why"}
+        optional = {"hint"}
         odd = value.keys() ^ schema["properties"].keys()
         if odd - optional:
             return f"{at}: {sorted(odd - optional)} is on one side only"

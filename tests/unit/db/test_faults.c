@@ -651,9 +651,9 @@ OP(o_rollout_list)
 }
 OP(o_rollout_cancel)
 {
-	uint64_t withdrawn, committed;
+	struct rollout_cancelled done;
 
-	return rollout_end(f->db, w.rollout, 0, ROLLOUT_CANCELLED, NOW, &withdrawn, &committed, &f->e);
+	return rollout_end(f->db, w.rollout, 0, ROLLOUT_CANCELLED, NOW, &done, &f->e);
 }
 OP(o_rollout_unhold)
 {

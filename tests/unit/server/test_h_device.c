@@ -392,7 +392,7 @@ static void test_superseded_and_cancelled(void **state)
 	rollout = fleet_push(&fl, new, &a, false);
 	expect_assigned(agent_checkin(&fl, &a), two, 1);
 	expect_task(ASSIGN_WAITING);
-	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, NULL, NULL, &e), OTA_OK);
+	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, NULL, &e), OTA_OK);
 	fleet_follow(&fl);
 	expect_nothing_to_do(agent_checkin(&fl, &a));
 	expect_task(ASSIGN_CANCELLED);

@@ -2,6 +2,7 @@
 #include "db/assignment.h"
 #include "db/device.h"
 #include "db/identity.h"
+#include "db/stmt.h"
 #include "server/urls.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
@@ -415,7 +416,6 @@ static void test_push(void **state)
 	assert_string_equal(nouns_text(n, "state"), "open");
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	assert_int_equal(nouns_int(n, "counts.waiting"), 2);
-	assert_int_equal(nouns_int(n, "skipped"), 0);
 	push(n, "p1", "lamp:1.0", "*", 200);
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
@@ -446,14 +446,38 @@ static void test_push(void **state)
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
 	assert_string_equal(nouns_text(n, "state"), "superseded");
 
-	/* What is on trial cannot be taken back. */
+	/* What is on trial cannot be taken back: the newer one waits behind it. */
 	device_moves(n, kitchen, ASSIGN_TRIAL);
+	assert_int_equal(nouns_int(n, "queued"), 0);
 	push(n, "p4", "lamp:1.0", "*", 201);
-	assert_int_equal(nouns_int(n, "targets"), 1);
-	assert_int_equal(nouns_int(n, "skipped"), 1);
-	assert_non_null(strstr(nouns_text(n, "skipped_why"), "kitchen"));
-	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p5",
-		"{\"release\":\"lamp:1.0\",\"selector\":\"kitchen\"}", 409, "past the point of no return");
+	assert_int_equal(nouns_int(n, "targets"), 2);
+	assert_int_equal(nouns_int(n, "queued"), 1);
+	push(n, "p4", "lamp:1.0", "*", 200);
+	assert_int_equal(nouns_int(n, "queued"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
+	assert_string_equal(nouns_text(n, "assignment.state"), "trial");
+	assert_string_equal(nouns_text(n, "next.rollout"), "p4");
+	assert_string_equal(nouns_text(n, "next.text"), "the trial of 1.1 has to end first");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen/log", NULL);
+	assert_non_null(strstr(nouns_text(n, "items.0.text"), "waits for 1.1 to end"));
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/hall", NULL);
+	assert_true(json_is_null(nouns_at(n, "next")));
+	/* A third takes the place of the one that waits, not of the trial. */
+	push(n, "p5", "lamp:1.0", "kitchen", 201);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p4", NULL);
+	assert_string_equal(nouns_text(n, "superseded_by"), "p5");
+	assert_int_equal(nouns_int(n, "queued"), 0);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	assert_int_equal(nouns_int(n, "committed"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p5", NULL);
+	assert_string_equal(nouns_text(n, "state"), "done");
+	push(n, "p6", "lamp:1.0", "kitchen", 201);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p6/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	assert_int_equal(nouns_int(n, "committed"), 0);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
+	assert_true(json_is_null(nouns_at(n, "next")));
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p3/cancel", NULL);
 	assert_int_equal(n->status, 200);
 	assert_int_equal(nouns_int(n, "withdrawn"), 0);
@@ -474,7 +498,7 @@ static void test_push(void **state)
 	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.", NULL);
 	assert_string_equal(nouns_text(n, "items.0.action"), "rollout.cancel");
-	assert_string_equal(nouns_text(n, "items.1.after.release"), "lamp:1.0");
+	assert_string_equal(nouns_text(n, "items.2.after.release"), "lamp:1.0");
 	/* Nothing that was assigned goes away. */
 	nouns_refused(n, ROLE_OPERATOR, "DELETE", "/v1/releases/lamp:1.0", NULL, 409, "stays as history");
 }
@@ -505,6 +529,42 @@ static void test_push_retry(void **state)
 	assert_int_equal(nouns_int(n, "targets"), 1);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
 	assert_int_equal(nouns_int(n, "retried"), 0);
+	/* What the operator took back is not tried again by the way. */
+	device_moves(n, kitchen, ASSIGN_FAILED);
+	push(n, "p2", "lamp:1.0", "*", 201);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/cancel", NULL);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/retry", NULL, 409, "was cancelled");
+	assert_string_equal(nouns_text(n, "hint"), "push the release again");
+}
+
+/* A device that has no attempt left is no reason to leave the others alone. */
+static void test_push_spent(void **state)
+{
+	struct nouns *n = *state;
+	int64_t kitchen = nouns_device(n, "lamp", "kitchen", true);
+	struct errmsg e = {""};
+
+	nouns_device(n, "lamp", "hall", true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "kitchen", 201);
+	if (stmt_script(n->db, "UPDATE assignment SET attempt = 255", &e))
+		fail_msg("%s", e.text);
+	device_moves(n, kitchen, ASSIGN_FAILED);
+	push(n, "p2", "lamp:1.0", "*", 201);
+	assert_int_equal(nouns_int(n, "targets"), 2);
+	assert_int_equal(nouns_int(n, "counts.failed"), 1);
+	assert_int_equal(nouns_int(n, "counts.waiting"), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p2/assignments", NULL);
+	assert_string_equal(nouns_text(n, "items.0.device.name"), "kitchen");
+	assert_non_null(strstr(nouns_text(n, "items.0.text"), "all 255 attempts"));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/retry", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "retried"), 0);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p2/assignments", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 2);
+	/* Alone it makes a push that is over, not one that is refused. */
+	push(n, "p3", "lamp:1.0", "kitchen", 201);
+	assert_string_equal(nouns_text(n, "state"), "done");
 }
 
 static void test_push_held(void **state)
@@ -591,6 +651,7 @@ int main(void)
 		cmocka_unit_test(test_urls),
 		cmocka_unit_test_setup_teardown(test_push, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_retry, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_spent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_refused, setup, teardown),
 	};

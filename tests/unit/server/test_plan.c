@@ -154,6 +154,86 @@ static void test_moves(void **state)
 	}
 }
 
+/* A newer decision waits behind it, or it was withdrawn when it might still be installed. */
+static void test_what_gives_way(void **state)
+{
+	static const struct {
+		const char *name;
+		bool next, withdrawn;
+		enum assign_state from;
+		enum checkin_state state;
+		int running, target, result;
+		uint16_t detail;
+		bool moves;
+		enum assign_state to;
+	} cases[] = {
+		{"is in trial", true, false, ASSIGN_STAGED, CHECKIN_TRIAL, NEW, 0, 0, 0, true, ASSIGN_TRIAL},
+		{"is still in trial", true, false, ASSIGN_TRIAL, CHECKIN_TRIAL, NEW, 0, 0, 0, false, 0},
+		{"tries something else", true, false, ASSIGN_STAGED, CHECKIN_TRIAL, OTHER, 0, 0, 0, false, 0},
+		{"has confirmed", true, false, ASSIGN_TRIAL, CHECKIN_CONFIRMED, NEW, 0, 0, 0, true,
+			ASSIGN_RUNNING},
+		{"went back", true, false, ASSIGN_TRIAL, CHECKIN_IDLE, OLD, 0, NEW, 126, true,
+			ASSIGN_REVERTED},
+		{"is back without a word", true, false, ASSIGN_TRIAL, CHECKIN_IDLE, OLD, 0, 0, 0, true,
+			ASSIGN_REVERTED},
+		{"runs a third one", true, false, ASSIGN_TRIAL, CHECKIN_CONFIRMED, OTHER, 0, 0, 0, true,
+			ASSIGN_REVERTED},
+		{"has not armed yet", true, false, ASSIGN_STAGED, CHECKIN_STAGED, OLD, NEW, 0, 0, true,
+			ASSIGN_SUPERSEDED},
+		{"dropped it", true, false, ASSIGN_STAGED, CHECKIN_IDLE, OLD, 0, 0, 0, true,
+			ASSIGN_SUPERSEDED},
+		{"has to fetch again", true, false, ASSIGN_STAGED, CHECKIN_FETCHING, OLD, NEW, 0, 0, true,
+			ASSIGN_SUPERSEDED},
+		{"could not install it", true, false, ASSIGN_STAGED, CHECKIN_IDLE, OLD, 0, NEW, 121, true,
+			ASSIGN_FAILED},
+		{"withdrawn, still fetches", false, true, ASSIGN_FETCHING, CHECKIN_FETCHING, OLD, NEW, 0, 0,
+			false, 0},
+		{"withdrawn, fetches another", false, true, ASSIGN_FETCHING, CHECKIN_FETCHING, OLD, OTHER, 0,
+			0, true, ASSIGN_CANCELLED},
+		{"withdrawn, has not armed", false, true, ASSIGN_FETCHING, CHECKIN_STAGED, OLD, NEW, 0, 0,
+			true, ASSIGN_CANCELLED},
+		{"withdrawn in time", false, true, ASSIGN_FETCHING, CHECKIN_IDLE, OLD, 0, NEW, 111, true,
+			ASSIGN_CANCELLED},
+		{"withdrawn too late", false, true, ASSIGN_FETCHING, CHECKIN_TRIAL, NEW, 0, 0, 0, true,
+			ASSIGN_TRIAL},
+		{"withdrawn much too late", false, true, ASSIGN_OFFERED, CHECKIN_CONFIRMED, NEW, 0, 0, 0,
+			true, ASSIGN_RUNNING},
+		{"withdrawn, and a newer one waits", true, true, ASSIGN_FETCHING, CHECKIN_FETCHING, OLD, NEW,
+			0, 0, true, ASSIGN_CANCELLED},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct plan_device d = device(cases[i].from);
+		struct checkin ci = checkin(cases[i].state, cases[i].running);
+		struct plan_ticket ticket;
+		struct plan_step step;
+
+		d.task.has_next = cases[i].next;
+		d.task.withdrawn = cases[i].withdrawn;
+		ci.has_target = cases[i].target;
+		digest_of(cases[i].target, ci.target_digest);
+		ci.target_attempt = 2;
+		ci.has_result = cases[i].result;
+		digest_of(cases[i].result, ci.result_digest);
+		ci.result_attempt = 2;
+		ci.result_reason = 11;
+		ci.result_detail = cases[i].detail;
+		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		if (step.has_move != cases[i].moves || (step.has_move && step.to != cases[i].to))
+			fail_msg("%s: moves %d to %s", cases[i].name, step.has_move,
+				assign_state_name(step.to));
+		if (step.has_move) {
+			assert_true(assign_move_is_legal(cases[i].from, step.to));
+			assert_true(step.commit);
+		}
+		/* No ticket lets it begin. */
+		plan_ticket(&d, &policy, false, 0, &ticket);
+		assert_true(!ticket.has_assignment || (ticket.flags & TICKET_FLAG_HOLD));
+		assert_false(ticket.has_assignment && cases[i].withdrawn);
+	}
+}
+
 /* Every move that comes out is legal, from every state, for every kind of check-in. */
 static void test_moves_are_legal(void **state)
 {
@@ -561,6 +641,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_what_gives_way),
 		cmocka_unit_test(test_moves_are_legal),
 		cmocka_unit_test(test_what_is_committed),
 		cmocka_unit_test(test_first_word_is_committed),
