@@ -31,6 +31,7 @@ enum {
 	SHA512_LEN = 64,
 
 	TRAILER_MAGIC_LEN = 16,
+	SLOT_FLAGS_LEN = 64, /* magic, and the confirming flag at the largest alignment, 32 */
 };
 static const uint32_t magic = 0x96F3B83D;
 
@@ -204,9 +205,9 @@ static enum ota_err check_slot_padding(struct image_work *w, const struct mcuboo
 		0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80};
 	static const uint8_t any[TRAILER_MAGIC_LEN - 2] = {
 		0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a};
-	uint64_t rest = w->src->size - m->tlv_end;
+	uint64_t rest = w->src->size - m->tlv_end, end = w->src->size;
 	uint8_t tail[TRAILER_MAGIC_LEN];
-	bool empty = false;
+	bool empty = false, erased_as_zero = false;
 	enum ota_err err;
 
 	w->info->image_size = m->tlv_end;
@@ -216,10 +217,15 @@ static enum ota_err check_slot_padding(struct image_work *w, const struct mcuboo
 		err = image_read(w, w->src->size - sizeof tail, tail, sizeof tail);
 		if (err)
 			return err;
-		if (memcmp(tail, aligned8, sizeof tail) == 0 || memcmp(tail + 2, any, sizeof any) == 0)
-			return OTA_OK;
+		if (memcmp(tail, aligned8, sizeof tail) == 0 || memcmp(tail + 2, any, sizeof any) == 0) {
+			/* Beside the magic, imgtool writes at most the flag that confirms the image. */
+			end = rest > SLOT_FLAGS_LEN ? w->src->size - SLOT_FLAGS_LEN : m->tlv_end;
+			erased_as_zero = true;
+		}
 	}
-	err = image_is_filled(w, m->tlv_end, w->src->size, 0xFF, &empty);
+	err = image_is_filled(w, m->tlv_end, end, 0xFF, &empty);
+	if (err == OTA_OK && !empty && erased_as_zero)
+		err = image_is_filled(w, m->tlv_end, end, 0, &empty);
 	if (err == OTA_OK && !empty)
 		err = image_refuse(w, OTA_SIZE, "unknown bytes follow the image");
 	return err;

@@ -19,7 +19,9 @@ enum {
 
 	ENTRY_LEN = 12,
 	ENTRIES_MAX = 1024, /* ours */
+	ENTRY_ID_AND_INT = 5,
 	ENTRY_ID_AND_STRING = 6,
+	PAGE_LEN = 256,
 	TAG_RP = 0x5052, /* "RP" */
 
 	ITEM_IMAGE_TYPE = 0x42,
@@ -28,9 +30,12 @@ enum {
 	TYPE_EXE = 1,
 };
 static const uint32_t info_start = 0x7188EBF2, info_end = 0xE71AA390;
+static const uint32_t binary_end = 0x68F465DE; /* BINARY_INFO_ID_RP_BINARY_END */
 static const uint32_t block_start = 0xFFFFDED3, block_end = 0xAB123579;
 static const uint64_t flash_max = 32 << 20; /* two chips of 16 MiB on the RP2350 */
 static const uint32_t flash_from = 0x10000000, flash_to = 0x20000000, ram_to = 0x20100000;
+
+static const char cut_off[] = "the image ends before its binary information";
 
 struct rp2 {
 	bool has_boot2, has_info, has_block;
@@ -142,6 +147,15 @@ static enum ota_err read_string(
 	return err;
 }
 
+/* Where the linker says the image ends. Tools that write whole pages, or leave out an empty end, differ by
+ * less than a page. */
+static enum ota_err check_end(struct image_work *w, const struct rp2 *r, uint32_t end)
+{
+	if (is_flash(end) && end >= r->base && end - r->base >= w->src->size + PAGE_LEN)
+		return image_refuse(w, OTA_TRUNCATED, "the image is shorter than it says of itself");
+	return OTA_OK;
+}
+
 static enum ota_err read_entry(struct image_work *w, const struct rp2 *r, uint32_t addr)
 {
 	struct image_info *info = w->info;
@@ -150,12 +164,18 @@ static enum ota_err read_entry(struct image_work *w, const struct rp2 *r, uint32
 	enum ota_err err;
 
 	/* Entries that lie in RAM at run time are found by a table of their own; these strings never do. */
-	if (addr < r->base || addr - r->base > w->src->size || w->src->size - (addr - r->base) < sizeof e)
+	if (!is_flash(addr) || addr < r->base)
 		return OTA_OK;
+	if (addr - r->base > w->src->size || w->src->size - (addr - r->base) < sizeof e)
+		return r->has_boot2 ? image_refuse(w, OTA_TRUNCATED, cut_off) : OTA_OK;
 	err = image_read(w, addr - r->base, e, sizeof e);
-	if (err || image_le16(e) != ENTRY_ID_AND_STRING || image_le16(e + 2) != TAG_RP)
+	if (err || image_le16(e + 2) != TAG_RP)
 		return err;
 	value = image_le32(e + 8);
+	if (image_le16(e) == ENTRY_ID_AND_INT && image_le32(e + 4) == binary_end)
+		return check_end(w, r, value);
+	if (image_le16(e) != ENTRY_ID_AND_STRING)
+		return OTA_OK;
 	switch (image_le32(e + 4)) {
 	case 0x02031C86: /* BINARY_INFO_ID_RP_PROGRAM_NAME */
 		return read_string(w, r, value, info->project, sizeof info->project);
@@ -216,6 +236,11 @@ bool image_try_rp2(struct image_work *w, enum ota_err *verdict)
 		w->info->format = IMAGE_RP2;
 		*verdict = image_refuse(
 			w, OTA_CHECKSUM, "the CRC-32 of the image's first 256 bytes does not match");
+		return true;
+	}
+	if (r.has_boot2 && info_at && !r.has_info && is_flash(r.last) && r.last - flash_from > w->src->size) {
+		w->info->format = IMAGE_RP2;
+		*verdict = image_refuse(w, OTA_TRUNCATED, cut_off);
 		return true;
 	}
 	*verdict = find_block(w, &r, len);

@@ -497,7 +497,7 @@ static void rp2_string(struct build *b, uint32_t base, size_t *pointer, uint32_t
 void build_rp2(struct build *b, const struct rp2_recipe *r)
 {
 	uint32_t base = r->base ? r->base : 0x10000000;
-	size_t header, table, entries = 6;
+	size_t header, table, end_at, entries = 6;
 
 	if (r->boot2) {
 		build_noise(b, 252);
@@ -532,11 +532,14 @@ void build_rp2(struct build *b, const struct rp2_recipe *r)
 	build_u16(b, 5);
 	build_u16(b, 0x5052);
 	build_u32(b, 0x68F465DE);
-	build_u32(b, base + 0x1000);
+	end_at = b->len;
+	build_u32(b, 0);
 	rp2_string(b, base, &table, 0x02031C86, r->name);
 	rp2_string(b, base, &table, 0x11A9BC3A, r->version);
 	rp2_string(b, base, &table, 0x9DA22254, r->date);
 	rp2_string(b, base, &table, 0x5360B3AB, r->sdk);
+	build_noise(b, 700);
+	build_set_u32(b, end_at, base + (uint32_t)b->len);
 }
 
 /* ---- checks ---- */

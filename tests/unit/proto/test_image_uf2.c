@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 /* clang-format on */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -238,6 +239,28 @@ static void test_flatten(void **state)
 	assert_int_equal(size, 7);
 }
 
+static void test_flatten_disk(void **state)
+{
+	struct image_file f;
+	uint64_t size = 7;
+	uint32_t address = 7;
+	int fd = open("/dev/full", O_WRONLY);
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	build_clear(&b);
+	build_uf2(&b, 0xE48BFF56, 3, false, "");
+	image_file_from_memory(b.p, b.len, &f);
+	assert_int_equal(image_flatten(&f.source, 1 << 20, fd, &size, &address), OTA_NO_SPACE);
+	close(fd);
+	fd = open("/dev/null", O_RDONLY);
+	assert_int_equal(image_flatten(&f.source, 1 << 20, fd, &size, &address), OTA_IO);
+	close(fd);
+	assert_int_equal(size, 7);
+	assert_int_equal(address, 7);
+}
+
 /* An application of another format is found again, with its own checks. */
 static void test_flatten_esp32(void **state)
 {
@@ -377,8 +400,10 @@ static void test_rp2_hostile(void **state)
 		}
 		memcpy(b.p + at, was, 4);
 	}
-	for (size_t cut = 1; cut < len; cut++)
-		(void)build_recognise(b.p, cut, &info);
+	/* It says where it ends; pages may be cut short or filled up. */
+	for (size_t cut = 0x100 + 0xC0 + 20; cut < len; cut++)
+		assert_int_equal(build_recognise(b.p, cut, &info), cut <= len - 256 ? OTA_TRUNCATED : OTA_OK);
+	build_fill(&b, 0xFF, len + 3000);
 	assert_int_equal(recognise(), OTA_OK);
 	assert_string_equal(info.version, "1.2.3");
 }
@@ -391,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_uf2_refused),
 		cmocka_unit_test(test_uf2_blocks),
 		cmocka_unit_test(test_flatten),
+		cmocka_unit_test(test_flatten_disk),
 		cmocka_unit_test(test_flatten_esp32),
 		cmocka_unit_test(test_inherit),
 		cmocka_unit_test(test_rp2),
