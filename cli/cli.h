@@ -23,6 +23,10 @@ int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(
 /* As cli_fail, for what a caller got wrong in argv; returns EXIT_USAGE. */
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* path_join of cli/file.h; false after the reason was printed. */
+bool cli_path(
+	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail);
+
 /* One request with an optional JSON body. True with the answer's JSON (NULL for an empty body) in `*out`,
  * which the caller owns; false after the reason was printed. `out` may be NULL. */
 bool cli_call(struct cli *cli, const char *method, const char *path, json_t *take_body, json_t **out);

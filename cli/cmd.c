@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/file.h"
 #include "proto/crypto.h"
 
 const struct opt global_opts[] = {
@@ -215,6 +216,15 @@ static void print_problem(
 	json_decref(problem);
 }
 
+bool cli_path(
+	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail)
+{
+	if (path_join(out, cap, prefix, part, tail))
+		return true;
+	(void)cli_fail(cli, "'%s' names nothing that a server has", out_safe(part));
+	return false;
+}
+
 bool cli_call(struct cli *cli, const char *method, const char *path, json_t *take_body, json_t **out)
 {
 	struct client_answer a = {.upload_offset = -1};
@@ -285,7 +295,7 @@ static void on_interrupt(int sig)
 	client_interrupted = 1;
 }
 
-static void print_opts(const struct opt *o)
+static void print_opts(FILE *to, const struct opt *o)
 {
 	for (; o && o->name; o++) {
 		char left[48];
@@ -293,22 +303,22 @@ static void print_opts(const struct opt *o)
 		(void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
 			o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name, o->arg ? " " : "",
 			o->arg ? o->arg : "");
-		printf("  %-28s %s\n", left, o->help);
+		fprintf(to, "  %-28s %s\n", left, o->help);
 	}
 }
 
-static void print_help(const struct cmd *only, const char *noun)
+static void print_help(FILE *to, const struct cmd *only, const char *noun)
 {
 	if (only) {
-		printf("usage: otactl %s%s%s%s%s%s\n\n%s\n", only->noun, only->verb ? " " : "",
+		fprintf(to, "usage: otactl %s%s%s%s%s%s\n\n%s\n", only->noun, only->verb ? " " : "",
 			only->verb ? only->verb : "", only->args[0] ? " " : "", only->args,
 			only->opts ? " [OPTION...]" : "", only->help);
 		if (only->opts) {
-			puts("\noptions:");
-			print_opts(only->opts);
+			fputs("\noptions:\n", to);
+			print_opts(to, only->opts);
 		}
 	} else {
-		printf("usage: otactl [OPTION...] COMMAND [ARGUMENT...]\n\n%scommands:\n",
+		fprintf(to, "usage: otactl [OPTION...] COMMAND [ARGUMENT...]\n\n%scommands:\n",
 			noun ? "" : "firmware updates for a fleet you own\n\n");
 		for (size_t i = 0; i < n_cmds; i++) {
 			const struct cmd *c = &cmds[i];
@@ -318,11 +328,11 @@ static void print_help(const struct cmd *only, const char *noun)
 				continue;
 			(void)snprintf(left, sizeof left, "%s%s%s", c->noun, c->verb ? " " : "",
 				c->verb ? c->verb : "");
-			printf("  %-18s %s\n", left, c->help);
+			fprintf(to, "  %-18s %s\n", left, c->help);
 		}
 	}
-	puts("\noptions of every command:");
-	print_opts(global_opts);
+	fputs("\noptions of every command:\n", to);
+	print_opts(to, global_opts);
 }
 
 /* Completion words, one a line, for the shell: what may follow the words so far. */
@@ -373,8 +383,9 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	if (!o)
 		o = find_opt(global_opts, name, len, is_long ? 0 : name[0]);
 	if (!o || (!is_long && name[1])) {
-		(void)cli_usage(NULL, "unknown option '%s'; see: otactl %s%s--help", text,
-			a->cmd ? a->cmd->noun : "", a->cmd ? " " : "");
+		(void)cli_usage(NULL, "unknown option '%s'; see: otactl %s%s%s%s--help", text,
+			a->cmd ? a->cmd->noun : "", a->cmd ? " " : "",
+			a->cmd && a->cmd->verb ? a->cmd->verb : "", a->cmd && a->cmd->verb ? " " : "");
 		return false;
 	}
 	if (o->arg) {
@@ -442,6 +453,20 @@ static int unknown_command(const char *noun, const char *verb)
 		best ? "; did you mean '" : "; see: otactl --help", best ? best : "", best ? "'?" : "");
 }
 
+static void say_verbs(const char *noun)
+{
+	char verbs[256] = "";
+
+	for (size_t i = 0; i < n_cmds; i++) {
+		size_t used = strlen(verbs);
+
+		if (strcmp(cmds[i].noun, noun) == 0)
+			(void)snprintf(
+				verbs + used, sizeof verbs - used, "%s%s", used ? ", " : "", cmds[i].verb);
+	}
+	(void)cli_usage(NULL, "%s what? %s; see: otactl %s --help", noun, verbs, noun);
+}
+
 /* The row for these words. `*words` is how many it used; NULL after the reason was printed. */
 static const struct cmd *find_cmd(int argc, char **argv, int *words, int *code)
 {
@@ -461,8 +486,11 @@ static const struct cmd *find_cmd(int argc, char **argv, int *words, int *code)
 	if (has_noun && (argc < 2 || argv[1][0] == '-')) {
 		bool is_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 
-		print_help(NULL, argv[0]);
 		*code = is_help ? EXIT_DONE : EXIT_USAGE;
+		if (is_help)
+			print_help(stdout, NULL, argv[0]);
+		else
+			say_verbs(argv[0]);
 	} else {
 		*code = unknown_command(argv[0], has_noun ? argv[1] : NULL);
 	}
@@ -525,8 +553,8 @@ int cmd_main(int argc, char **argv)
 			goto out;
 	}
 	if (i >= argc || args_has(&args, "help")) {
-		print_help(NULL, NULL);
 		code = args_has(&args, "help") ? EXIT_DONE : EXIT_USAGE;
+		print_help(code == EXIT_DONE ? stdout : stderr, NULL, NULL);
 		goto out;
 	}
 	args.cmd = find_cmd(argc - i, argv + i, &words, &code);
@@ -541,7 +569,7 @@ int cmd_main(int argc, char **argv)
 			goto out;
 	}
 	if (args_has(&args, "help")) {
-		print_help(args.cmd, NULL);
+		print_help(stdout, args.cmd, NULL);
 		code = EXIT_DONE;
 	} else if (args.n < args.cmd->min || (args.cmd->max >= 0 && args.n > args.cmd->max)) {
 		code = cli_usage(NULL, "usage: otactl %s%s%s %s", args.cmd->noun, args.cmd->verb ? " " : "",

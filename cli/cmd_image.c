@@ -80,7 +80,7 @@ int cmd_image_remove(struct cli *cli, const struct args *args)
 
 	if (!find_image(cli, args->pos[0], &image))
 		return EXIT_FAILED;
-	bool ok = path_join(path, sizeof path, "/v1/images/", js_text(image, "sha256", ""), "") &&
+	bool ok = cli_path(cli, path, sizeof path, "/v1/images/", js_text(image, "sha256", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);
 
 	if (ok)

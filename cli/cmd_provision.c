@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -5,9 +7,15 @@
 #include "cli/base64.h"
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "proto/cleanup.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "proto/provision.h"
+
+enum {
+	REGION_MIN = 256,
+	REGION_MAX = 1 << 20,
+};
 
 static struct ota_slice slice_of(const char *text)
 {
@@ -70,6 +78,22 @@ static uint8_t *make_region(const uint8_t *file, size_t len, size_t size)
 	return region;
 }
 
+static bool folder_is_writable(const char *path)
+{
+	AUTO(free) char *copy = strdup(path);
+
+	return copy && access(dirname(copy), W_OK | X_OK) == 0;
+}
+
+/* A file that could not be made must not leave a secret behind that would enroll somebody. */
+static void revoke_secret(struct cli *cli, const json_t *answer)
+{
+	char path[200];
+
+	if (path_join(path, sizeof path, "/v1/enroll-secrets/", js_text(answer, "secret_id", ""), ""))
+		(void)cli_call(cli, "DELETE", path, NULL, NULL);
+}
+
 int cmd_provision(struct cli *cli, const struct args *args)
 {
 	const char *board = args_get(args, "board"), *name = args_get(args, "name"),
@@ -88,11 +112,15 @@ int cmd_provision(struct cli *cli, const struct args *args)
 			cli, "a provisioning file is binary and holds a secret: add > FILE, or -o FILE");
 	unsigned long long size = region ? strtoull(region, &end, 0) : 0;
 
-	if (region && (end == region || *end || size > (1 << 20)))
-		return cli_usage(cli, "--region takes a number of bytes up to 1 MiB");
+	if (region && (end == region || *end || size < REGION_MIN || size > REGION_MAX || size % 2))
+		return cli_usage(
+			cli, "--region takes an even number of bytes from %d to %d", REGION_MIN, REGION_MAX);
 	/* Before the server is asked: it would hold the name for a file that nobody has. */
 	if (output && access(output, F_OK) == 0)
 		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(output));
+	if (output && !folder_is_writable(output))
+		return cli_fail(
+			cli, "cannot write '%s': %s; nothing was done", out_safe(output), strerror(errno));
 	body = json_pack("{s:s}", "board", board);
 	if (name)
 		(void)json_object_set_new(body, "name", json_string(name));
@@ -122,6 +150,8 @@ int cmd_provision(struct cli *cli, const struct args *args)
 		if (js_text(answer, "warning", "")[0])
 			fprintf(stderr, "note: %s\n", out_safe(js_text(answer, "warning", "")));
 	}
+	if (err != OTA_OK)
+		revoke_secret(cli, answer);
 	ota_wipe(file, sizeof file);
 	if (padded)
 		ota_wipe(padded, (size_t)size);

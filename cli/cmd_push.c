@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -126,6 +127,13 @@ static int free_version(struct cli *cli, struct push *p)
 	return code;
 }
 
+static bool has_control(const char *text)
+{
+	while (*text && !iscntrl((unsigned char)*text))
+		text++;
+	return *text;
+}
+
 static int choose_version(struct cli *cli, const struct args *args, struct push *p)
 {
 	const char *given = args_get(args, "version");
@@ -141,8 +149,8 @@ static int choose_version(struct cli *cli, const struct args *args, struct push 
 				"the files say different versions (%s, %s): choose with --version", said, v);
 		said = v;
 	}
-	if (said && (!said[0] || strlen(said) >= sizeof p->version))
-		return cli_usage(cli, "--version takes 1 to 64 bytes");
+	if (said && (!said[0] || strlen(said) >= sizeof p->version || has_control(said)))
+		return cli_usage(cli, "--version takes 1 to 64 bytes in one line");
 	if (said) {
 		(void)snprintf(p->version, sizeof p->version, "%s", said);
 	} else {
@@ -276,6 +284,19 @@ static int carry_out(
 	return EXIT_DONE;
 }
 
+/* Without a root no release can be made: said before anything is uploaded for one. */
+static int check_root(struct cli *cli)
+{
+	json_t *server = NULL;
+
+	if (!cli_call(cli, "GET", "/v1/server", NULL, &server))
+		return EXIT_FAILED;
+	long long root = (long long)js_int(server, "root_version", 0);
+
+	json_decref(server);
+	return root > 0 ? EXIT_DONE : cli_fail(cli, "no root yet: run otactl init; nothing was uploaded");
+}
+
 static int run_push(struct cli *cli, const struct args *args, struct push *p, long long timeout_s)
 {
 	json_t *releases, *rollouts;
@@ -285,6 +306,8 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 		code = check_pairs(cli, p);
 	if (code == EXIT_DONE)
 		code = choose_version(cli, args, p);
+	if (code == EXIT_DONE)
+		code = check_root(cli);
 	if (code == EXIT_DONE && p->selector)
 		code = check_selection(cli, p);
 	if (code != EXIT_DONE)

@@ -65,7 +65,7 @@ int cmd_release_remove(struct cli *cli, const struct args *args)
 
 	if (!find_release(cli, args->pos[0], &r))
 		return EXIT_FAILED;
-	bool ok = path_join(path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "") &&
+	bool ok = cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);
 
 	if (ok)
@@ -84,8 +84,9 @@ int cmd_release_envelope(struct cli *cli, const struct args *args)
 
 	if (!find_release(cli, args->pos[0], &r))
 		return EXIT_FAILED;
-	if (!path_join(path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "/envelope") ||
-		client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
+	if (!cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "/envelope"))
+		code = EXIT_FAILED;
+	else if (client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
 		(void)cli_fail(cli, "%s", e.text);
 	else if (a.status != 200)
 		(void)cli_fail(cli, "the envelope of this release is not there (status %ld)", a.status);

@@ -11,7 +11,7 @@ static int show_with_devices(struct cli *cli, const json_t *r)
 	char path[200];
 	json_t *rows = NULL;
 
-	if (!path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") ||
+	if (!cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") ||
 		!cli_list(cli, path, &rows))
 		return EXIT_FAILED;
 	if (cli->json) {
@@ -61,7 +61,7 @@ static bool rollout_verb(struct cli *cli, const char *id, const char *verb, json
 	char path[200];
 	json_t *r = NULL;
 	bool ok = find_rollout(cli, id, &r) &&
-		  path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
+		  cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
 		  cli_call(cli, "POST", path, NULL, answer);
 
 	json_decref(r);
@@ -107,7 +107,7 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 	if ((args->n == 1) == (device != NULL))
 		return cli_usage(cli, "say what to cancel: a PUSH, or --device DEVICE");
 	if (device)
-		ok = path_join(path, sizeof path, "/v1/devices/", device, "/cancel") &&
+		ok = cli_path(cli, path, sizeof path, "/v1/devices/", device, "/cancel") &&
 		     cli_call(cli, "POST", path, NULL, &answer);
 	else
 		ok = rollout_verb(cli, args->pos[0], "/cancel", &answer);

@@ -12,18 +12,24 @@
 
 bool path_join(char *out, size_t cap, const char *prefix, const char *part, const char *tail)
 {
-	size_t n = strlen(prefix);
+	size_t n = strlen(prefix), tail_len = strlen(tail);
 
-	if (!part[0] || n + 3 * strlen(part) + strlen(tail) + 1 > cap)
+	if (!part[0] || n >= cap)
 		return false;
 	memcpy(out, prefix, n);
 	for (const unsigned char *p = (const unsigned char *)part; *p; p++) {
-		if (isalnum(*p) || strchr("-_.~", *p))
+		bool is_plain = isalnum(*p) || strchr("-_.~", *p);
+
+		if (cap - n <= (is_plain ? 1 : 3))
+			return false;
+		if (is_plain)
 			out[n++] = (char)*p;
 		else
 			n += (size_t)snprintf(out + n, cap - n, "%%%02X", *p);
 	}
-	(void)snprintf(out + n, cap - n, "%s", tail);
+	if (cap - n <= tail_len)
+		return false;
+	memcpy(out + n, tail, tail_len + 1);
 	return true;
 }
 

@@ -1,4 +1,5 @@
 /* Where otactl finds its server: client_resolve and the stored login of client.h. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -190,6 +191,11 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 			return err;
 	} else if (t.url[0] && env_token && env_token[0]) {
 		(void)snprintf(t.token, sizeof t.token, "%s", env_token);
+	}
+	/* It becomes part of a header. */
+	for (const char *p = t.token; *p; p++) {
+		if (!isgraph((unsigned char)*p))
+			return errmsg_fail(e, OTA_INVALID, "that is no token: it has blanks or lines in it");
 	}
 	*out = t;
 	return OTA_OK;

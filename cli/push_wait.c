@@ -27,7 +27,7 @@ static bool refresh(struct cli *cli, json_t *rollouts)
 		json_t *fresh = NULL;
 		char path[120];
 
-		if (!path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "") ||
+		if (!cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "") ||
 			!cli_call(cli, "GET", path, NULL, &fresh))
 			return false;
 		(void)json_array_set_new(rollouts, i, fresh);
@@ -140,7 +140,7 @@ static void closing_table(struct cli *cli, json_t *rollouts)
 		json_t *rows = NULL;
 		char path[140];
 
-		if (path_join(path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") &&
+		if (cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") &&
 			cli_list(cli, path, &rows)) {
 			if (cli->json)
 				(void)json_object_set(r, "assignments", rows);

@@ -75,7 +75,7 @@ class World:
         fleet = self.fleet
         fleet.init()
         fleet.board()
-        fleet.board("spare")
+        fleet.board("spare", "esp32")
         self.otad, self.token = fleet.otad, fleet.token()
         self.api = api = rig.Api(self.otad.port, self.token)
         board = api.json("/v1/boards/lamp")

@@ -83,6 +83,13 @@ static void paths_are_escaped(void **state)
 	assert_true(path_join(out, sizeof out, "/", "..", ""));
 	assert_false(path_join(out, sizeof out, "/v1/x/", "", ""));
 	assert_false(path_join(out, sizeof out, "/v1/x/", "0123456789012345678901234567890123456789", ""));
+	/* 40 bytes with the NUL: to the last one, and no further */
+	assert_true(path_join(out, sizeof out, "/v1/x/", "0123456789012345678901234567890", "/t"));
+	assert_string_equal(out, "/v1/x/0123456789012345678901234567890/t");
+	assert_false(path_join(out, sizeof out, "/v1/x/", "01234567890123456789012345678901", "/t"));
+	assert_true(path_join(out, sizeof out, "/v1/x/", "012345678901234567890123456789 ", ""));
+	assert_false(path_join(out, sizeof out, "/v1/x/", "0123456789012345678901234567890 ", ""));
+	assert_false(path_join(out, 6, "/v1/x/", "0", ""));
 }
 
 static void base64_vectors(void **state)
