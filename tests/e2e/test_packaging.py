@@ -203,10 +203,49 @@ def test_install(tmp_path):
     for path in ("bin/otad", "bin/otactl", "bin/ota-agent", "lib/systemd/system/otad.service", "lib/sysusers.d/otad.conf",
                  "lib/systemd/system/ota-agent.service", "share/bash-completion/completions/otactl",
                  "share/man/man8/otad.8", "share/man/man5/otad.conf.5", "share/man/man1/otactl.1",
-                 "share/man/man1/ota-agent.1", "share/doc/otad/mosquitto/otad.acl", "share/doc/otad/LICENSE"):
+                 "share/man/man1/ota-agent.1", "etc/otad/otad.conf", "share/doc/otad/mosquitto/otad.acl", "share/doc/otad/LICENSE"):
         assert path in have, f"{path} is not installed: {sorted(have)}"
     assert "@" not in re.sub(r"=~?@\w+|@resources", "", (tmp_path / "lib/systemd/system/otad.service").read_text())
     assert not [path for path in have if path.endswith((".a", ".h"))]
+
+
+def test_settings_of_the_service(tmp_path):
+    """Installed as they are they serve this machine alone; every line that is commented out is one that otad takes; what an
+    operator made of them is kept."""
+    if not (BIN / "otad").exists():
+        pytest.skip("skipped: no otad")
+    env = {**os.environ, "DESTDIR": str(tmp_path)}
+    unit = (ROOT / "packaging/systemd/otad.service").read_text()
+    path = re.search(r"--config (\S+)", unit).group(1)
+
+    def install(prefix):
+        subprocess.run(["cmake", "--install", BIN.parent, "--component", "server", "--prefix", prefix], check=True, env=env,
+                       stdout=subprocess.PIPE)
+
+    def check(text):
+        file = tmp_path / "checked.conf"
+        file.write_text(text)
+        return subprocess.run([BIN / "otad", "--data", tmp_path, "--config", file, "--check-config"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, text=True)
+
+    for prefix in ("/usr", "/usr/local"):
+        install(prefix)
+        placed = pathlib.Path(f"{tmp_path}{path}")
+        text = placed.read_text()
+        assert placed.stat().st_mode & 0o777 == 0o644
+        assert check(text).returncode == 0, check(text).stdout
+        assert not re.findall(r"^[^#\[\n]", text, re.M), "something is set"
+        for password in re.findall(r"(/etc/otad/\S+\.(?:password|pem))$", text, re.M):
+            text = text.replace(password, str(tmp_path / "secret"))
+        (tmp_path / "secret").write_text("secret\n")
+        opened = check(re.sub(r"^#(?=[a-z-]+ = )", "", text, flags=re.M))
+        assert opened.returncode == 0, opened.stdout
+        placed.write_text("[server]\nlog-level = debug\n")
+        install(prefix)
+        assert placed.read_text() == "[server]\nlog-level = debug\n"
+        placed.unlink()
+    install("/opt/otad")
+    assert not placed.exists() and (tmp_path / "opt/otad/etc/otad/otad.conf").exists()
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"),

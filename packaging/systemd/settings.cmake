@@ -1,0 +1,11 @@
+# The service's settings: put there once, never replaced. A prefix of the system has them in /etc, any other in its own.
+if(CMAKE_INSTALL_PREFIX MATCHES "^/usr(/local)?/?$")
+  set(etc /etc/otad)
+else()
+  set(etc ${CMAKE_INSTALL_PREFIX}/etc/otad)
+endif()
+if(EXISTS $ENV{DESTDIR}${etc}/otad.conf)
+  message(STATUS "Kept: $ENV{DESTDIR}${etc}/otad.conf")
+else()
+  file(INSTALL DESTINATION ${etc} TYPE FILE FILES ${CMAKE_CURRENT_LIST_DIR}/otad.conf)
+endif()
