@@ -141,6 +141,12 @@ def test_unit(tmp_path, name, exposure):
         said = subprocess.run(["systemd-analyze", "security", "--offline=true", unit], stdout=subprocess.PIPE, check=False,
                               text=True).stdout
         assert float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1)) <= exposure, said
+        program = tmp_path / name
+        program.touch(0o755)
+        unit.write_text(text.replace("@CMAKE_INSTALL_FULL_BINDIR@", str(tmp_path)))
+        said = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, text=True)
+        assert said.returncode == 0 and not said.stdout, said.stdout
 
 
 def dev(*args, env=None):
