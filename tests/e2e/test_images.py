@@ -2,14 +2,17 @@
 import gzip
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
 import struct
+import subprocess
 
 import pytest
 
-from harness import Process, can_connect, esp32_image, free_port, programs_missing, shared, wait_for
+from harness import BIN, Process, can_connect, esp32_image, free_port, programs_missing, shared, wait_for
+from esp32_image import CHIPS as ESP32_CHIPS  # beside the harness, which knows where
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
 
@@ -245,3 +248,13 @@ def test_uf2(fleet, folder):
     [listed] = fleet.ctl.json("image", "list")
     assert (listed["sha256"], listed["format"]) == (hashlib.sha256(data).hexdigest(), "esp32")
     fleet.wait_running("4.5.6", ["pico-1"], 5)
+
+
+def test_our_own_images_are_valid(folder):
+    """What the tests and the demo push is an image of its chip in every respect that otactl looks at."""
+    for chip in sorted(ESP32_CHIPS):
+        path = folder / f"{chip}.bin"
+        path.write_bytes(esp32_image("1.2.3", chip=chip, size=20_000))
+        result = subprocess.run([BIN / "otactl", "--json", "image", "inspect", path], stdout=subprocess.PIPE, check=True)
+        seen = json.loads(result.stdout)
+        assert (seen["valid"], seen["chip"], seen["version"]) == (True, chip, "1.2.3")

@@ -11,8 +11,11 @@ import random
 import struct
 import sys
 
-CHIPS = {"esp32": 0, "esp32s2": 2, "esp32c3": 5, "esp32s3": 9, "esp32c2": 12, "esp32c6": 13, "esp32h2": 16}
-DROM = 0x3F400020  # where the first segment of an ESP32 image is mapped; only its being a load address matters
+# chip id, where flash is mapped for data (behind the headers), where code lies in RAM
+CHIPS = {"esp32": (0, 0x3F400020, 0x40080000), "esp32s2": (2, 0x3F000020, 0x40020000),
+         "esp32c3": (5, 0x3C000020, 0x40380000), "esp32s3": (9, 0x3C000020, 0x40374000),
+         "esp32c2": (12, 0x3C000020, 0x40380000), "esp32c6": (13, 0x42000020, 0x40800000),
+         "esp32h2": (16, 0x42000020, 0x40800000)}
 
 
 def descriptor(version, project):
@@ -27,9 +30,10 @@ def image(version, project="sample", chip="esp32c3", size=256 * 1024, seed=0):
     filler = random.Random(f"{version}/{project}/{chip}/{seed}")
     first = descriptor(version, project) + filler.randbytes(768)
     rest = max(size - len(first) - 24 - 16 - 48, 1024) & ~3
-    segments = [(DROM, first), (0x40080000, filler.randbytes(rest))]
-    out = bytearray(struct.pack("<BBBBIB3sHBHH4sB", 0xE9, len(segments), 2, 0x20, 0x40080004, 0xEE, bytes(3),
-                                CHIPS[chip], 0, 0, 99, bytes(4), 1))
+    chip_id, drom, ram = CHIPS[chip]
+    segments = [(drom, first), (ram, filler.randbytes(rest))]
+    out = bytearray(struct.pack("<BBBBIB3sHBHH4sB", 0xE9, len(segments), 2, 0x20, ram + 4, 0xEE, bytes(3),
+                                chip_id, 0, 0, 99, bytes(4), 1))
     check = 0xEF
     for address, data in segments:
         out += struct.pack("<II", address, len(data)) + data
