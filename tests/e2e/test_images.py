@@ -250,6 +250,34 @@ def test_uf2(fleet, folder):
     fleet.wait_running("4.5.6", ["pico-1"], 5)
 
 
+def rp2040_image(size):
+    """boot_stage2 with its CRC, a vector table, and bytes."""
+    boot = bytes(range(252))
+    crc = 0xFFFFFFFF
+    for byte in boot:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return (boot + struct.pack("<49I", crc, 0x20042000, *[0x10000201] * 47)).ljust(size, b"\x5a")
+
+
+def test_uf2_for_an_rp2040(fleet, folder):
+    """The chip of the file finds its board, and what the agent boots is the flash image."""
+    fleet.board("pico", "rp2040")
+    fleet.board("other", "esp32c3")
+    fleet.agent("pico-1", "pico")
+    wait_for("the device", lambda: fleet.devices().get("pico-1", {}).get("state") == "approved")
+    data = rp2040_image(50_000)
+    path = folder / "blink.uf2"
+    path.write_bytes(uf2(data, 0x10000000, 0xE48BFF56))
+    result = fleet.ctl("push", path, "--all", "--wait", "--timeout", "100s")
+    assert "chip rp2040" in result.err and "address 0x10000000" in result.err, repr(result)
+    [listed] = fleet.ctl.json("image", "list")
+    assert (listed["sha256"], listed["format"], listed["chip"]) == (hashlib.sha256(data).hexdigest(), "rp2", "rp2040")
+    path.write_bytes(uf2(data, 0x20000000, 0xE48BFF56))
+    assert "RAM" in fleet.ctl.run("push", path, "--all", code=1).err
+
+
 def test_our_own_images_are_valid(folder):
     """What the tests and the demo push is an image of its chip in every respect that otactl looks at."""
     for chip in sorted(ESP32_CHIPS):
