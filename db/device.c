@@ -292,7 +292,8 @@ static enum ota_err walk_row(struct walk *w, struct stmt *st, struct arena *scra
 	return err;
 }
 
-/* Walk devices after `cursor` until `limit` matched (0: all). `*next` is where to go on, 0 at the end. */
+/* Walk devices after `cursor` until `limit` matched (0: all) or look_max were looked at. `*next` is where to
+ * go on, 0 at the end. */
 static enum ota_err walk(struct walk *w, int64_t cursor, size_t limit, int64_t *next, struct errmsg *e)
 {
 	static const char q_walk[] = SELECT_DEVICE
@@ -300,6 +301,7 @@ static enum ota_err walk(struct walk *w, int64_t cursor, size_t limit, int64_t *
 		" AND ($state < 0 OR d.state = $state) ORDER BY d.id";
 	AUTO(stmt) struct stmt *st = stmt_get(w->db, q_walk);
 	AUTO(arena) struct arena scratch;
+	uint32_t looked = 0;
 	int64_t last = 0;
 	enum ota_err err;
 
@@ -322,6 +324,10 @@ static enum ota_err walk(struct walk *w, int64_t cursor, size_t limit, int64_t *
 		}
 		if (w->n > before)
 			last = col_i64(st, "id");
+		if (++looked == w->filter->look_max) {
+			*next = col_i64(st, "id");
+			return stmt_status(st, e);
+		}
 	}
 	if (err != OTA_NOT_FOUND)
 		return err;

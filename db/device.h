@@ -79,10 +79,11 @@ struct device_filter {
 	const struct selector *selector; /* NULL = all */
 	int64_t board;                   /* 0 = all */
 	int state;                       /* enum device_state, -1 = all */
+	uint32_t look_max; /* rows looked at for a page, whether they match or not; 0 = no end */
 };
 
-/* In the order of creation. `filter` may be NULL. A page ends at its limit of matching devices, so that
- * `next` 0 is the end. */
+/* In the order of creation. `filter` may be NULL. A page ends at its limit of matching devices, or of those
+ * looked at, where it may be empty: `next` 0 alone is the end. */
 OTA_MUST_USE enum ota_err device_list(struct db *db, const struct device_filter *filter,
 	const struct db_page *page, struct arena *mem, struct device_list *out, struct errmsg *e);
 

@@ -133,7 +133,7 @@ static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *i
 				    " created_by, created_at, cursor) VALUES (1, $uid, $release, $selector, "
 				    "$is_held, $is_held, $accepts_served,"
 				    " $timeout_s, 0, $created_by, $created_at,"
-				    " CASE WHEN $is_growing THEN 0 END) RETURNING id";
+				    " CASE WHEN $is_growing THEN $cursor END) RETURNING id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_add);
 
 	bind_text(st, "uid", row->uid);
@@ -145,6 +145,7 @@ static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *i
 	bind_text(st, "created_by", row->created_by);
 	bind_i64(st, "created_at", row->created_at);
 	bind_i64(st, "is_growing", row->is_growing);
+	bind_i64(st, "cursor", row->cursor);
 	return stmt_id(st, id, e);
 }
 

@@ -240,6 +240,13 @@ static enum h_result call_done(struct req *req, struct res *res, struct job *job
 
 	if (job->err)
 		return api_fail(req, res_status_of(job->err), job->err, &job->e, call->a.hint);
+	if (call->a.more) {
+		if (call->a.after)
+			call->a.after(&call->a);
+		call->fn = call->a.more;
+		call->a.more = NULL;
+		return req_job(req, JOB_STORE, call_run, call, call_done);
+	}
 	req->ctx = call;
 	/* The answer of a write says what is true now: for a device that looks in the next moment too. */
 	return call->writes && req->app->domain ? domain_settle(req, call_answer)

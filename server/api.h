@@ -29,7 +29,10 @@ struct api_job {
 	const char *content_type; /* with `body`: sent instead of `out` */
 	const void *body;
 	size_t body_len;
-	/* On the loop, after the commit, before the answer; NULL: nothing. */
+	/* Set by the job of a write that is too long for one: what was done is committed, and this is run as
+	 * the next job instead of answering. Others' jobs come in between. */
+	enum ota_err (*more)(struct api_job *a, struct job *job);
+	/* On the loop, after the commit of each job, before the answer; NULL: nothing. */
 	void (*after)(struct api_job *a);
 	void *after_ctx;
 };

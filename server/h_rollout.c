@@ -5,10 +5,11 @@
 
 #include "db/assignment.h"
 #include "db/device.h"
-#include "db/event.h"
 #include "db/rollout.h"
 #include "server/api.h"
+#include "server/domain.h"
 #include "server/find.h"
+#include "server/grow.h"
 #include "server/nouns.h"
 #include "server/select.h"
 #include "server/upkeep.h"
@@ -147,10 +148,15 @@ enum h_result h_selection_get(struct req *req, struct res *res)
 	return api_read_job(req, selection_run, NULL);
 }
 
+enum { PUSH_SEEK = 1000 /* devices looked at in one job for the first that is meant */ };
+
 struct push_in {
 	const char *release, *selector;
 	int hold, accept_served;
 	int64_t timeout_s;
+	/* the jobs' own */
+	int64_t rollout;
+	int64_t cursor; /* how far the search for the first device is */
 };
 
 static const struct js_field push_fields[] = {
@@ -175,46 +181,7 @@ static const struct js_field push_fields[] = {
 		.max = (int64_t)366 * 86400},
 };
 
-struct push {
-	struct api_job *a;
-	struct job *job;
-	const char *uid, *version;
-	int64_t rollout, manifest;
-	uint64_t n;
-};
-
-static enum ota_err note_assigned(struct api_job *a, struct job *job, const char *uid, const char *version,
-	int64_t device, const struct assignment_opened *opened)
-{
-	struct event_row row = {.device = device, .at = a->now, .kind = "assigned", .assignment = opened->id};
-	char text[400];
-
-	if (opened->is_spent)
-		snprintf(text, sizeof(text),
-			"%.64s, push %.8s by %.64s: refused, all %d attempts are used up", version, uid,
-			a->req->who.name, ASSIGNMENT_ATTEMPTS);
-	else
-		snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s%s%.64s%s", version,
-			opened->attempt, uid, a->req->who.name, opened->is_queued ? "; waits for " : "",
-			opened->behind, opened->is_queued ? " to end" : "");
-	row.text = text;
-	return event_add(job->db, &row, &job->e);
-}
-
-static enum ota_err push_device(void *ctx, const struct device_row *row)
-{
-	struct push *p = ctx;
-	struct assignment_opened opened;
-	struct errmsg e = {""};
-	enum ota_err err = assignment_open(
-		p->job->db, p->rollout, row->id, p->manifest, p->a->now, &opened, &e);
-
-	if (err)
-		return errmsg_fail(
-			&p->job->e, err, "%s: %s", row->name, *e.text ? e.text : ota_err_text(err));
-	p->n++;
-	return opened.is_new ? note_assigned(p->a, p->job, p->uid, p->version, row->id, &opened) : OTA_OK;
-}
+static enum ota_err push_run(struct api_job *a, struct job *job);
 
 /* Nobody: why not? */
 static enum ota_err nobody(struct api_job *a, struct job *job, const struct selector *selector,
@@ -245,9 +212,105 @@ static enum ota_err nobody(struct api_job *a, struct job *job, const struct sele
 		&job->e, OTA_STATE, "no approved device of board '%s' matches '%.100s'", board.name, text);
 }
 
-static enum ota_err push_run(struct api_job *a, struct job *job)
+/* On the loop, after each piece: those devices can be told, and upkeep need not go on with the push. */
+static void push_went_on(struct api_job *a)
+{
+	if (!a->app->domain)
+		return;
+	a->app->domain->grown_s = app_now(a->app);
+	domain_changed(a->app);
+}
+
+static enum ota_err push_more(struct api_job *a, struct job *job);
+
+/* A piece of it, until it is whole; then the answer. */
+static enum ota_err push_grow(struct api_job *a, struct job *job)
 {
 	const struct push_in *in = a->in;
+	bool is_whole;
+	enum ota_err err = grow_piece(job, in->rollout, a->now, &is_whole);
+
+	if (err)
+		return err;
+	if (is_whole)
+		return answer_rollout(a, job, in->rollout);
+	a->more = push_more;
+	a->after = push_went_on;
+	return OTA_OK;
+}
+
+static enum ota_err push_more(struct api_job *a, struct job *job)
+{
+	enum ota_err err = push_grow(a, job);
+
+	if (err)
+		errmsg_prefix(&job->e, "the push is there and goes on by itself, but not now: ");
+	return err;
+}
+
+/* The same request again: the same push, and the same wait until it is whole. */
+static enum ota_err push_again(struct api_job *a, struct job *job, const struct rollout_row *row)
+{
+	struct push_in *in = a->in;
+
+	in->rollout = row->id;
+	a->status = 200;
+	return row->is_growing ? push_grow(a, job) : answer_rollout(a, job, row->id);
+}
+
+static enum ota_err push_make(struct api_job *a, struct job *job, struct rollout_row *row)
+{
+	struct push_in *in = a->in;
+	bool is_new;
+	enum ota_err err = rollout_insert(job->db, row, &in->rollout, &is_new, &job->e);
+
+	if (err == OTA_CONFLICT)
+		return errmsg_fail(
+			&job->e, OTA_EXISTS, "push '%s' exists with another release or selector", row->uid);
+	if (err)
+		return err;
+	if (!is_new) {
+		err = rollout_load(job->db, in->rollout, job->mem, row, &job->e);
+		return err ? err : push_again(a, job, row);
+	}
+	err = api_audit(a, job, "rollout.create", row->uid, NULL,
+		api_facts(job->mem, "release", in->release, "selector", in->selector, "hold",
+			in->hold ? "true" : "false", NULL));
+	a->status = 201;
+	return err ? err : push_grow(a, job);
+}
+
+/* Is there anybody? Looks at some devices; `*found`: the first is in->cursor. Else the search goes on in the
+ * next job, or fails. Nothing is written before there is a device to assign to. */
+static enum ota_err push_seek(struct api_job *a, struct job *job, const struct selector *selector,
+	const struct release_row *release, bool *found)
+{
+	struct push_in *in = a->in;
+	const struct device_filter filter = {.selector = selector,
+		.board = release->board,
+		.state = DEVICE_APPROVED,
+		.look_max = PUSH_SEEK};
+	AUTO(arena) struct arena mem;
+	struct device_list list;
+	enum ota_err err;
+
+	arena_init(&mem, (size_t)1024 * 1024);
+	err = device_list(
+		job->db, &filter, &(struct db_page){.cursor = in->cursor, .limit = 1}, &mem, &list, &job->e);
+	if (err)
+		return err;
+	*found = list.n > 0;
+	if (!*found && list.next == 0)
+		return nobody(a, job, selector, release, in->selector);
+	if (!*found)
+		a->more = push_run;
+	in->cursor = *found ? list.rows[0].id - 1 : list.next;
+	return OTA_OK;
+}
+
+static enum ota_err push_run(struct api_job *a, struct job *job)
+{
+	struct push_in *in = a->in;
 	struct rollout_row row = {
 		.uid = a->req->cap.value[0],
 		.is_held = in->hold,
@@ -255,52 +318,34 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 		.timeout_s = (uint32_t)in->timeout_s,
 		.created_by = a->req->who.name,
 		.created_at = a->now,
+		.is_growing = true,
 	};
-	struct push p = {.a = a, .job = job};
 	struct release_row release;
 	struct rollout_row old;
 	struct selector selector;
-	bool is_new;
+	bool found = true, exists;
 	enum ota_err err = find_release(a, job, in->release, &release);
 
 	if (err)
 		return err;
 	row.release = release.id;
+	exists = !rollout_load_uid(job->db, row.uid, job->mem, &old, NULL);
 	err = select_parse(a, job, in->selector, &selector, &row.selector);
 	/* A repeated request stays the same one when the device it names was renamed or removed meanwhile. */
-	if (err == OTA_NOT_FOUND && !rollout_load_uid(job->db, row.uid, job->mem, &old, NULL) &&
-		old.release == row.release)
-		return answer_rollout(a, job, old.id);
+	if (err == OTA_NOT_FOUND && exists && old.release == row.release)
+		return push_again(a, job, &old);
 	if (err)
 		return err;
-	err = rollout_insert(job->db, &row, &p.rollout, &is_new, &job->e);
-	if (err == OTA_CONFLICT)
-		return errmsg_fail(
-			&job->e, OTA_EXISTS, "push '%s' exists with another release or selector", row.uid);
-	if (err == OTA_STATE)
-		return errmsg_fail(&job->e, err,
+	if (!exists && (!release.manifest || !release.is_complete || release.retired_at))
+		return errmsg_fail(&job->e, OTA_STATE,
 			release.retired_at
 				? "release %s is retired"
 				: "release %s is a draft: it still needs signatures of the release key",
 			in->release);
-	if (err || !is_new)
-		return err ? err : answer_rollout(a, job, p.rollout);
-	p.manifest = release.manifest;
-	p.uid = row.uid;
-	p.version = release.version;
-	err = select_each(job, &selector, release.board, push_device, &p);
-	if (!err && p.n == 0)
-		err = nobody(a, job, &selector, &release, in->selector);
-	if (!err)
-		err = api_audit(a, job, "rollout.create", row.uid, NULL,
-			api_facts(job->mem, "release", in->release, "selector", in->selector, "hold",
-				in->hold ? "true" : "false", NULL));
-	if (!err)
-		err = answer_rollout(a, job, p.rollout);
-	if (err)
-		return err;
-	a->status = 201;
-	return OTA_OK;
+	if (!exists)
+		err = push_seek(a, job, &selector, &release, &found);
+	row.cursor = in->cursor;
+	return err || !found ? err : push_make(a, job, &row);
 }
 
 enum h_result h_rollout_put(struct req *req, struct res *res)
@@ -477,7 +522,8 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 			if (err == OTA_CONFLICT)
 				err = OTA_OK; /* revoked meanwhile */
 			else if (!err)
-				err = note_assigned(a, job, row.uid, was->version, was->device, &opened);
+				err = grow_note(job, row.uid, a->req->who.name, was->version, was->device,
+					a->now, &opened);
 			retried += !err && opened.is_new && !opened.is_spent;
 		}
 		page.cursor = list.next;

@@ -9,6 +9,7 @@
 #include "db/lease.h"
 #include "db/report.h"
 #include "server/follow.h"
+#include "server/grow.h"
 
 enum {
 	FLUSH_JOB_MAX = 1024 * 1024,
@@ -318,6 +319,7 @@ static void sweep_due(struct timer *t)
 	struct domain *d = t->ctx;
 
 	upkeep_sweep(d);
+	grow_rest(d);
 	timer_arm(d->app->timers, t, UPKEEP_SWEEP_MS, sweep_due, d);
 }
 

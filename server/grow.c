@@ -1,0 +1,143 @@
+#include "server/grow.h"
+
+#include <stdio.h>
+
+#include "db/device.h"
+#include "db/event.h"
+#include "db/release.h"
+#include "db/rollout.h"
+#include "db/selector.h"
+#include "server/domain.h"
+
+enum { PIECE_MEM_MAX = 16 * 1024 * 1024 };
+
+enum ota_err grow_note(struct job *job, const char *rollout, const char *by, const char *version,
+	int64_t device, int64_t now, const struct assignment_opened *opened)
+{
+	struct event_row row = {.device = device, .at = now, .kind = "assigned", .assignment = opened->id};
+	char text[400];
+
+	if (opened->is_spent)
+		snprintf(text, sizeof(text),
+			"%.64s, push %.8s by %.64s: refused, all %d attempts are used up", version, rollout,
+			by, ASSIGNMENT_ATTEMPTS);
+	else
+		snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s%s%.64s%s", version,
+			opened->attempt, rollout, by, opened->is_queued ? "; waits for " : "", opened->behind,
+			opened->is_queued ? " to end" : "");
+	row.text = text;
+	return event_add(job->db, &row, &job->e);
+}
+
+static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
+	const struct release_row *release, const struct device_row *device, int64_t now)
+{
+	struct assignment_opened opened;
+	struct errmsg e = {""};
+	enum ota_err err = assignment_open(
+		job->db, rollout->id, device->id, release->manifest, now, &opened, &e);
+
+	if (err)
+		return errmsg_fail(
+			&job->e, err, "%s: %s", device->name, *e.text ? e.text : ota_err_text(err));
+	return opened.is_new ? grow_note(job, rollout->uid, rollout->created_by, release->version, device->id,
+				       now, &opened)
+			     : OTA_OK;
+}
+
+enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole)
+{
+	AUTO(arena) struct arena mem;
+	struct rollout_row rollout;
+	struct release_row release;
+	struct selector selector;
+	struct device_list list = {0};
+	enum ota_err err;
+
+	arena_init(&mem, PIECE_MEM_MAX);
+	err = rollout_load(job->db, id, &mem, &rollout, &job->e);
+	if (!err && !rollout.is_growing) {
+		*is_whole = true;
+		return OTA_OK;
+	}
+	if (!err)
+		err = release_load(job->db, rollout.release, &mem, &release, &job->e);
+	if (!err)
+		err = selector_parse(rollout.selector, &selector, &job->e);
+	if (!err) {
+		const struct device_filter filter = {.selector = &selector,
+			.board = release.board,
+			.state = DEVICE_APPROVED,
+			.look_max = GROW_PIECE};
+
+		err = device_list(
+			job->db, &filter, &(struct db_page){.cursor = rollout.cursor}, &mem, &list, &job->e);
+	}
+	for (size_t i = 0; i < list.n && !err; i++)
+		err = assign(job, &rollout, &release, &list.rows[i], now);
+	if (!err)
+		err = rollout_grown(job->db, id, list.next, list.next == 0, now, &job->e);
+	if (!err)
+		*is_whole = list.next == 0;
+	return err;
+}
+
+struct rest_job {
+	struct domain *domain; /* the loop's */
+	int64_t now;
+	bool has_more;
+};
+
+static enum ota_err rest_run(struct job *job)
+{
+	struct rest_job *j = job->ctx;
+	struct rollout_row row;
+	bool is_whole;
+	enum ota_err err = rollout_load_growing(job->db, job->mem, &row, &job->e);
+
+	if (err == OTA_NOT_FOUND)
+		return OTA_OK;
+	j->has_more = true;
+	return err ? err : grow_piece(job, row.id, j->now, &is_whole);
+}
+
+static void rest_post(struct domain *d);
+
+static void rest_done(struct job *job)
+{
+	struct rest_job *j = job->ctx;
+	struct domain *d = j->domain;
+
+	d->is_growing = false;
+	if (job->err) {
+		/* The next sweep tries again. */
+		log_error("a push cannot go on: %s", job->e.text[0] ? job->e.text : ota_err_text(job->err));
+		return;
+	}
+	if (!j->has_more)
+		return;
+	domain_changed(d->app);
+	rest_post(d);
+}
+
+static void rest_post(struct domain *d)
+{
+	struct job *job = job_new(1024 * 1024);
+	struct rest_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
+
+	if (!j) {
+		job_drop(job);
+		return;
+	}
+	j->domain = d;
+	j->now = app_now(d->app);
+	job->ctx = j;
+	d->is_growing = true;
+	jobs_post(d->app->jobs, JOB_STORE, job, rest_run, rest_done);
+}
+
+void grow_rest(struct domain *d)
+{
+	if (!d->is_growing && app_now(d->app) >= d->grown_s + GROW_REST_S)
+		rest_post(d);
+}

@@ -1,0 +1,30 @@
+/* Growing: the devices of a push are assigned a piece at a time, each piece a transaction, so that whoever
+ * reports meanwhile waits for a piece and not for a fleet.
+ *
+ * The row of the push says how far it is. Whoever finds it unfinished may go on with it: the request that
+ * made it, the same request repeated, and upkeep, where neither is there any more (the client went away, otad
+ * was killed). */
+#ifndef SERVER_GROW_H
+#define SERVER_GROW_H
+
+#include "db/assignment.h"
+#include "server/jobs.h"
+
+struct domain;
+
+enum {
+	GROW_PIECE = 100, /* devices looked at in one job: some 10 ms of the store thread */
+	GROW_REST_S = 5,  /* a push that a request goes on with is left to it */
+};
+
+/* Store thread: the next piece. `*is_whole` when none is left (also: it was cancelled). */
+OTA_MUST_USE enum ota_err grow_piece(struct job *job, int64_t rollout, int64_t now, bool *is_whole);
+
+/* A line in the device's log for what assignment_open did. */
+OTA_MUST_USE enum ota_err grow_note(struct job *job, const char *rollout, const char *by, const char *version,
+	int64_t device, int64_t now, const struct assignment_opened *opened);
+
+/* Loop thread: go on with what nobody goes on with. */
+void grow_rest(struct domain *d);
+
+#endif
