@@ -101,26 +101,6 @@ static bool rebuild(struct boot *b)
 	return found;
 }
 
-/* The image on trial, or about to be, failed: note it and go on with the other slot. */
-static void fail(struct boot *b, enum ota_err why)
-{
-	struct journal_state *s = &b->w->journal.s;
-
-	if (s->target.attempt != 0) {
-		memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
-		s->failed.attempt = s->target.attempt;
-		memcpy(s->result.digest, s->target.digest, sizeof s->result.digest);
-		s->result.attempt = s->target.attempt;
-		s->result.reason = ota_err_reason(why);
-		s->result.detail = ota_err_detail(why);
-		s->result.offset = 0;
-	}
-	memset(&s->target, 0, sizeof s->target);
-	s->phase = JOURNAL_IDLE;
-	s->attempts_left = 0;
-	b->out->why = why;
-}
-
 /* Go back from the active slot. False: the other one does not verify. */
 static bool go_back(struct boot *b, enum ota_err why)
 {
@@ -129,7 +109,8 @@ static bool go_back(struct boot *b, enum ota_err why)
 
 	if (check(b, other) != OTA_OK)
 		return false;
-	fail(b, why);
+	journal_end(s, why, 0);
+	b->out->why = why;
 	s->active = other;
 	b->out->is_reverted = true;
 	return true;
@@ -144,7 +125,8 @@ static bool select_armed(struct boot *b)
 	uint8_t fresh = (uint8_t)(1 - s->active);
 
 	if (check(b, fresh) != OTA_OK) {
-		fail(b, OTA_DIGEST);
+		journal_end(s, OTA_DIGEST, 0);
+		b->out->why = OTA_DIGEST;
 		return check(b, s->active) == OTA_OK;
 	}
 	s->phase = JOURNAL_TRIAL;
@@ -217,23 +199,35 @@ static bool select_slot(struct boot *b)
 	}
 }
 
-/* The journal takes no record any more: no trial, only what ran before, and nothing is written. */
+static void describe(struct boot *b)
+{
+	const struct journal_state *s = &b->w->journal.s;
+
+	b->out->slot = s->active;
+	b->out->is_trial = s->phase == JOURNAL_TRIAL;
+	b->out->sequence = s->slot[s->active].sequence;
+}
+
+/* The journal takes no record: nothing is written, and no image is tried whose attempts cannot be counted
+ * while there is another. */
 static enum ota_err select_read_only(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
+	bool is_doubtful = s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT;
+	bool is_good;
 
-	if (s->phase == JOURNAL_TRIAL || check(b, s->active) != OTA_OK)
+	*b->out = (struct ota_boot_choice){0};
+	if (b->w->journal.is_lost)
+		return OTA_FLASH;
+	is_good = check(b, s->active) == OTA_OK;
+	if ((is_doubtful || !is_good) && check(b, 1U - s->active) == OTA_OK) {
 		s->active = (uint8_t)(1 - s->active);
-	if (check(b, s->active) != OTA_OK)
+		s->phase = JOURNAL_IDLE;
+	} else if (!is_good && !rebuild(b)) {
 		return OTA_NOT_FOUND;
+	}
+	describe(b);
 	return OTA_FLASH;
-}
-
-static void describe(const struct journal_state *s, struct ota_boot_choice *out)
-{
-	out->slot = s->active;
-	out->is_trial = s->phase == JOURNAL_TRIAL;
-	out->sequence = s->slot[s->active].sequence;
 }
 
 enum ota_err ota_boot_select(
@@ -252,11 +246,8 @@ enum ota_err ota_boot_select(
 	if (err == OTA_OK) {
 		uint8_t phase = s->phase, active = s->active, left = s->attempts_left;
 
-		if (journal_commit(&w->journal) != OTA_OK) {
-			err = select_read_only(&b);
-			describe(s, out);
-			return err;
-		}
+		if (journal_commit(&w->journal) != OTA_OK)
+			return select_read_only(&b);
 		is_bootable = select_slot(&b);
 		is_changed = s->phase != phase || s->active != active || s->attempts_left != left;
 	}
@@ -264,11 +255,8 @@ enum ota_err ota_boot_select(
 		is_bootable = rebuild(&b);
 		is_changed = true;
 	}
-	if (is_changed) {
-		err = journal_commit(&w->journal);
-		if (err != OTA_OK)
-			return err;
-	}
-	describe(s, out);
+	if (is_changed && journal_commit(&w->journal) != OTA_OK)
+		return select_read_only(&b);
+	describe(&b);
 	return is_bootable ? OTA_OK : OTA_NOT_FOUND;
 }

@@ -39,8 +39,9 @@ struct ota_boot_choice {
 
 /* Choose. OTA_OK: jump to `out->slot`. OTA_NOT_FOUND: no slot holds an image that verifies (the journal
  * stands; a port whose agent lives elsewhere goes on, a bootloader waits for a cable). OTA_INVALID: bad
- * geometry. OTA_FLASH: the journal takes no record; `out->slot` is the one that ran before the trial, and
- * verifies, if `out->is_trial` is false; it may be booted, and nothing can be installed. */
+ * geometry. OTA_FLASH: flash takes no record, or cannot be read; where `out->sequence` is not 0, `out->slot`
+ * may be booted: it verifies, and is the one that ran before a trial as long as that verifies. Nothing can be
+ * installed, and the agent has to be told which slot runs (ota_agent_config.running). */
 OTA_MUST_USE enum ota_err ota_boot_select(
 	const struct ota_boot_config *cfg, struct ota_boot_work *w, struct ota_boot_choice *out);
 

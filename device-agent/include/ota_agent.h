@@ -55,7 +55,7 @@ enum ota_event_kind {
 	OTA_EVENT_WITHDRAWN, /* the server does not name it any more */
 	OTA_EVENT_ROOT,      /* sequence: version of the root that was stored */
 	OTA_EVENT_UNREACHED, /* err and status (0: no answer): a request failed; it is tried again */
-	OTA_EVENT_FLASH,     /* err: flash did not take a record */
+	OTA_EVENT_FLASH,     /* err: flash did not take a record; what it was to say is done again later */
 	OTA_EVENTS,
 };
 
@@ -98,6 +98,10 @@ struct ota_agent_config {
 
 	/* True where ota_boot_select ran at this start; else the agent appends the journal's state itself. */
 	bool has_own_boot;
+	/* Slot that runs, plus 1, where the board can tell (by the address of this code, say); 0: the
+	 * journal's active one. A bootloader that could not write down where it went is believed by this
+	 * alone. */
+	uint8_t running;
 	/* Seconds between polls before a ticket said otherwise; 0: 300. */
 	uint32_t poll_s;
 	/* Upper bound of the seconds between polls, whatever the server says; 0: none. */
@@ -167,7 +171,7 @@ struct ota_agent {
 
 	uint8_t url_index, urls_failed;
 	uint32_t backoff_s;
-	int64_t next_poll_ms, notice_poll_ms, wait_until_ms;
+	int64_t next_poll_ms, notice_poll_ms, flash_retry_ms;
 	uint32_t board_revision;
 	bool has_board_revision;
 	uint32_t random_state;

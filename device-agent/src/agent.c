@@ -84,10 +84,15 @@ void agent_event_fetch(struct ota_agent *a, enum ota_event_kind kind, uint32_t d
 
 enum ota_err agent_commit(struct ota_agent *a)
 {
-	enum ota_err err = journal_commit(&a->journal);
+	enum ota_err err;
 
-	if (err != OTA_OK)
+	/* Whatever kept them from flash when the root came: no record without them. */
+	(void)root_floors_apply(a);
+	err = journal_commit(&a->journal);
+	if (err != OTA_OK) {
+		a->flash_retry_ms = agent_now(a) + AGENT_FLASH_RETRY_MS;
 		agent_event(a, OTA_EVENT_FLASH, err);
+	}
 	return err;
 }
 
@@ -105,7 +110,7 @@ void agent_poll_in(struct ota_agent *a, uint32_t s)
 	if (s > TICKET_POLL_MAX_S)
 		s = TICKET_POLL_MAX_S;
 	ms = s * 900U + agent_random_below(a, s * 200U);
-	if (a->cfg.poll_max_s != 0 && ms > a->cfg.poll_max_s * 1000U)
+	if (a->cfg.poll_max_s != 0 && ms / 1000 >= a->cfg.poll_max_s)
 		ms = a->cfg.poll_max_s * 1000U;
 	a->next_poll_ms = agent_now(a) + ms;
 	/* A new poll: each kind of help may be asked for once more. */
@@ -168,7 +173,9 @@ void agent_request_authorize(struct ota_agent *a, struct ota_want *want)
 
 static uint32_t poll_default(const struct ota_agent *a)
 {
-	return a->cfg.poll_s ? a->cfg.poll_s : 300;
+	uint32_t s = a->cfg.poll_s ? a->cfg.poll_s : 300;
+
+	return s < TICKET_POLL_MAX_S ? s : TICKET_POLL_MAX_S;
 }
 
 /* 10 s, doubled each time, at most the usual interval. */
@@ -207,9 +214,10 @@ void agent_defer(struct ota_agent *a)
 	}
 	if (s < TICKET_POLL_MIN_S)
 		s = TICKET_POLL_MIN_S;
-	if (s > AGENT_SPREAD_MAX_S)
-		s = AGENT_SPREAD_MAX_S;
-	/* A server that asks for time gets it, whatever poll_max_s says. */
+	/* A server that asks for time gets it, whatever poll_max_s says, and up to a tenth more, so that not
+	 * all come back at once: an hour in all. */
+	if (s > AGENT_SPREAD_MAX_S * 10 / 11)
+		s = AGENT_SPREAD_MAX_S * 10 / 11;
 	agent_poll_in(a, s);
 	a->next_poll_ms = agent_now(a) + s * 1000 + agent_random_below(a, s * 100);
 }
@@ -248,6 +256,31 @@ static void seed_random(struct ota_agent *a)
 	memcpy(&a->random_state, sum, sizeof a->random_state);
 }
 
+/* What runs is not what the journal says: the bootloader could not write it down, or is another's. What was
+ * on trial failed, what was being done with a slot is over. True when the journal changed. */
+static bool running_adopt(struct ota_agent *a)
+{
+	struct journal_state *s = &a->journal.s;
+	bool is_other = a->cfg.running != s->active + 1;
+
+	if (a->cfg.running == 0)
+		return false;
+	if (is_other) {
+		s->active ^= 1;
+		if (s->phase == JOURNAL_ARMED)
+			s->phase = JOURNAL_TRIAL;
+		else
+			journal_end(s, s->phase == JOURNAL_TRIAL ? OTA_BOOTS : OTA_DIGEST, 0);
+	} else if (s->phase == JOURNAL_REVERT) {
+		s->phase = JOURNAL_IDLE; /* there was nothing to go back to */
+	} else if (s->phase == JOURNAL_ARMED && !a->cfg.has_own_boot) {
+		journal_end(s, OTA_BOOTS, 0);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *cfg)
 {
 	struct journal_state *s;
@@ -258,7 +291,7 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	memset(a, 0, sizeof *a);
 	a->cfg = *cfg;
 	if (!cfg->flash || !cfg->crypto || !cfg->work || !cfg->now_ms ||
-		cfg->n_components > OTA_COMPONENTS_MAX)
+		cfg->n_components > OTA_COMPONENTS_MAX || cfg->running > OTA_SLOTS)
 		return OTA_INVALID;
 	if (a->cfg.n_components == 0) {
 		a->cfg.n_components = 1;
@@ -279,13 +312,12 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 		return err;
 	if (is_new)
 		s->active = 1; /* nothing is known to run here: the first image goes to slot 0 */
-	if (is_new || !cfg->has_own_boot) {
+	if (cfg->has_own_boot)
+		journal_was_appended(&a->journal);
+	if (running_adopt(a) || is_new || !cfg->has_own_boot) {
 		err = journal_commit(&a->journal);
 		if (err != OTA_OK)
 			return err;
-	} else {
-		/* The bootloader appended it at this start: what follows it is known to be untouched. */
-		a->journal.next = a->journal.index + 1;
 	}
 	err = identity_heal(cfg->flash, &a->journal, cfg->work, a->identity_len, from);
 	if (err != OTA_OK)
@@ -302,7 +334,7 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	a->phase = a->identity.is_enrolled ? PHASE_POLL : PHASE_ENROLL;
 	if (s->phase == JOURNAL_TRIAL)
 		trial_start(a);
-	else if (s->phase == JOURNAL_ARMED || s->phase == JOURNAL_REVERT)
+	else if (s->phase == JOURNAL_REVERT)
 		a->phase = PHASE_RESET;
 	if (s->phase == JOURNAL_IDLE && s->result.attempt != 0)
 		agent_event(a, OTA_EVENT_REVERTED, ota_err_from_detail(s->result.detail));
@@ -333,6 +365,13 @@ void ota_agent_step(struct ota_agent *a, struct ota_want *want)
 	want->kind = OTA_WANT_NOW;
 	if (a->request != REQUEST_NONE) {
 		want->kind = OTA_WANT_DATA;
+		return;
+	}
+	if (a->journal.is_lost)
+		journal_reload(&a->journal);
+	if (a->journal.is_lost) {
+		want->kind = OTA_WANT_WAIT;
+		want->wait_ms = AGENT_FLASH_RETRY_MS;
 		return;
 	}
 	/* A root walk is finished first: confirming would cut it short. */

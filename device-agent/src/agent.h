@@ -40,6 +40,7 @@ enum {
 	AGENT_ARM_TICKET_MS = 60000,
 	AGENT_TRIAL_MAX_S = 21600, /* 429 and 503 prolong a trial to this at most */
 	AGENT_BAD_ANSWERS = 5,
+	AGENT_FLASH_RETRY_MS = 60000, /* between tries of a record that flash did not take, on trial */
 };
 
 /* agent.c */
@@ -48,7 +49,8 @@ uint32_t agent_random_below(struct ota_agent *a, uint32_t n);
 bool agent_random_bytes(struct ota_agent *a, void *out, size_t len);
 void agent_event(struct ota_agent *a, enum ota_event_kind kind, enum ota_err err);
 void agent_event_fetch(struct ota_agent *a, enum ota_event_kind kind, uint32_t done, uint32_t total);
-/* Commit the journal; says so when flash did not take it. */
+/* Commit the journal, with the floors of the root that counts. When flash does not take it the journal is as
+ * before, and a->flash_retry_ms says when to try again. */
 OTA_MUST_USE enum ota_err agent_commit(struct ota_agent *a);
 void agent_poll_at_once(struct ota_agent *a);
 /* The next poll in `s` seconds, some percent around it. */
@@ -87,6 +89,8 @@ void ticket_act(struct ota_agent *a, const struct ticket *t);
 
 /* rootwalk.c */
 OTA_MUST_USE enum ota_err root_start(struct ota_agent *a);
+/* Epoch and floor of the root that counts, into the journal's state. True when that changed anything. */
+bool root_floors_apply(struct ota_agent *a);
 void root_step(struct ota_agent *a, struct ota_want *want);
 void root_answered(struct ota_agent *a);
 
@@ -120,7 +124,5 @@ void trial_start(struct ota_agent *a);
 void trial_prolong(struct ota_agent *a);
 /* Judge the trial; true when the step is used up by what it did. */
 bool trial_step(struct ota_agent *a, struct ota_want *want);
-void result_set(struct journal_state *s, const uint8_t digest[32], uint8_t attempt, enum ota_err err,
-	uint32_t offset);
 
 #endif

@@ -9,20 +9,19 @@
 static enum ota_err counter_reserve(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
+	uint64_t next = a->has_counter ? a->counter : s->counter_end;
 	enum ota_err err;
 
-	if (a->has_counter && a->counter < s->counter_end)
+	if (a->has_counter && next < s->counter_end)
 		return OTA_OK;
-	if (!a->has_counter) {
-		a->counter = s->counter_end;
+	if (!a->has_counter)
 		s->boots++;
-	}
-	s->counter_end = a->counter + AGENT_COUNTERS;
+	s->counter_end = next + AGENT_COUNTERS;
 	err = agent_commit(a);
-	if (err == OTA_OK)
+	if (err == OTA_OK) {
+		a->counter = next;
 		a->has_counter = true;
-	else
-		s->counter_end = a->counter;
+	}
 	return err;
 }
 
@@ -138,15 +137,13 @@ static enum ota_err ticket_read(struct ota_agent *a, struct ticket *t)
 /* The server has seen a higher counter (our journal was lost): go on above it. */
 static bool counter_take_hint(struct ota_agent *a)
 {
-	struct journal_state *s = &a->journal.s;
 	struct ticket t;
 
 	if (a->hint_tried || ticket_read(a, &t) != OTA_OK || !t.has_counter || t.counter < a->counter ||
 		t.counter > CHECKIN_COUNTER_MAX - 2 * AGENT_COUNTERS)
 		return false;
 	a->hint_tried = true;
-	a->counter = t.counter + 1;
-	s->counter_end = a->counter; /* the next check-in reserves a block from here */
+	a->counter = t.counter + 1; /* the next check-in reserves a block from here, if it has to */
 	return true;
 }
 

@@ -97,13 +97,16 @@ static void component_restart(struct ota_agent *a)
 static enum ota_err record(struct ota_agent *a, uint32_t bytes)
 {
 	struct journal_state *s = &a->journal.s;
+	enum ota_err err;
 
 	if (s->phase == JOURNAL_FETCHING && s->target.bytes == bytes)
 		return OTA_OK;
 	s->phase = JOURNAL_FETCHING;
 	s->target.bytes = bytes;
-	agent_event_fetch(a, OTA_EVENT_FETCHING, bytes, fetch_total(a));
-	return agent_commit(a);
+	err = agent_commit(a);
+	if (err == OTA_OK)
+		agent_event_fetch(a, OTA_EVENT_FETCHING, bytes, fetch_total(a));
+	return err;
 }
 
 /* Erase what is needed and program the buffered bytes. */
@@ -208,12 +211,13 @@ static void component_done(struct ota_agent *a)
 	if (!is_match(a)) {
 		/* What was in flash before may be to blame: once more, from nothing. */
 		if (a->mark[a->component] > 0 && !a->is_restarted) {
-			a->is_restarted = true;
 			a->journal.s.target.bytes = base_of(a, a->component);
-			if (agent_commit(a) == OTA_OK)
-				component_restart(a);
-			else
+			if (agent_commit(a) != OTA_OK) {
 				agent_poll_in(a, AGENT_SPREAD_MAX_S);
+				return;
+			}
+			a->is_restarted = true;
+			component_restart(a);
 			return;
 		}
 		release_fail(a, OTA_DIGEST, fetch_done(a));

@@ -189,7 +189,7 @@ static enum ota_err find_next(struct journal *j, uint8_t buf[JOURNAL_STRIDE])
 		if (!is_blank(j, buf))
 			last = i;
 	}
-	j->next = last + 2 < j->per_group ? last + 2 : j->per_group;
+	j->next = last + 2;
 	return OTA_OK;
 }
 
@@ -232,7 +232,31 @@ enum ota_err journal_open(struct journal *j, const struct ota_flash *flash, cons
 		j->s.format = JOURNAL_FORMAT;
 		return OTA_NOT_FOUND;
 	}
+	j->head = j->number - j->index + j->per_group;
 	return find_next(j, buf);
+}
+
+void journal_was_appended(struct journal *j)
+{
+	if (j->next == j->index + 2)
+		j->next--;
+}
+
+void journal_reload(struct journal *j)
+{
+	uint8_t buf[JOURNAL_STRIDE];
+	uint32_t number;
+	enum ota_err err = OTA_OK;
+
+	if (j->is_empty) {
+		memset(&j->s, 0, sizeof j->s);
+		j->s.format = JOURNAL_FORMAT;
+	} else {
+		err = read_place(j, j->group, j->index, buf);
+		if (err == OTA_OK)
+			err = journal_decode(j->crypto, buf, sizeof buf, &j->s, &number);
+	}
+	j->is_lost = err != OTA_OK;
 }
 
 static enum ota_err erase_group(struct journal *j, uint32_t group)
@@ -262,43 +286,75 @@ static enum ota_err write_place(struct journal *j, uint32_t group, uint32_t inde
 	return err;
 }
 
-enum ota_err journal_commit(struct journal *j)
+/* Append to the group that is open, then to each other one, erased before. */
+static enum ota_err append(struct journal *j)
 {
-	uint32_t base, group = j->group, index = j->next, groups_tried = 0;
-	enum ota_err err;
+	uint32_t base = j->number - j->index, group = j->group, index = j->next;
 
-	if (j->is_empty) {
-		/* No record anywhere: whatever looks like one later must not outrank ours. */
-		for (uint32_t g = j->n_groups; g > 0; g--) {
-			err = erase_group(j, g - 1);
-			if (err != OTA_OK)
-				return err;
-		}
-		base = 1;
-		group = 0;
-		index = 0;
-	} else {
-		base = j->number - j->index;
-	}
-	for (;;) {
+	for (uint32_t tried = 0;;) {
 		for (; index < j->per_group; index++) {
-			err = write_place(j, group, index, base + index);
-			if (err != OTA_OK)
+			if (write_place(j, group, index, base + index) != OTA_OK)
 				continue; /* a place that does not hold is junk from now on */
-			j->is_empty = false;
 			j->group = group;
 			j->index = index;
 			j->next = index + 1;
 			j->number = base + index;
 			return OTA_OK;
 		}
-		/* Back at the first group: it has the record that counts and is never erased. */
-		if (++groups_tried >= j->n_groups)
+		/* Back at the first group: it has the record that counts and is never erased. What was tried
+		 * in it may read as whole one day: the next head is above all of that. */
+		if (++tried >= j->n_groups) {
+			j->next = j->per_group;
 			return OTA_FLASH;
+		}
 		group = (group + 1) % j->n_groups;
-		base += j->per_group;
-		index = 0;
-		if (erase_group(j, group) != OTA_OK)
-			index = j->per_group;
+		base = j->head;
+		j->head += j->per_group;
+		index = erase_group(j, group) == OTA_OK ? 0 : j->per_group;
 	}
+}
+
+/* No record anywhere: whatever looks like one later must not outrank ours. */
+static enum ota_err begin(struct journal *j)
+{
+	enum ota_err err = OTA_OK;
+
+	for (uint32_t g = j->n_groups; err == OTA_OK && g > 0; g--)
+		err = erase_group(j, g - 1);
+	j->group = j->index = j->next = 0;
+	j->number = 1;
+	j->head = 1 + j->per_group;
+	return err;
+}
+
+enum ota_err journal_commit(struct journal *j)
+{
+	enum ota_err err = j->is_empty ? begin(j) : OTA_OK;
+
+	if (err == OTA_OK)
+		err = append(j);
+	if (err != OTA_OK) {
+		journal_reload(j);
+		return err;
+	}
+	j->is_empty = j->is_lost = false;
+	return OTA_OK;
+}
+
+void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
+{
+	if (s->target.attempt != 0) {
+		memcpy(s->result.digest, s->target.digest, sizeof s->result.digest);
+		s->result.attempt = s->target.attempt;
+		s->result.reason = ota_err_reason(err);
+		s->result.detail = ota_err_detail(err);
+		s->result.offset = offset;
+		if (err != OTA_WITHDRAWN) {
+			memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
+			s->failed.attempt = s->target.attempt;
+		}
+	}
+	memset(&s->target, 0, sizeof s->target);
+	s->phase = JOURNAL_IDLE;
+	s->attempts_left = 0;
 }

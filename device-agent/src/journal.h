@@ -89,9 +89,11 @@ struct journal {
 	uint32_t n_groups;     /* >= 2 */
 	uint32_t per_group;    /* records */
 	uint32_t group, index; /* of the record that counts */
-	uint32_t next;         /* index of the next record to write; per_group: the group is full */
+	uint32_t next;         /* index of the next record to write; per_group or more: the group is full */
 	uint32_t number;
+	uint32_t head;          /* number of the next group's head: above all that was ever tried */
 	bool is_empty;          /* no record yet */
+	bool is_lost;           /* s is not what is on flash: journal_reload before anything is done by it */
 	struct journal_state s; /* change it, then journal_commit */
 };
 
@@ -102,9 +104,20 @@ OTA_MUST_USE enum ota_err journal_open(
 	struct journal *j, const struct ota_flash *flash, const struct ota_crypto *crypto);
 
 /* Append j->s and read it back; on a full group erase the next one first. OTA_OK: it is what the next start
- * finds. OTA_FLASH: no place took it. Called once after journal_open before anything is done by what was
- * found: a torn record may read as valid now and be gone at the next start. */
+ * finds. OTA_FLASH: no place took it, and j->s is again what is on flash (or j->is_lost): nobody is told of
+ * what a reset undoes. Called once after journal_open before anything is done by what was found: a torn
+ * record may read as valid now and be gone at the next start. */
 OTA_MUST_USE enum ota_err journal_commit(struct journal *j);
+
+/* The record that counts was written in this very start: nothing was begun behind it that left no trace. */
+void journal_was_appended(struct journal *j);
+
+/* j->s as the record that counts has it; j->is_lost when that cannot be read. */
+void journal_reload(struct journal *j);
+
+/* The release that is being installed or on trial ended with `err`: the result to tell, no target, IDLE. The
+ * same attempt of it is not taken again, but after OTA_WITHDRAWN. */
+void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset);
 
 /* Record of `s` under `number`; returns its length before padding. Exposed for tests. */
 uint32_t journal_encode(const struct ota_crypto *c, const struct journal_state *s, uint32_t number,

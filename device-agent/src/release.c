@@ -27,13 +27,7 @@ void release_give_up(struct ota_agent *a, enum ota_err err, uint32_t offset)
 
 void release_fail(struct ota_agent *a, enum ota_err err, uint32_t offset)
 {
-	struct journal_state *s = &a->journal.s;
-
-	memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
-	s->failed.attempt = s->target.attempt;
-	result_set(s, s->target.digest, s->target.attempt, err, offset);
-	memset(&s->target, 0, sizeof s->target);
-	s->phase = JOURNAL_IDLE;
+	journal_end(&a->journal.s, err, offset);
 	a->is_fetch_live = false;
 	if (agent_commit(a) != OTA_OK) {
 		agent_poll_in(a, AGENT_SPREAD_MAX_S);
@@ -52,7 +46,8 @@ static void target_of(const struct ota_agent *a, struct suit_target *t)
 	memcpy(t->vendor_id, a->identity.vendor_id, sizeof t->vendor_id);
 	memcpy(t->class_id, a->identity.class_id, sizeof t->class_id);
 	memcpy(t->device_id, a->identity.device_id, sizeof t->device_id);
-	t->floor = s->floor;
+	/* Of the root, should flash not have taken the record of it. */
+	t->floor = root_floor_after(&a->root, s->epoch, a->identity.class_id, s->floor);
 	t->has_running = running->sequence != 0;
 	t->running_sequence = running->sequence;
 	memcpy(t->running_digest, running->digest, sizeof t->running_digest);
@@ -256,7 +251,6 @@ static void arm(struct ota_agent *a)
 	}
 	s->phase = JOURNAL_ARMED;
 	if (agent_commit(a) != OTA_OK) {
-		s->phase = JOURNAL_STAGED;
 		agent_poll_in(a, AGENT_SPREAD_MAX_S);
 		return;
 	}

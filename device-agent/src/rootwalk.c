@@ -9,8 +9,7 @@ static uint8_t *root_bytes(const struct ota_agent *a)
 	return a->cfg.work + PROVISION_MAX;
 }
 
-/* Epoch and floor of the root that counts, into the journal's state. True when that changed anything. */
-static bool floors_apply(struct ota_agent *a)
+bool root_floors_apply(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 	uint32_t floor = root_floor_after(&a->root, s->epoch, a->identity.class_id, s->floor);
@@ -41,7 +40,7 @@ enum ota_err root_start(struct ota_agent *a)
 		a->root = provisioned;
 	}
 	/* A cut between storing a root and recording its floors is made good here. */
-	return floors_apply(a) ? agent_commit(a) : OTA_OK;
+	return root_floors_apply(a) ? agent_commit(a) : OTA_OK;
 }
 
 static void path_root(struct ota_agent *a, uint32_t version)

@@ -25,7 +25,9 @@ static bool acknowledge(struct ota_agent *a)
 
 static bool has_pending(const struct journal_state *s)
 {
-	return s->phase == JOURNAL_ACCEPTED || s->phase == JOURNAL_FETCHING || s->phase == JOURNAL_STAGED;
+	/* ARMED, and no bootloader took it: flash did not take the record, or it is another's. Armed again.
+	 */
+	return s->phase >= JOURNAL_ACCEPTED && s->phase <= JOURNAL_ARMED;
 }
 
 static bool names_pending(const struct journal_state *s, const struct ticket *t)
@@ -37,9 +39,7 @@ static void withdraw(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 
-	result_set(s, s->target.digest, s->target.attempt, OTA_WITHDRAWN, s->target.bytes);
-	memset(&s->target, 0, sizeof s->target);
-	s->phase = JOURNAL_IDLE;
+	journal_end(s, OTA_WITHDRAWN, s->target.bytes);
 	a->is_fetch_live = false;
 }
 
@@ -75,7 +75,7 @@ static void take_urls(struct ota_agent *a, const struct ticket *t)
 		agent_event(a, OTA_EVENT_FLASH, err);
 }
 
-/* Take up what the ticket names. Nothing is written here. */
+/* Take up what the ticket names, in phase IDLE or with a release pending. Written is only its new attempt. */
 static void take_assignment(struct ota_agent *a, const struct ticket *t)
 {
 	struct journal_state *s = &a->journal.s;
@@ -101,9 +101,12 @@ static void take_assignment(struct ota_agent *a, const struct ticket *t)
 		return;
 	}
 	a->is_asked_twice = false;
-	if (has_pending(s) && s->target.attempt != t->attempt)
-		s->target.attempt = t->attempt; /* goes to flash with the next record */
-	if (s->phase == JOURNAL_STAGED)
+	if (has_pending(s) && s->target.attempt != t->attempt) {
+		s->target.attempt = t->attempt;
+		if (agent_commit(a) != OTA_OK)
+			return;
+	}
+	if (s->phase >= JOURNAL_STAGED)
 		a->phase = PHASE_ARM;
 	else if (a->is_fetch_live && has_pending(s))
 		a->phase = PHASE_FETCH;
@@ -134,7 +137,7 @@ void ticket_act(struct ota_agent *a, const struct ticket *t)
 		return;
 	}
 	agent_poll_in(a, t->next_poll_s);
-	if (!is_newer_root && s->phase != JOURNAL_TRIAL && has_pending(s) && !names_pending(s, t)) {
+	if (!is_newer_root && has_pending(s) && !names_pending(s, t)) {
 		withdraw(a);
 		is_changed = is_withdrawn = true;
 	}
@@ -155,9 +158,7 @@ void ticket_act(struct ota_agent *a, const struct ticket *t)
 	if (agent_now(a) - a->root_asked_ms >= AGENT_DAY_MS) {
 		a->root_tried = true;
 		a->phase = PHASE_ROOT;
-	} else if (t->has_assignment && s->phase == JOURNAL_IDLE) {
-		take_assignment(a, t);
-	} else if (t->has_assignment && has_pending(s)) {
+	} else if (t->has_assignment && (s->phase == JOURNAL_IDLE || has_pending(s))) {
 		take_assignment(a, t);
 	}
 }

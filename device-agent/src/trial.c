@@ -3,16 +3,6 @@
 
 #include "device-agent/src/agent.h"
 
-void result_set(
-	struct journal_state *s, const uint8_t digest[32], uint8_t attempt, enum ota_err err, uint32_t offset)
-{
-	memcpy(s->result.digest, digest, sizeof s->result.digest);
-	s->result.attempt = attempt ? attempt : 1;
-	s->result.reason = ota_err_reason(err);
-	s->result.detail = ota_err_detail(err);
-	s->result.offset = offset;
-}
-
 void trial_start(struct ota_agent *a)
 {
 	a->trial_start_ms = a->start_ms;
@@ -42,16 +32,11 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 		a->trial_end_ms = agent_now(a) + (int64_t)a->cfg.trial_contact_s * 1000;
 		return;
 	}
-	memcpy(s->failed.digest, s->target.digest, sizeof s->failed.digest);
-	s->failed.attempt = s->target.attempt;
-	result_set(s, s->target.digest, s->target.attempt, why, 0);
-	s->phase = has_other ? JOURNAL_REVERT : JOURNAL_IDLE;
-	if (!has_other)
-		memset(&s->target, 0, sizeof s->target);
-	if (agent_commit(a) != OTA_OK) {
-		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+	journal_end(s, why, 0);
+	if (has_other)
+		s->phase = JOURNAL_REVERT;
+	if (agent_commit(a) != OTA_OK)
 		return;
-	}
 	agent_event(a, OTA_EVENT_REVERTING, why);
 	if (has_other)
 		a->phase = PHASE_RESET;
@@ -69,10 +54,8 @@ static void confirm(struct ota_agent *a)
 		s->floor = s->slot[s->active].sequence;
 	memset(&s->target, 0, sizeof s->target);
 	s->attempts_left = 0;
-	if (agent_commit(a) != OTA_OK) {
-		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+	if (agent_commit(a) != OTA_OK)
 		return;
-	}
 	agent_event(a, OTA_EVENT_CONFIRMED, OTA_OK);
 	agent_poll_at_once(a);
 }
@@ -81,8 +64,10 @@ bool trial_step(struct ota_agent *a, struct ota_want *want)
 {
 	enum ota_health health = a->cfg.app_health ? a->cfg.app_health(a->cfg.ctx) : OTA_HEALTH_WELL;
 	int64_t now = agent_now(a);
-	uint8_t before = a->journal.s.phase;
 
+	/* It ends with a record, or not yet. */
+	if (now < a->flash_retry_ms)
+		return false;
 	if (health == OTA_HEALTH_ILL)
 		give_up(a, OTA_HEALTH);
 	else if (health == OTA_HEALTH_WELL && a->has_contact)
@@ -93,5 +78,5 @@ bool trial_step(struct ota_agent *a, struct ota_want *want)
 		 now - a->trial_start_ms >= (int64_t)a->cfg.trial_health_s * 1000)
 		give_up(a, OTA_HEALTH);
 	want->kind = OTA_WANT_NOW;
-	return a->journal.s.phase != before;
+	return a->journal.s.phase != JOURNAL_TRIAL;
 }

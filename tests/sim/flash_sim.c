@@ -52,6 +52,11 @@ static bool is_inside(struct flash_sim *f, unsigned region, uint32_t off, uint32
 	return false;
 }
 
+static bool is_refusing(const struct flash_sim *f)
+{
+	return f->journal_ops > f->refuse_from && f->journal_ops <= f->refuse_to;
+}
+
 static enum ota_err sim_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
 {
 	struct flash_sim *f = ctx;
@@ -63,6 +68,8 @@ static enum ota_err sim_read(void *ctx, unsigned region, uint32_t off, void *buf
 		f->fail_reads--;
 		return OTA_FLASH;
 	}
+	if (region == OTA_REGION_JOURNAL && f->refusal == REFUSE_READING && is_refusing(f))
+		return OTA_FLASH;
 	for (uint32_t i = 0; i < len; i++) {
 		uint8_t shaky = f->shaky[region][off + i];
 
@@ -81,9 +88,24 @@ static bool count_op(struct flash_sim *f, unsigned region)
 	f->ops++;
 	if (region >= OTA_REGION_SLOT)
 		f->slot_ops++;
-	if (is_cut)
+	if (is_cut) {
 		f->is_off = true;
+		f->cut_region = region;
+	}
 	return is_cut;
+}
+
+/* True: this op is refused; `*mask` is what of each byte changes nevertheless. */
+static bool refuse_op(struct flash_sim *f, unsigned region, uint8_t *mask)
+{
+	*mask = 0xFF;
+	if (region != OTA_REGION_JOURNAL)
+		return false;
+	f->journal_ops++;
+	if (!is_refusing(f) || f->refusal == REFUSE_READING)
+		return false;
+	*mask = f->refusal == REFUSE_DONE ? 0xFF : f->refusal == REFUSE_HALF ? 0x3C : 0;
+	return true;
 }
 
 /* Bits of byte `i` of `len` that still change in a cut op. */
@@ -124,15 +146,17 @@ static enum ota_err sim_prog(void *ctx, unsigned region, uint32_t off, const voi
 {
 	struct flash_sim *f = ctx;
 	const uint8_t *bytes = buf;
-	bool is_cut;
+	bool is_cut, is_refused;
+	uint8_t taken;
 
 	if (f->is_off || !is_inside(f, region, off, len, f->o.prog_unit))
 		return OTA_FLASH;
 	is_cut = count_op(f, region);
+	is_refused = refuse_op(f, region, &taken);
 	if (is_cut && f->damage == DAMAGE_NOTHING)
 		return OTA_FLASH;
 	for (uint32_t i = 0; i < len; i++) {
-		uint8_t old = f->bytes[region][off + i], mask = is_cut ? mask_of(f, i, len) : 0xFF;
+		uint8_t old = f->bytes[region][off + i], mask = is_cut ? mask_of(f, i, len) : taken;
 		uint8_t to = f->o.erased ? old & bytes[i] : old | bytes[i];
 
 		/* Bits that are half done already may be told to be anything: they are junk. */
@@ -142,28 +166,30 @@ static enum ota_err sim_prog(void *ctx, unsigned region, uint32_t off, const voi
 		change(f, region, off + i, to, mask);
 	}
 	for (uint32_t u = off / f->o.prog_unit; u < (off + len) / f->o.prog_unit; u++) {
-		if (f->o.is_write_once && f->touched[region][u] && !is_cut)
+		if (f->o.is_write_once && f->touched[region][u] && !is_cut && taken != 0)
 			f->violations++;
-		f->touched[region][u] = 1;
+		f->touched[region][u] |= taken != 0;
 	}
-	return is_cut ? OTA_FLASH : OTA_OK;
+	return is_cut || (is_refused && f->refusal != REFUSE_SILENT) ? OTA_FLASH : OTA_OK;
 }
 
 static enum ota_err sim_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
 {
 	struct flash_sim *f = ctx;
-	bool is_cut;
+	bool is_cut, is_refused;
+	uint8_t taken;
 
 	if (f->is_off || !is_inside(f, region, off, len, f->o.erase_unit))
 		return OTA_FLASH;
 	is_cut = count_op(f, region);
+	is_refused = refuse_op(f, region, &taken);
 	if (is_cut && f->damage == DAMAGE_NOTHING)
 		return OTA_FLASH;
 	for (uint32_t i = 0; i < len; i++)
-		change(f, region, off + i, f->o.erased, is_cut ? mask_of(f, i, len) : 0xFF);
-	if (!is_cut)
+		change(f, region, off + i, f->o.erased, is_cut ? mask_of(f, i, len) : taken);
+	if (!is_cut && taken == 0xFF)
 		memset(f->touched[region] + off / f->o.prog_unit, 0, len / f->o.prog_unit);
-	return is_cut ? OTA_FLASH : OTA_OK;
+	return is_cut || is_refused ? OTA_FLASH : OTA_OK;
 }
 
 static void wire(struct flash_sim *f)
@@ -211,6 +237,18 @@ void flash_sim_cut(struct flash_sim *f, uint64_t after, enum flash_damage damage
 	f->damage = damage;
 	f->damage_num = num;
 	f->damage_den = den;
+}
+
+void flash_sim_refuse(struct flash_sim *f, uint64_t after, uint64_t n, enum flash_refusal how)
+{
+	f->refuse_from = f->journal_ops + after;
+	f->refuse_to = f->refuse_from + n;
+	f->refusal = how;
+}
+
+void flash_sim_mend(struct flash_sim *f)
+{
+	f->refuse_to = 0;
 }
 
 void flash_sim_power_on(struct flash_sim *f)

@@ -9,6 +9,16 @@
 
 #include "device-agent/include/ota_flash.h"
 
+/* How the journal refuses an operation: see flash_sim_refuse. */
+enum flash_refusal {
+	REFUSE_UNDONE,  /* an error, nothing changed */
+	REFUSE_HALF,    /* an error, a part of it changed */
+	REFUSE_DONE,    /* an error, all of it changed */
+	REFUSE_SILENT,  /* nothing changed, and no error of a program */
+	REFUSE_READING, /* done, but nothing of the journal can be read until it is over */
+	REFUSALS,
+};
+
 enum flash_damage {
 	DAMAGE_NOTHING,  /* cut before the operation */
 	DAMAGE_PREFIX,   /* the first bytes took it */
@@ -39,17 +49,25 @@ struct flash_sim {
 	uint64_t violations;           /* of NOR rules and bounds */
 	uint64_t cut_at;               /* index of the op that is cut; UINT64_MAX: none */
 	enum flash_damage damage;
+	unsigned cut_region;             /* of the op that was cut */
 	uint32_t marginal_left;          /* of DAMAGE_MARGINAL in the op that is cut */
 	uint32_t damage_num, damage_den; /* how much of the op happened, as a fraction */
 	bool is_off;
 	uint32_t seed;
-	uint64_t fail_reads; /* answer OTA_FLASH to this many reads of slots from now */
+	uint64_t fail_reads;             /* answer OTA_FLASH to this many reads of slots from now */
+	uint64_t refuse_from, refuse_to; /* of journal_ops */
+	enum flash_refusal refusal;
+	uint64_t journal_ops;
 };
 
 void flash_sim_init(struct flash_sim *f, const struct flash_sim_options *o);
 void flash_sim_release(struct flash_sim *f);
 /* Cut the op with index f->ops + `after` from now. */
 void flash_sim_cut(struct flash_sim *f, uint64_t after, enum flash_damage damage, uint32_t num, uint32_t den);
+/* From the journal's operation `after` from now on, the next `n` are refused. The power stays on. */
+void flash_sim_refuse(struct flash_sim *f, uint64_t after, uint64_t n, enum flash_refusal how);
+/* The next journal operations are taken again. */
+void flash_sim_mend(struct flash_sim *f);
 void flash_sim_power_on(struct flash_sim *f);
 /* Deep copy of the content, for runs from the same start. `to` is a released or zeroed one. */
 void flash_sim_copy(struct flash_sim *to, const struct flash_sim *from);

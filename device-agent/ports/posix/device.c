@@ -149,6 +149,7 @@ static enum ota_err boot(struct device *d, struct errmsg *e)
 	cfg.app_health = get_health;
 	cfg.event = on_event;
 	cfg.has_own_boot = true;
+	cfg.running = err == OTA_OK ? (uint8_t)(choice.slot + 1) : 0;
 	cfg.poll_max_s = d->o->interval_s;
 	cfg.trial_contact_s = d->o->trial_s;
 	cfg.n_components = d->flash.made.n_components;

@@ -203,6 +203,7 @@ enum ota_err flash_file_create(
 {
 	uint8_t head[HEAD_USED] = {0};
 	char tmp[PATH_MAX_TMP];
+	struct stat st;
 	uint64_t end;
 
 	if (!is_possible(o))
@@ -211,6 +212,9 @@ enum ota_err flash_file_create(
 			o->slot_size, o->erase_unit, (unsigned)o->prog_unit);
 	if (!tmp_path(path, tmp))
 		return errmsg_fail(e, OTA_INVALID, "flash file name is too long");
+	/* What a kill left between the two names of a flash is that flash, wherever it was moved since. */
+	if (lstat(tmp, &st) == 0 && st.st_nlink > 1)
+		(void)unlink(tmp);
 	f->fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (f->fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", tmp);
@@ -243,6 +247,27 @@ void flash_file_discard(struct flash_file *f, const char *path)
 	flash_file_close(f);
 }
 
+bool folder_sync(const char *path)
+{
+	char folder[PATH_MAX_TMP];
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	bool is_synced;
+	int fd;
+
+	if (len >= sizeof folder)
+		return false;
+	memcpy(folder, path, len);
+	folder[len] = '\0';
+	fd = open(len > 0 ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	/* EINVAL: a file system that has no such thing. */
+	is_synced = fsync(fd) == 0 || errno == EINVAL;
+	(void)close(fd);
+	return is_synced;
+}
+
 enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct errmsg *e)
 {
 	char tmp[PATH_MAX_TMP];
@@ -250,13 +275,13 @@ enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct e
 	if (!tmp_path(path, tmp) || fsync(f->fd) != 0)
 		return errmsg_fail_errno(e, errno, "cannot write flash file '%s'", path);
 	/* link, not rename: an agent that was quicker keeps its flash. Some file systems have no links. */
-	if (link(tmp, path) == 0) {
+	if (link(tmp, path) == 0)
 		(void)unlink(tmp);
-		return OTA_OK;
-	}
-	if ((errno == EPERM || errno == EOPNOTSUPP) && rename(tmp, path) == 0)
-		return OTA_OK;
-	return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", path);
+	else if ((errno != EPERM && errno != EOPNOTSUPP) || rename(tmp, path) != 0)
+		return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", path);
+	if (!folder_sync(path))
+		return errmsg_fail_errno(e, errno, "cannot sync the folder of '%s'", path);
+	return OTA_OK;
 }
 
 enum ota_err flash_file_open(struct flash_file *f, const char *path, struct errmsg *e)

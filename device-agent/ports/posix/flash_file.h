@@ -6,6 +6,8 @@
 #ifndef PORT_FLASH_FILE_H
 #define PORT_FLASH_FILE_H
 
+#include <stdbool.h>
+
 #include "device-agent/include/ota_flash.h"
 #include "proto/errmsg.h"
 
@@ -26,8 +28,11 @@ struct flash_file {
  * OTA_EXISTS; OTA_BUSY: another agent is making it. */
 OTA_MUST_USE enum ota_err flash_file_create(
 	struct flash_file *f, const char *path, const struct flash_options *o, struct errmsg *e);
-/* Give a new one its name: what is half made is never taken for a flash. */
+/* Give a new one its name, on disk when this returns: what is half made is never taken for a flash. */
 OTA_MUST_USE enum ota_err flash_file_publish(struct flash_file *f, const char *path, struct errmsg *e);
+/* Sync the folder that holds `path`, so that a name given or replaced there outlives a power cut. False:
+ * errno. */
+bool folder_sync(const char *path);
 /* Throw away one that was not published. */
 void flash_file_discard(struct flash_file *f, const char *path);
 /* OTA_NOT_FOUND: no such file (no message); OTA_BUSY: in use; OTA_CORRUPT: no flash file of this program. */

@@ -181,7 +181,7 @@ enum ota_err image_write(
 			return errmsg_fail_errno(e, errno, "cannot write '%s'", tmp);
 		at += part;
 	}
-	if (fflush(out) != 0 || fsync(fileno(out)) != 0 || rename(tmp, path) != 0)
+	if (fflush(out) != 0 || fsync(fileno(out)) != 0 || rename(tmp, path) != 0 || !folder_sync(path))
 		return errmsg_fail_errno(e, errno, "cannot write '%s'", path);
 	return OTA_OK;
 }

@@ -17,6 +17,9 @@ int64_t board_now_ms(void);
 /* Random bytes of a real source; anything but OTA_OK when there is none. */
 enum ota_err board_random(void *out, size_t len);
 
+/* Slot that this code runs from: 0 or 1. */
+unsigned board_running_slot(void);
+
 /* Is the application well? Asked about once a second while it is on trial. */
 enum ota_health board_app_health(void);
 

@@ -15,8 +15,8 @@ void boot_run(void)
 	for (;;) {
 		enum ota_err err = ota_boot_select(&cfg, &work, &choice);
 
-		/* OTA_FLASH without a trial: the journal is worn out, what ran before still runs. */
-		if (err == OTA_OK || (err == OTA_FLASH && !choice.is_trial && choice.sequence != 0))
+		/* OTA_FLASH with a choice: the journal is worn out, what ran before still runs. */
+		if (err == OTA_OK || (err == OTA_FLASH && choice.sequence != 0))
 			board_jump(choice.slot);
 		board_sleep_ms(1000); /* nothing verifies: a read may fail once */
 	}

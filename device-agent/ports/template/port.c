@@ -62,6 +62,7 @@ void port_run(void)
 	cfg.random = get_random;
 	cfg.app_health = app_health;
 	cfg.has_own_boot = true;
+	cfg.running = (uint8_t)(board_running_slot() + 1);
 	while (ota_agent_init(&agent, &cfg) != OTA_OK)
 		board_sleep_ms(60000); /* not provisioned, or flash that does not answer */
 	for (;;) {

@@ -281,7 +281,9 @@ bool kit_start(struct kit *k)
 
 	k->n_starts++;
 	k->boot_err = ota_boot_select(&boot, &k->boot, &k->choice);
-	if (k->boot_err != OTA_OK && k->boot_err != OTA_NOT_FOUND)
+	k->is_down = true;
+	if (k->boot_err != OTA_OK && k->boot_err != OTA_NOT_FOUND &&
+		(k->boot_err != OTA_FLASH || k->choice.sequence == 0))
 		return false;
 	ota_agent_config_defaults(&cfg);
 	cfg.flash = &k->flash.flash;
@@ -293,6 +295,7 @@ bool kit_start(struct kit *k)
 	cfg.app_health = kit_health;
 	cfg.event = kit_event;
 	cfg.has_own_boot = true;
+	cfg.running = k->boot_err == OTA_NOT_FOUND ? 0 : (uint8_t)(k->choice.slot + 1);
 	cfg.poll_max_s = k->poll_max_s;
 	cfg.trial_contact_s = k->trial_contact_s;
 	cfg.n_components = k->flash.o.n_components;
@@ -300,7 +303,8 @@ bool kit_start(struct kit *k)
 	cfg.component[0].id_len = 3;
 	memcpy(cfg.component[1].id, "data", 4);
 	cfg.component[1].id_len = 4;
-	return ota_agent_init(&k->agent, &cfg) == OTA_OK;
+	k->is_down = ota_agent_init(&k->agent, &cfg) != OTA_OK;
+	return !k->is_down;
 }
 
 /* ---- the fake server ---- */
@@ -360,9 +364,58 @@ static void serve_enroll(struct kit *k, const struct ota_request *q, struct answ
 	answer_bytes(k, a, 'n', bytes, len);
 }
 
+static enum checkin_state told_as(uint8_t phase)
+{
+	static const enum checkin_state as[JOURNAL_PHASES] = {[JOURNAL_ACCEPTED] = CHECKIN_FETCHING,
+		[JOURNAL_FETCHING] = CHECKIN_FETCHING,
+		[JOURNAL_STAGED] = CHECKIN_STAGED,
+		[JOURNAL_ARMED] = CHECKIN_STAGED,
+		[JOURNAL_TRIAL] = CHECKIN_TRIAL,
+		[JOURNAL_REVERT] = CHECKIN_TRIAL,
+		[JOURNAL_CONFIRMED] = CHECKIN_CONFIRMED};
+
+	return as[phase];
+}
+
+/* Is what a check-in says in the agent's newest record on flash, and, but where flash did more than it owned
+ * to, what the next start would find? */
+static bool is_true(struct kit *k, const struct checkin *ci)
+{
+	const struct journal *a = &k->agent.journal;
+	struct flash_sim look = k->flash;
+	uint8_t bytes[JOURNAL_STRIDE];
+	struct journal_state s;
+	struct journal j;
+	uint32_t number;
+
+	look.flash.ctx = &look;
+	flash_sim_mend(&look);
+	if (journal_open(&j, &look.flash, C()) != OTA_OK ||
+		look.flash.read(&look, OTA_REGION_JOURNAL,
+			a->group * a->group_len + a->index * JOURNAL_STRIDE, bytes, sizeof bytes) != OTA_OK ||
+		journal_decode(C(), bytes, sizeof bytes, &s, &number) != OTA_OK)
+		return false;
+	if (number != j.number && k->flash.refusal != REFUSE_DONE && k->flash.refusal != REFUSE_READING)
+		return false;
+	if (k->boot_err != OTA_NOT_FOUND && s.active != k->choice.slot)
+		return false;
+	if (ci->state != told_as(s.phase) || ci->counter >= s.counter_end ||
+		ci->has_target != (s.target.attempt != 0) ||
+		(ci->has_target && ci->target_attempt != s.target.attempt) ||
+		ci->has_running != (s.slot[s.active].sequence != 0) ||
+		(ci->has_running && memcmp(ci->running_digest, s.slot[s.active].digest, 32) != 0))
+		return false;
+	if (s.result.attempt != 0)
+		return ci->has_result && ci->result_detail == s.result.detail &&
+		       memcmp(ci->result_digest, s.result.digest, 32) == 0;
+	return !ci->has_result || k->agent.told_ram_result;
+}
+
 static void note_checkin(struct kit *k, const struct checkin *ci)
 {
 	k->n_checkins++;
+	if (!is_true(k, ci))
+		k->told_untrue = true;
 	k->last = *ci;
 	k->last.receipt = (struct ota_slice){0};
 	if (ci->receipt.len > 0)
@@ -603,6 +656,11 @@ void kit_step(struct kit *k)
 {
 	struct ota_want want;
 
+	if (k->is_down) {
+		k->now += 60000;
+		(void)kit_start(k);
+		return;
+	}
 	ota_agent_step(&k->agent, &want);
 	if (k->flash.is_off)
 		return;
@@ -628,11 +686,11 @@ bool kit_run(struct kit *k, int64_t seconds)
 	int64_t end = k->now + seconds * 1000;
 
 	for (unsigned i = 0; i < 200000 && k->now < end && !k->flash.is_off; i++) {
-		if (ota_agent_is_settled(&k->agent))
+		if (!k->is_down && ota_agent_is_settled(&k->agent))
 			return true;
 		kit_step(k);
 	}
-	return !k->flash.is_off && ota_agent_is_settled(&k->agent);
+	return !k->flash.is_off && !k->is_down && ota_agent_is_settled(&k->agent);
 }
 
 void kit_live(struct kit *k, int64_t seconds)

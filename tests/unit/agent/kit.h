@@ -30,6 +30,7 @@ struct kit {
 	uint32_t poll_max_s, trial_contact_s;
 	enum ota_health health;
 	bool has_random, is_off_line;
+	bool is_down; /* flash kept it from starting: tried again, as a bootloader does */
 
 	/* The server. */
 	struct ota_signer root_key[2], server_key, release_key, stranger;
@@ -59,6 +60,7 @@ struct kit {
 	enum ota_err event_err[KIT_EVENTS];
 	unsigned n_events;
 	enum ota_err boot_err;
+	bool told_untrue; /* a check-in said what is not on flash */
 
 	/* What goes wrong. */
 	int status; /* answer every check-in with this; 0: properly */

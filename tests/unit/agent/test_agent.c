@@ -373,7 +373,28 @@ static void test_poll_clamped(void **state)
 	k.retry_after_s = 365 * 86400;
 	poll_once();
 	t = k.agent.next_poll_ms - k.now;
-	assert_in_range(t, 10000, 3600 * 1100);
+	assert_in_range(t, 10000, 3600 * 1000);
+}
+
+/* An hour is the most that anybody who answers 503 can ask for, the spread over the fleet with it; shorter
+ * ones are never shortened. */
+static void test_retry_after_bounded(void **state)
+{
+	static const uint32_t asked[] = {1, 11, 600, 3000, 3272, 3273, 3600, 3601, UINT32_MAX};
+
+	(void)state;
+	settled();
+	k.status = 503;
+	for (unsigned i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+		uint32_t least = asked[i] < 10 ? 10 : asked[i] < 3272 ? asked[i] : 3272;
+
+		k.retry_after_s = asked[i];
+		for (unsigned n = 0; n < 200; n++) {
+			k.agent.next_poll_ms = k.now;
+			kit_step(&k);
+			assert_in_range(k.agent.next_poll_ms - k.now, least * 1000, 3600 * 1000);
+		}
+	}
 }
 
 static void test_unreachable_backs_off(void **state)
@@ -1497,6 +1518,197 @@ static void test_journal_refuses_one_step(void **state)
 	}
 }
 
+/* ---- a journal that takes nothing for a while: nothing is said that a reset undoes ---- */
+
+static enum ota_err shut_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
+{
+	return is_journal_worn && region == OTA_REGION_JOURNAL ? OTA_FLASH
+							       : real.erase(ctx, region, off, len);
+}
+
+static void journal_shut(bool is_shut)
+{
+	if (!is_shut) {
+		k.flash.flash = real;
+		is_journal_worn = false;
+		return;
+	}
+	real = k.flash.flash;
+	k.flash.flash.prog = worn_prog;
+	k.flash.flash.erase = shut_erase;
+	is_journal_worn = true;
+}
+
+static void test_confirm_not_written(void **state)
+{
+	uint64_t tries;
+
+	(void)state;
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	while (!k.agent.has_contact)
+		kit_step(&k);
+	journal_shut(true);
+	kit_live(&k, 1800);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_int_equal(k.agent.journal.s.floor, 1000);
+	assert_int_equal(kit_count(&k, OTA_EVENT_CONFIRMED), 0);
+	assert_int_equal(k.last.state, CHECKIN_TRIAL);
+	assert_false(k.saw_confirmed || k.told_untrue);
+	tries = kit_count(&k, OTA_EVENT_FLASH);
+	assert_in_range(tries, 5, 40); /* by time: a minute between two of them */
+	/* A reset now: no attempt can be counted, what ran before the trial runs, and nobody is told of a
+	 * release that does not run. Once the journal takes records the trial goes on. */
+	k.n_checkins = 0;
+	assert_false(kit_start(&k));
+	assert_int_equal(k.choice.slot, 0);
+	assert_false(k.choice.is_trial);
+	kit_live(&k, 600);
+	assert_int_equal(k.n_checkins, 0);
+	journal_shut(false);
+	assert_true(kit_run(&k, 7200));
+	assert_true(kit_runs(&k, 1));
+	assert_false(k.told_untrue);
+}
+
+static void test_confirm_written_later(void **state)
+{
+	(void)state;
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	while (!k.agent.has_contact)
+		kit_step(&k);
+	journal_shut(true);
+	kit_live(&k, 600);
+	journal_shut(false);
+	assert_true(kit_run(&k, 120));
+	assert_true(k.saw_confirmed);
+	assert_false(k.told_untrue);
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+}
+
+static void test_revert_not_written(void **state)
+{
+	(void)state;
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	journal_shut(true);
+	k.health = OTA_HEALTH_ILL;
+	kit_live(&k, 600);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_int_equal(k.agent.journal.s.result.attempt, 0);
+	assert_int_equal(k.agent.journal.s.target.attempt, 1);
+	assert_int_equal(kit_count(&k, OTA_EVENT_REVERTING), 0);
+	assert_int_equal(k.n_results, 0);
+	journal_shut(false);
+	while (kit_runs(&k, 1))
+		kit_step(&k);
+	k.health = OTA_HEALTH_WELL;
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_HEALTH));
+	assert_false(k.told_untrue);
+}
+
+/* The record neither goes to flash nor can the last one be read: nothing is asked or said until it can. */
+static enum ota_err blind_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
+{
+	return is_journal_worn && region == OTA_REGION_JOURNAL ? OTA_FLASH
+							       : real.read(ctx, region, off, buf, len);
+}
+
+static void test_journal_lost_for_a_while(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	while (!k.agent.has_contact)
+		kit_step(&k);
+	journal_shut(true);
+	k.flash.flash.read = blind_read;
+	kit_step(&k);
+	assert_true(k.agent.journal.is_lost);
+	before = k.n_checkins;
+	kit_live(&k, 3600);
+	assert_int_equal(k.n_checkins, before);
+	journal_shut(false);
+	assert_true(kit_run(&k, 600));
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+	assert_false(k.told_untrue);
+}
+
+/* A root whose floor does not go to flash holds nevertheless, and is in the next record that does. */
+static void test_floor_of_root_not_written(void **state)
+{
+	(void)state;
+	settled();
+	k.doc.n_floors = 1;
+	k.doc.floor[0].any_class = true;
+	k.doc.floor[0].sequence = 2500;
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	while (k.agent.phase != PHASE_ROOT)
+		kit_step(&k);
+	/* The root's copies are stored, the record of its floor is not. */
+	real = k.flash.flash;
+	while (k.agent.root.version == 1) {
+		assert_int_equal(k.agent.phase, PHASE_ROOT);
+		kit_step(&k);
+	}
+	k.agent.journal.s.floor = 1000; /* as a failed record leaves it */
+	kit_assign(&k, 1, 1);
+	poll_once();
+	poll_once();
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ROLLBACK);
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+}
+
+/* A higher attempt of what is pending is on flash before it is told. */
+static void test_attempt_raised_while_held(void **state)
+{
+	(void)state;
+	begin_update();
+	k.flags = TICKET_FLAG_HOLD;
+	poll_once();
+	kit_assign(&k, 1, 2);
+	poll_once();
+	poll_once();
+	assert_int_equal(k.last.target_attempt, 2);
+	assert_false(k.told_untrue);
+	assert_true(kit_start(&k));
+	assert_int_equal(k.agent.journal.s.target.attempt, 2);
+}
+
+/* The bootloader could not write down that it armed nothing: no reset after reset, and it goes on later. */
+static void test_armed_and_journal_shut(void **state)
+{
+	unsigned starts;
+
+	(void)state;
+	begin_update();
+	while (k.agent.phase != PHASE_RESET)
+		kit_step(&k);
+	journal_shut(true);
+	starts = k.n_starts;
+	kit_live(&k, 3600);
+	assert_in_range(k.n_starts - starts, 1, 2);
+	assert_int_equal(k.choice.slot, 0);
+	journal_shut(false);
+	kit_live(&k, 7200);
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+	assert_false(k.told_untrue);
+}
+
 /* The envelope's place does not take it: that release failed, and it is told. */
 static enum ota_err no_envelope_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
 {
@@ -1567,6 +1779,14 @@ int main(void)
 		T(test_ticket_wrong_key),
 		T(test_ticket_bit_flips),
 		T(test_poll_clamped),
+		T(test_retry_after_bounded),
+		T(test_confirm_not_written),
+		T(test_confirm_written_later),
+		T(test_revert_not_written),
+		T(test_journal_lost_for_a_while),
+		T(test_floor_of_root_not_written),
+		T(test_attempt_raised_while_held),
+		T(test_armed_and_journal_shut),
 		T(test_unreachable_backs_off),
 		T(test_flipped_byte),
 		T(test_short_and_long),
