@@ -26,6 +26,14 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format
 /* path_join of cli/file.h; false after the reason was printed. */
 bool cli_path(
 	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail);
+/* As cli_fail, for an answer of the server that is no success: its own words where it gave any, else what its
+ * status means, and what to do next. */
+int cli_problem(
+	const struct cli *cli, const char *method, const char *path, const struct client_answer *answer);
+
+/* The last thing that one of these said, for programs: {code, detail, hint?, status?}. The caller owns it. */
+json_t *fail_json(void);
+bool fail_is_told(void);
 
 /* One request with an optional JSON body. True with the answer's JSON (NULL for an empty body) in `*out`,
  * which the caller owns; false after the reason was printed. `out` may be NULL. */

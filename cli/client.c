@@ -1,8 +1,12 @@
 #include "cli/client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "cli/pin.h"
 #include "proto/cleanup.h"
@@ -93,10 +97,50 @@ const char *client_name(const struct client *c)
 	return c->target.url[0] ? c->target.url : c->target.socket;
 }
 
+const char *client_from(const struct client *c)
+{
+	return c->target.from ? c->target.from : "--url";
+}
+
 void client_answer_clear(struct client_answer *a)
 {
 	free(a->body);
 	*a = (struct client_answer){.upload_offset = -1};
+}
+
+/* Why nobody answers at a socket: asked again, since libcurl does not tell the three cases apart. */
+static enum ota_err explain_socket(const struct client *c, struct errmsg *e)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const char *path = c->target.socket, *from = client_from(c);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error = 0;
+
+	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "%.107s", path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return errmsg_fail(e, OTA_IO,
+			"there is no socket '%s' (%s): otad does not run on that data directory; name it "
+			"with --data DIR, or a server: otactl login URL",
+			path, from);
+	case ECONNREFUSED:
+		return errmsg_fail(
+			e, OTA_IO, "nobody listens on '%s' (%s): otad has ended, start it", path, from);
+	case EACCES:
+	case EPERM:
+		return errmsg_fail(e, OTA_IO,
+			"'%s' (%s) is for root and otad's own user: run otactl as one of them, or log in "
+			"with a token: otactl login URL",
+			path, from);
+	case 0:
+		return errmsg_fail(e, OTA_IO, "'%s' (%s) did not answer; try again", path, from);
+	default:
+		return errmsg_fail_errno(e, error, "cannot connect to '%s' (%s)", path, from);
+	}
 }
 
 static enum ota_err explain(const struct client *c, CURLcode code, const char *detail, struct errmsg *e)
@@ -108,13 +152,11 @@ static enum ota_err explain(const struct client *c, CURLcode code, const char *d
 	switch (code) {
 	case CURLE_COULDNT_CONNECT:
 		if (!c->target.url[0])
-			return errmsg_fail(e, OTA_IO,
-				"no otad at '%s': is it running, and may you read that socket? "
-				"(another server: otactl login URL)",
-				where);
-		return errmsg_fail(e, OTA_IO, "cannot connect to %s: is otad running there?", where);
+			return explain_socket(c, e);
+		return errmsg_fail(e, OTA_IO, "cannot connect to %s (%s): is otad running there?", where,
+			client_from(c));
 	case CURLE_COULDNT_RESOLVE_HOST:
-		return errmsg_fail(e, OTA_IO, "cannot resolve the host of %s", where);
+		return errmsg_fail(e, OTA_IO, "cannot resolve the host of %s (%s)", where, client_from(c));
 	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
 		return errmsg_fail(e, OTA_SIG,
 			"%s shows another key than at login; if it was set up anew, run: otactl login %s",

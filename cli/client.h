@@ -1,8 +1,9 @@
 /* HTTP client of otactl: the one user of libcurl. One server, one connection at a time.
  *
- * Where the server is, first that applies: --url or OTACTL_URL (with OTACTL_TOKEN or --token-file), the login
- * that `otactl login` stored, DIR/otad.sock. A stored login pins the server's public key as ssh does: a
- * server that shows another one is refused. */
+ * Where the server is, first that applies: --url or --data, OTACTL_URL (with OTACTL_TOKEN or --token-file),
+ * OTAD_DATA, the login that `otactl login` stored, /var/lib/otad/otad.sock. What is said for one call or one
+ * shell goes before what was stored once. A stored login pins the server's public key as ssh does: a server
+ * that shows another one is refused. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
@@ -20,9 +21,11 @@ struct client_target {
 	char token[128];
 	char pin[80]; /* "sha256//<base64>" of the server's public key; "" to verify by the system's CAs */
 	char socket[300]; /* path of the Unix socket */
+	const char *from; /* what named it, for people: "OTAD_DATA", "the stored login" */
 };
 
-/* Resolve where to talk to. `url`, `token_file`, `data_dir` are option values or NULL. */
+/* Resolve where to talk to. `url`, `token_file`, `data_dir` are option values or NULL. OTA_INVALID: what was
+ * said names no server. */
 OTA_MUST_USE enum ota_err client_resolve(const char *url, const char *token_file, const char *data_dir,
 	struct client_target *out, struct errmsg *e);
 
@@ -31,6 +34,9 @@ void client_free(struct client *c);
 
 /* What to call the server in messages: its URL or the socket's path. Lives as long as `c`. */
 const char *client_name(const struct client *c);
+
+/* What named it: "--url", "OTAD_DATA", "the stored login". */
+const char *client_from(const struct client *c);
 
 /* Bytes of an answer; free with client_answer_clear. */
 struct client_answer {

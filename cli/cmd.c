@@ -80,35 +80,6 @@ bool args_duration(const char *text, long long *seconds)
 	return true;
 }
 
-__attribute__((format(printf, 1, 0))) static void complain(const char *fmt, va_list ap)
-{
-	fputs("otactl: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-}
-
-int cli_fail(const struct cli *cli, const char *fmt, ...)
-{
-	va_list ap;
-
-	(void)cli;
-	va_start(ap, fmt);
-	complain(fmt, ap);
-	va_end(ap);
-	return EXIT_FAILED;
-}
-
-int cli_usage(const struct cli *cli, const char *fmt, ...)
-{
-	va_list ap;
-
-	(void)cli;
-	va_start(ap, fmt);
-	complain(fmt, ap);
-	va_end(ap);
-	return EXIT_USAGE;
-}
-
 bool cli_confirm(const struct cli *cli, const char *fmt, ...)
 {
 	char line[16];
@@ -197,25 +168,6 @@ bool cli_passphrase(
 	return true;
 }
 
-/* The reason of a refusal, in the server's own words where it gave any. */
-static void print_problem(
-	const struct client *c, const char *method, const char *path, const struct client_answer *a)
-{
-	json_t *problem = json_loadb(a->body, a->len, 0, NULL);
-	const char *detail = js_text(problem, "detail", NULL), *hint = js_text(problem, "hint", NULL);
-
-	if (detail)
-		fprintf(stderr, "otactl: %s\n", out_safe(detail));
-	else if (a->status == 401)
-		fprintf(stderr, "otactl: %s does not take this token; log in again: otactl login\n",
-			client_name(c));
-	else
-		fprintf(stderr, "otactl: %s %s answered %ld\n", method, path, a->status);
-	if (hint && hint[0])
-		fprintf(stderr, "        %s\n", out_safe(hint));
-	json_decref(problem);
-}
-
 bool cli_path(
 	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail)
 {
@@ -240,7 +192,7 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 	if (err != OTA_OK) {
 		(void)cli_fail(cli, "%s", e.text);
 	} else if (a.status < 200 || a.status > 299) {
-		print_problem(cli->client, method, path, &a);
+		(void)cli_problem(cli, method, path, &a);
 	} else {
 		json_t *answer = a.len ? json_loadb(a.body, a.len, 0, NULL) : NULL;
 
@@ -518,7 +470,8 @@ static int run(struct args *args)
 			err = client_new(&target, &cli.client, &e);
 		ota_wipe(&target, sizeof target);
 		if (err != OTA_OK)
-			return cli_fail(&cli, "%s", e.text);
+			return err == OTA_INVALID ? cli_usage(&cli, "%s", e.text)
+						  : cli_fail(&cli, "%s", e.text);
 	}
 	int code = args->cmd->fn(&cli, args);
 
@@ -528,7 +481,7 @@ static int run(struct args *args)
 	return code;
 }
 
-int cmd_main(int argc, char **argv)
+static int run_line(int argc, char **argv)
 {
 	struct args args = {0};
 	int i = 1, words = 0, code = EXIT_USAGE;
@@ -579,5 +532,30 @@ int cmd_main(int argc, char **argv)
 	}
 out:
 	free(pos);
+	return code;
+}
+
+/* Before argv is understood: what is wrong with it is to be told in JSON too. */
+static bool wants_json(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			return true;
+	}
+	return false;
+}
+
+int cmd_main(int argc, char **argv)
+{
+	int code = run_line(argc, argv);
+
+	/* A program that reads stdout finds one document there, whatever happened. */
+	if (code != EXIT_DONE && wants_json(argc, argv) && fail_is_told() && !out_has_json()) {
+		json_t *error = json_pack("{s:o}", "error", fail_json());
+
+		out_json(error);
+		json_decref(error);
+		(void)out_finish();
+	}
 	return code;
 }

@@ -150,6 +150,8 @@ int cmd_board_export(struct cli *cli, const struct args *args)
 			code = cli_fail(cli, "%s", text ? e.text : "out of memory");
 		else if (!file)
 			putchar('\n');
+		else
+			out_file(cli->json, file);
 		free(text);
 	}
 	json_decref(card);
@@ -164,6 +166,6 @@ int cmd_board_remove(struct cli *cli, const struct args *args)
 		return cli_usage(cli, "'%s' is no board name", out_safe(args->pos[0]));
 	if (!cli_call(cli, "DELETE", path, NULL, NULL))
 		return EXIT_FAILED;
-	printf("removed board %s\n", args->pos[0]);
+	out_done(cli->json, "removed", args->pos[0], "");
 	return EXIT_DONE;
 }

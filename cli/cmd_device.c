@@ -61,31 +61,50 @@ int cmd_device_show(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
-/* The same call for each device named; goes on after a failure, so that one typo does not hold up the rest.
- */
-static int each_device(struct cli *cli, const struct args *args, const char *method, const char *tail,
-	const char *(*body)(void), const char *done)
+/* One of each_device: the call, and what it says for people and, in `all`, for programs. */
+static int one_device(struct cli *cli, const char *ref, const char *method, const char *tail,
+	json_t *take_body, const char *done, json_t *all)
 {
+	char path[400];
+	json_t *answer = NULL;
+	int code = EXIT_DONE;
+
+	if (!device_path(cli, path, ref, tail)) {
+		json_decref(take_body);
+		code = EXIT_USAGE;
+	} else if (!cli_call(cli, method, path, take_body, &answer)) {
+		code = EXIT_FAILED;
+	}
+	if (code != EXIT_DONE)
+		(void)json_array_append_new(
+			all, json_pack("{s:s, s:o}", "device", ref, "error", fail_json()));
+	else if (answer)
+		(void)json_array_append(all, answer);
+	else
+		(void)json_array_append_new(all, json_pack("{s:s, s:s}", "device", ref, "done", done));
+	if (code == EXIT_DONE && !cli->json)
+		printf("%s %s\n", done, out_safe(js_text(answer, "name", ref)));
+	json_decref(answer);
+	return code;
+}
+
+/* The same call for each device named; goes on after a failure, so that one typo does not hold up the rest.
+ * Programs get a list with a row for each: the device, or its error. */
+static int each_device(struct cli *cli, const struct args *args, const char *method, const char *tail,
+	const char *body, const char *done)
+{
+	json_t *all = json_array();
 	int code = EXIT_DONE;
 
 	for (int i = 0; i < args->n; i++) {
-		char path[400];
-		json_t *answer = NULL;
+		int one = one_device(
+			cli, args->pos[i], method, tail, body ? json_loads(body, 0, NULL) : NULL, done, all);
 
-		if (!device_path(cli, path, args->pos[i], tail)) {
-			code = EXIT_USAGE;
-			continue;
-		}
-		if (!cli_call(cli, method, path, body ? json_loads(body(), 0, NULL) : NULL, &answer)) {
-			code = code == EXIT_DONE ? EXIT_FAILED : code;
-			continue;
-		}
-		if (cli->json && answer)
-			out_json(answer);
-		else if (!cli->json)
-			printf("%s %s\n", done, out_safe(js_text(answer, "name", args->pos[i])));
-		json_decref(answer);
+		code = code == EXIT_DONE ? one : code;
 	}
+	if (cli->json)
+		out_json(all);
+	json_decref(all);
 	return code;
 }
 
@@ -99,24 +118,14 @@ int cmd_device_ack(struct cli *cli, const struct args *args)
 	return each_device(cli, args, "POST", "/ack", NULL, "acknowledged:");
 }
 
-static const char *hold_on(void)
-{
-	return "{\"hold\":true}";
-}
-
-static const char *hold_off(void)
-{
-	return "{\"hold\":false}";
-}
-
 int cmd_device_hold(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "PATCH", "", hold_on, "on hold:");
+	return each_device(cli, args, "PATCH", "", "{\"hold\":true}", "on hold:");
 }
 
 int cmd_device_unhold(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "PATCH", "", hold_off, "no longer on hold:");
+	return each_device(cli, args, "PATCH", "", "{\"hold\":false}", "no longer on hold:");
 }
 
 int cmd_device_remove(struct cli *cli, const struct args *args)

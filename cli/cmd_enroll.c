@@ -1,9 +1,49 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "cli/find.h"
+#include "proto/crypto.h"
+
+static const char *approval(const json_t *secret)
+{
+	return js_bool(secret, "approve", false) ? "are approved at once" : "wait for: otactl device approve";
+}
+
+/* All that the provisioning files of a batch have in common, as `provision --batch` reads it. */
+static int make_batch(struct cli *cli, const char *path, json_t *take_body)
+{
+	json_t *answer = NULL;
+	struct errmsg e;
+	int code = EXIT_DONE;
+
+	if (access(path, F_OK) == 0) {
+		json_decref(take_body);
+		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(path));
+	}
+	if (!cli_call(cli, "POST", "/v1/provisions", take_body, &answer))
+		return EXIT_FAILED;
+	char *text = json_dumps(answer, JSON_INDENT(2));
+
+	if (!text || file_write_new(path, 0600, text, strlen(text), &e) != OTA_OK)
+		code = cli_fail(cli, "%s", text ? e.text : "out of memory");
+	if (text)
+		ota_wipe(text, strlen(text));
+	free(text);
+	if (code == EXIT_DONE) {
+		out_file(cli->json, path);
+		fprintf(stderr,
+			"batch %s: %lld devices of board %s, which %s\n"
+			"one file for each of them: otactl provision --batch %s --id SERIAL -o FILE\n",
+			js_text(answer, "secret_id", "?"), (long long)js_int(answer, "uses", 0),
+			out_safe(js_text(answer, "board", "?")), approval(answer), path);
+	}
+	json_decref(answer);
+	return code;
+}
 
 int cmd_enroll_create(struct cli *cli, const struct args *args)
 {
@@ -29,6 +69,8 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 	(void)json_object_set_new(body, "approve", json_boolean(args_has(args, "approve")));
 	if (expires)
 		(void)json_object_set_new(body, "expires_s", json_integer(seconds));
+	if (args_has(args, "output"))
+		return make_batch(cli, args_get(args, "output"), body);
 	if (!cli_call(cli, "POST", "/v1/enroll-secrets", body, &answer))
 		return EXIT_FAILED;
 	if (cli->json) {
@@ -38,10 +80,8 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 		out_field("secret", "%s", js_text(answer, "secret", "?"));
 		out_field("board", "%s", js_text(answer, "board", "?"));
 		out_field("uses", "%lld", (long long)js_int(answer, "uses", 0));
-		fprintf(stderr, "the secret is shown this once; devices made with it %s\n",
-			js_bool(answer, "approve", false) ? "are approved at once"
-							  : "wait for: otactl device approve");
 	}
+	fprintf(stderr, "the secret is shown this once; devices made with it %s\n", approval(answer));
 	json_decref(answer);
 	return EXIT_DONE;
 }
@@ -92,11 +132,16 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 int cmd_enroll_revoke(struct cli *cli, const struct args *args)
 {
 	char path[300];
+	json_t *s = NULL;
 
-	if (!path_join(path, sizeof path, "/v1/enroll-secrets/", args->pos[0], ""))
-		return cli_usage(cli, "'%s' is no secret's id", out_safe(args->pos[0]));
-	if (!cli_call(cli, "DELETE", path, NULL, NULL))
+	if (!find_id(cli, &find_secrets, args->pos[0], &s))
 		return EXIT_FAILED;
-	printf("revoked %s: no further device can enroll with it\n", args->pos[0]);
-	return EXIT_DONE;
+	bool ok = path_join(path, sizeof path, "/v1/enroll-secrets/", js_text(s, "id", ""), "") &&
+		  cli_call(cli, "DELETE", path, NULL, NULL);
+
+	if (ok)
+		out_done(
+			cli->json, "revoked", js_text(s, "id", ""), ": no further device can enroll with it");
+	json_decref(s);
+	return ok ? EXIT_DONE : EXIT_FAILED;
 }

@@ -3,6 +3,7 @@
 
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "cli/find.h"
 #include "cli/inspect.h"
 #include "cli/show.h"
 
@@ -35,35 +36,11 @@ int cmd_image_list(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
-/* The full digest for a prefix that people copy from `image list`. */
-static bool find_image(struct cli *cli, const char *text, json_t **out)
-{
-	json_t *list = NULL, *image, *hit = NULL;
-	size_t i, n = 0;
-
-	if (!cli_list(cli, "/v1/images", &list))
-		return false;
-	json_array_foreach(list, i, image)
-	{
-		if (text[0] && strncmp(js_text(image, "sha256", ""), text, strlen(text)) == 0) {
-			hit = image;
-			n++;
-		}
-	}
-	if (n == 1)
-		*out = json_incref(hit);
-	else
-		(void)cli_fail(
-			cli, n ? "'%s' is the start of several images" : "no image '%s'", out_safe(text));
-	json_decref(list);
-	return n == 1;
-}
-
 int cmd_image_show(struct cli *cli, const struct args *args)
 {
 	json_t *image = NULL;
 
-	if (!find_image(cli, args->pos[0], &image))
+	if (!find_id(cli, &find_images, args->pos[0], &image))
 		return EXIT_FAILED;
 	if (cli->json)
 		out_json(image);
@@ -78,13 +55,13 @@ int cmd_image_remove(struct cli *cli, const struct args *args)
 	char path[200];
 	json_t *image = NULL;
 
-	if (!find_image(cli, args->pos[0], &image))
+	if (!find_id(cli, &find_images, args->pos[0], &image))
 		return EXIT_FAILED;
 	bool ok = cli_path(cli, path, sizeof path, "/v1/images/", js_text(image, "sha256", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);
 
 	if (ok)
-		printf("removed image %.12s\n", js_text(image, "sha256", ""));
+		out_done(cli->json, "removed", js_text(image, "sha256", ""), "");
 	json_decref(image);
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }

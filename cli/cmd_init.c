@@ -136,6 +136,15 @@ static bool make_key(const struct cli *cli, const char *path, const char *passph
 	return ok;
 }
 
+/* All or nothing: a key that no server knows would only be in the way of the next try. NULL: not made. */
+static void forget_keys(const char *root, const char *release)
+{
+	if (root)
+		(void)remove(root);
+	if (release)
+		(void)remove(release);
+}
+
 enum upload_end { UPLOAD_DONE, UPLOAD_REFUSED, UPLOAD_UNKNOWN };
 
 static enum upload_end upload_root(struct cli *cli, const uint8_t *root, size_t len)
@@ -148,11 +157,7 @@ static enum upload_end upload_root(struct cli *cli, const uint8_t *root, size_t 
 		OTA_OK) {
 		(void)cli_fail(cli, "%s", e.text);
 	} else if (a.status < 200 || a.status > 299) {
-		json_t *problem = json_loadb(a.body, a.len, 0, NULL);
-
-		(void)cli_fail(cli, "the server refused root 1: %s",
-			out_safe(js_text(problem, "detail", "no reason given")));
-		json_decref(problem);
+		(void)cli_problem(cli, "PUT", "/v1/roots/1", &a);
 		end = a.status < 500 ? UPLOAD_REFUSED : UPLOAD_UNKNOWN;
 	} else {
 		end = UPLOAD_DONE;
@@ -186,6 +191,10 @@ int cmd_init(struct cli *cli, const struct args *args)
 	}
 	if (!key_path(cli, args, "root.pem", path) || !key_path(cli, args, "release.pem", release_path))
 		goto out;
+	if (is_offline && strcmp(path, release_path) == 0) {
+		(void)cli_fail(cli, "'%s' is where the release key goes: say another file with --key", path);
+		goto out;
+	}
 	if (!cli_passphrase(cli, args_get(args, "passphrase-file"), "the new root key", true, passphrase,
 		    sizeof passphrase))
 		goto out;
@@ -203,25 +212,34 @@ int cmd_init(struct cli *cli, const struct args *args)
 			.alg = release_signer.alg, .pub = {release_signer.pub, release_signer.pub_len}};
 		memcpy(release_key.kid, release_signer.kid, sizeof release_signer.kid);
 	}
-	if (!make_key(cli, path, passphrase, &root))
+	if (!make_key(cli, path, passphrase, &root)) {
+		forget_keys(NULL, is_offline ? release_path : NULL);
 		goto out;
+	}
 	if (make_root(&root, &release_key, &server_key, doc, sizeof doc, &len) != OTA_OK) {
 		(void)cli_fail(cli, "cannot make root 1");
+		forget_keys(path, is_offline ? release_path : NULL);
 		goto out;
 	}
 	switch (upload_root(cli, doc, len)) {
 	case UPLOAD_DONE:
 		break;
 	case UPLOAD_REFUSED:
-		/* A key that no server knows is of no use, and would be in the way of the next try. */
-		(void)remove(path);
-		if (is_offline)
-			(void)remove(release_path);
+		forget_keys(path, is_offline ? release_path : NULL);
 		goto out;
 	case UPLOAD_UNKNOWN:
 		/* The server may have stored root 1: then this key is the only one that can ever follow it.
 		 */
 		(void)cli_fail(cli, "keep %s until 'otactl status' says whether root 1 arrived", path);
+		goto out;
+	}
+	code = EXIT_DONE;
+	if (cli->json) {
+		json_t *made = json_pack("{s:i, s:s, s:s*}", "root_version", 1, "root_key", path,
+			"release_key", is_offline ? release_path : NULL);
+
+		out_json(made);
+		json_decref(made);
 		goto out;
 	}
 	printf("root 1 is set. The root key is in %s, encrypted by your passphrase.\n"
@@ -233,7 +251,6 @@ int cmd_init(struct cli *cli, const struct args *args)
 			release_path);
 	else
 		puts("Releases are signed by a key that otad holds (hosted signing).");
-	code = EXIT_DONE;
 out:
 	ota_wipe(passphrase, sizeof passphrase);
 	crypto_signer_release(&root);

@@ -41,6 +41,22 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 	return true;
 }
 
+/* A login that nothing uses would be a riddle. */
+static void tell_precedence(void)
+{
+	static const char *const names[] = {"OTACTL_URL", "OTAD_DATA"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && value[0]) {
+			fprintf(stderr, "note: %s=%s goes before this login in this shell\n", names[i],
+				out_safe(value));
+			return;
+		}
+	}
+}
+
 int cmd_login(struct cli *cli, const struct args *args)
 {
 	struct client_target t;
@@ -61,9 +77,14 @@ int cmd_login(struct cli *cli, const struct args *args)
 
 	if (cli_call(cli, "GET", "/v1/whoami", NULL, &who)) {
 		if (client_login_store(&t, &e) == OTA_OK) {
-			printf("logged in to %s as %s (%s)\n", t.url, out_safe(js_text(who, "name", "?")),
-				out_safe(js_text(who, "role", "?")));
+			if (cli->json)
+				out_json(who);
+			else
+				printf("logged in to %s as %s (%s)\n", t.url,
+					out_safe(js_text(who, "name", "?")),
+					out_safe(js_text(who, "role", "?")));
 			code = EXIT_DONE;
+			tell_precedence();
 		} else {
 			(void)cli_fail(cli, "%s", e.text);
 		}
@@ -80,6 +101,6 @@ int cmd_logout(struct cli *cli, const struct args *args)
 	(void)args;
 	if (client_login_forget(&e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
-	puts("logged out");
+	out_done(cli->json, "logged out", "", "");
 	return EXIT_DONE;
 }

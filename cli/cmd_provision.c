@@ -2,6 +2,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/base64.h"
@@ -94,68 +95,158 @@ static void revoke_secret(struct cli *cli, const json_t *answer)
 		(void)cli_call(cli, "DELETE", path, NULL, NULL);
 }
 
-int cmd_provision(struct cli *cli, const struct args *args)
+/* Where the file goes, checked before the server is asked: it would hold the name for a file nobody has. */
+static int check_output(const struct cli *cli, const char *output)
 {
-	const char *board = args_get(args, "board"), *name = args_get(args, "name"),
-		   *id = args_get(args, "id");
-	const char *output = args_get(args, "output"), *region = args_get(args, "region");
-	json_t *answer = NULL, *body;
-	uint8_t file[PROVISION_MAX], *padded = NULL;
-	struct errmsg e;
-	char *end = NULL;
-	size_t len = 0;
-
-	if (!board)
-		return cli_usage(cli, "--board BOARD is needed: what kind of device is it?");
+	if (!output && cli->json)
+		return cli_usage(cli, "--json needs -o FILE: the provisioning file itself is binary");
 	if (!output && isatty(STDOUT_FILENO))
 		return cli_usage(
 			cli, "a provisioning file is binary and holds a secret: add > FILE, or -o FILE");
-	unsigned long long size = region ? strtoull(region, &end, 0) : 0;
-
-	if (region && (end == region || *end || size < REGION_MIN || size > REGION_MAX || size % 2))
-		return cli_usage(
-			cli, "--region takes an even number of bytes from %d to %d", REGION_MIN, REGION_MAX);
-	/* Before the server is asked: it would hold the name for a file that nobody has. */
 	if (output && access(output, F_OK) == 0)
 		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(output));
 	if (output && !folder_is_writable(output))
 		return cli_fail(
 			cli, "cannot write '%s': %s; nothing was done", out_safe(output), strerror(errno));
-	body = json_pack("{s:s}", "board", board);
-	if (name)
-		(void)json_object_set_new(body, "name", json_string(name));
-	if (id)
-		(void)json_object_set_new(body, "serial", json_string(id));
-	if (!cli_call(cli, "POST", "/v1/provisions", body, &answer))
+	return EXIT_DONE;
+}
+
+static int from_server(struct cli *cli, const struct args *args, json_t **answer)
+{
+	const char *board = args_get(args, "board"), *name = args_get(args, "name");
+	const char *id = args_get(args, "id");
+
+	if (!board)
+		return cli_usage(cli, "--board BOARD is needed: what kind of device is it?");
+	if (args_has(args, "replace") && !name)
+		return cli_usage(cli, "--replace needs --name NAME: whose file is lost?");
+	json_t *body = json_pack("{s:s, s:s*, s:s*}", "board", board, "name", name, "serial", id);
+
+	if (args_has(args, "replace"))
+		(void)json_object_set_new(body, "replace", json_true());
+	return cli_call(cli, "POST", "/v1/provisions", body, answer) ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* A file of `enroll create -o`, which every device of the batch leaves with a serial of its own. */
+static int from_batch(struct cli *cli, const struct args *args, json_t **answer)
+{
+	const char *file = args_get(args, "batch"), *board = args_get(args, "board");
+	const char *id = args_get(args, "id");
+	char serial[33];
+	uint8_t *text = NULL, random[16];
+	struct errmsg e;
+	size_t len = 0;
+
+	if (args_has(args, "name") || args_has(args, "replace"))
+		return cli_usage(
+			cli, "a device of a batch has no name yet: otactl device rename, once it enrolled");
+	if (id && (!id[0] || strlen(id) > SERIAL_MAX))
+		return cli_usage(cli, "--id takes 1 to %d bytes", SERIAL_MAX);
+	if (file_read(file, 64 * 1024, &text, &len, &e) != OTA_OK)
+		return cli_fail(cli, "%s", e.text);
+	json_t *batch = json_loadb((const char *)text, len, 0, NULL);
+
+	ota_wipe(text, len);
+	free(text);
+	if (!js_text(batch, "secret", NULL) || js_int(batch, "uses", 0) < 1) {
+		json_decref(batch);
+		return cli_fail(cli,
+			"'%s' is no batch file; make one: otactl enroll create --board BOARD --uses N -o "
+			"FILE",
+			out_safe(file));
+	}
+	if (board && strcmp(board, js_text(batch, "board", "")) != 0) {
+		(void)cli_fail(
+			cli, "'%s' is for board %s", out_safe(file), out_safe(js_text(batch, "board", "?")));
+		json_decref(batch);
 		return EXIT_FAILED;
+	}
+	if (js_get(batch, "expires") && js_int(batch, "expires", 0) <= time(NULL))
+		fprintf(stderr, "warning: the secret of '%s' has expired: no device can enroll with it\n",
+			out_safe(file));
+	if (!id) {
+		if (crypto_random(random, sizeof random) != OTA_OK) {
+			json_decref(batch);
+			return cli_fail(cli, "no random numbers");
+		}
+		hex_encode(random, sizeof random, serial);
+		id = serial;
+	}
+	(void)json_object_set_new(batch, "serial", json_string(id));
+	*answer = batch;
+	return EXIT_DONE;
+}
+
+static void tell(const struct cli *cli, const json_t *answer, const char *output)
+{
+	const char *url = json_string_value(json_array_get(js_array(answer, "urls"), 0));
+	const char *name = js_text(answer, "name", js_text(answer, "serial", "?"));
+
+	if (cli->json) {
+		json_t *made = json_pack("{s:s, s:s*, s:s, s:O, s:s}", "board", js_text(answer, "board", ""),
+			"name", js_text(answer, "name", NULL), "serial", js_text(answer, "serial", ""),
+			"urls", js_array(answer, "urls"), "file", output);
+
+		out_json(made);
+		json_decref(made);
+	}
+	fprintf(stderr, "provisioned %s, a %s; it enrolls at %s\n", out_safe(name),
+		out_safe(js_text(answer, "board", "?")), out_safe(url ? url : "?"));
+	if (js_text(answer, "warning", "")[0])
+		fprintf(stderr, "note: %s\n", out_safe(js_text(answer, "warning", "")));
+}
+
+static enum ota_err write_answer(const json_t *answer, const char *output, const char *region,
+	unsigned long long size, struct errmsg *e)
+{
+	uint8_t file[PROVISION_MAX], *padded = NULL;
+	size_t len = 0;
 	enum ota_err err = encode(answer, file, sizeof file, &len);
 
 	if (err != OTA_OK)
 		err = errmsg_fail(
-			&e, err, "the server's answer makes no provisioning file: %s", ota_err_text(err));
+			e, err, "what the server said makes no provisioning file: %s", ota_err_text(err));
 	if (err == OTA_OK && region && !(padded = make_region(file, len, (size_t)size)))
-		err = errmsg_fail(&e, OTA_SIZE,
+		err = errmsg_fail(e, OTA_SIZE,
 			"--region %s is too small or odd: two copies of %zu bytes must fit", region, len);
-	if (err == OTA_OK)
-		err = output ? file_write_new(
-				       output, 0600, padded ? padded : file, padded ? (size_t)size : len, &e)
-			     : file_write(
-				       NULL, 0600, padded ? padded : file, padded ? (size_t)size : len, &e);
 	if (err == OTA_OK) {
-		fprintf(stderr, "provisioned %s, a %s; it enrolls at %s\n",
-			out_safe(name ? name : js_text(answer, "serial", "?")), out_safe(board),
-			out_safe(json_string_value(json_array_get(js_array(answer, "urls"), 0))
-					 ? json_string_value(json_array_get(js_array(answer, "urls"), 0))
-					 : "?"));
-		if (js_text(answer, "warning", "")[0])
-			fprintf(stderr, "note: %s\n", out_safe(js_text(answer, "warning", "")));
+		const void *bytes = padded ? padded : file;
+		size_t n = padded ? (size_t)size : len;
+
+		err = output ? file_write_new(output, 0600, bytes, n, e)
+			     : file_write(NULL, 0600, bytes, n, e);
 	}
-	if (err != OTA_OK)
-		revoke_secret(cli, answer);
 	ota_wipe(file, sizeof file);
 	if (padded)
 		ota_wipe(padded, (size_t)size);
 	free(padded);
+	return err;
+}
+
+int cmd_provision(struct cli *cli, const struct args *args)
+{
+	const char *output = args_get(args, "output"), *region = args_get(args, "region");
+	json_t *answer = NULL;
+	struct errmsg e;
+	char *end = NULL;
+	unsigned long long size = region ? strtoull(region, &end, 0) : 0;
+	int code = check_output(cli, output);
+
+	if (code != EXIT_DONE)
+		return code;
+	if (region && (end == region || *end || size < REGION_MIN || size > REGION_MAX || size % 2))
+		return cli_usage(
+			cli, "--region takes an even number of bytes from %d to %d", REGION_MIN, REGION_MAX);
+	code = args_has(args, "batch") ? from_batch(cli, args, &answer) : from_server(cli, args, &answer);
+	if (code != EXIT_DONE)
+		return code;
+	if (write_answer(answer, output, region, size, &e) == OTA_OK) {
+		tell(cli, answer, output);
+	} else {
+		code = cli_fail(cli, "%s", e.text);
+		if (!args_has(args, "batch"))
+			revoke_secret(cli, answer);
+	}
 	json_decref(answer);
-	return err == OTA_OK ? EXIT_DONE : cli_fail(cli, "%s", e.text);
+	return code;
 }

@@ -69,7 +69,7 @@ int cmd_release_remove(struct cli *cli, const struct args *args)
 		  cli_call(cli, "DELETE", path, NULL, NULL);
 
 	if (ok)
-		printf("removed release %s %s\n", js_text(r, "board", "?"), js_text(r, "version", "?"));
+		out_done(cli->json, "removed", js_text(r, "id", "?"), "");
 	json_decref(r);
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }
@@ -89,11 +89,13 @@ int cmd_release_envelope(struct cli *cli, const struct args *args)
 	else if (client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
 		(void)cli_fail(cli, "%s", e.text);
 	else if (a.status != 200)
-		(void)cli_fail(cli, "the envelope of this release is not there (status %ld)", a.status);
+		(void)cli_problem(cli, "GET", path, &a);
 	else if (file_write(args_get(args, "output"), 0644, a.body, a.len, &e) != OTA_OK)
 		(void)cli_fail(cli, "%s", e.text);
 	else
 		code = EXIT_DONE;
+	if (code == EXIT_DONE)
+		out_file(cli->json, args_get(args, "output"));
 	client_answer_clear(&a);
 	json_decref(r);
 	return code;

@@ -48,7 +48,7 @@ int cmd_rollout_show(struct cli *cli, const struct args *args)
 {
 	json_t *r = NULL;
 
-	if (!find_rollout(cli, args->pos[0], &r))
+	if (!find_id(cli, &find_pushes, args->pos[0], &r))
 		return EXIT_FAILED;
 	int code = show_with_devices(cli, r);
 
@@ -60,7 +60,7 @@ static bool rollout_verb(struct cli *cli, const char *id, const char *verb, json
 {
 	char path[200];
 	json_t *r = NULL;
-	bool ok = find_rollout(cli, id, &r) &&
+	bool ok = find_id(cli, &find_pushes, id, &r) &&
 		  cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
 		  cli_call(cli, "POST", path, NULL, answer);
 
@@ -119,7 +119,7 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 
 	if (cli->json)
 		out_json(answer);
-	else
+	else if (withdrawn || late)
 		printf("withdrawn on %lld device%s; %lld past the point of no return\n", withdrawn,
 			withdrawn == 1 ? "" : "s", late);
 	if (!cli->json && unsure)
@@ -127,6 +127,9 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 		       "says next settles it\n",
 			unsure, out_time(js_int(answer, "until", 0)));
 	json_decref(answer);
+	if (!withdrawn && !late)
+		return cli_fail(cli, "nothing was open%s%s: nothing to withdraw", device ? " on " : "",
+			device ? out_safe(device) : "");
 	return EXIT_DONE;
 }
 

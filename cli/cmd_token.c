@@ -2,6 +2,7 @@
 
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "cli/find.h"
 
 int cmd_token_create(struct cli *cli, const struct args *args)
 {
@@ -61,11 +62,15 @@ int cmd_token_list(struct cli *cli, const struct args *args)
 int cmd_token_revoke(struct cli *cli, const struct args *args)
 {
 	char path[300];
+	json_t *k = NULL;
 
-	if (!path_join(path, sizeof path, "/v1/tokens/", args->pos[0], ""))
-		return cli_usage(cli, "'%s' is no token's id", out_safe(args->pos[0]));
-	if (!cli_call(cli, "DELETE", path, NULL, NULL))
+	if (!find_id(cli, &find_tokens, args->pos[0], &k))
 		return EXIT_FAILED;
-	printf("revoked token %s\n", args->pos[0]);
-	return EXIT_DONE;
+	bool ok = path_join(path, sizeof path, "/v1/tokens/", js_text(k, "id", ""), "") &&
+		  cli_call(cli, "DELETE", path, NULL, NULL);
+
+	if (ok)
+		out_done(cli->json, "revoked", js_text(k, "id", ""), "");
+	json_decref(k);
+	return ok ? EXIT_DONE : EXIT_FAILED;
 }

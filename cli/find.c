@@ -1,32 +1,58 @@
 #include "cli/find.h"
 
+#include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/file.h"
 
-bool find_rollout(struct cli *cli, const char *text, json_t **out)
+const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list"};
+const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list"};
+const struct find_kind find_secrets = {"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list"};
+const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list"};
+
+bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out)
 {
 	json_t *list = NULL, *r, *hit = NULL;
-	size_t i, n = 0;
+	size_t i, n = 0, len = strlen(text);
 
-	if (!cli_list(cli, "/v1/rollouts", &list))
+	if (!cli_list(cli, kind->path, &list))
 		return false;
 	json_array_foreach(list, i, r)
 	{
-		if (text[0] && strncmp(js_text(r, "id", ""), text, strlen(text)) == 0) {
+		if (text[0] && strncasecmp(js_text(r, kind->field, ""), text, len) == 0) {
 			hit = r;
 			n++;
 		}
 	}
 	if (n == 1)
 		*out = json_incref(hit);
+	else if (n > 1)
+		(void)cli_fail(cli, "'%s' is the start of %zu %s ids: give more of it; see: %s",
+			out_safe(text), n, kind->noun, kind->list);
 	else
-		(void)cli_fail(cli,
-			n ? "'%s' is the start of several pushes: give more of the id"
-			  : "no push '%s'; see: otactl rollout list",
-			out_safe(text));
+		(void)cli_fail(cli, "no %s '%s'; see: %s", kind->noun, out_safe(text), kind->list);
 	json_decref(list);
 	return n == 1;
+}
+
+/* A release named by the start of its manifest's digest, as status and device show print it. */
+static json_t *by_digest(const json_t *releases, const char *text, size_t *n)
+{
+	size_t i, len = strlen(text);
+	json_t *r, *hit = NULL;
+
+	*n = 0;
+	if (len < 8 || strspn(text, "0123456789abcdef") != len)
+		return NULL;
+	json_array_foreach((json_t *)(uintptr_t)releases, i, r)
+	{
+		if (strncmp(js_text(r, "digest", ""), text, len) == 0) {
+			hit = r;
+			++*n;
+		}
+	}
+	return hit;
 }
 
 bool find_release(struct cli *cli, const char *text, json_t **out)
@@ -48,6 +74,8 @@ bool find_release(struct cli *cli, const char *text, json_t **out)
 			n++;
 		}
 	}
+	if (n == 0)
+		hit = by_digest(list, text, &n);
 	if (n == 1)
 		*out = json_incref(hit);
 	else if (n > 1)

@@ -1,13 +1,22 @@
-/* Finding pushes and releases by what a person types. */
+/* Finding what a person names by the start of its id, and releases. */
 #ifndef CLI_FIND_H
 #define CLI_FIND_H
 
 #include "cli/cli.h"
 
-/* The push whose id starts with `text`. False after the reason was printed; the object is the caller's. */
-bool find_rollout(struct cli *cli, const char *text, json_t **out);
+/* A list of the server whose rows have an id. */
+struct find_kind {
+	const char *path, *field;
+	const char *noun, *list; /* for people: "push", "otactl rollout list" */
+};
 
-/* The release "[BOARD:]VERSION"; without a board it must be the only one of that version. */
+extern const struct find_kind find_pushes, find_images, find_secrets, find_tokens;
+
+/* The one row whose id starts with `text`. False after the reason was printed; the object is the caller's. */
+bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out);
+
+/* The release "[BOARD:]VERSION", where without a board it must be the only one of that version, or the start
+ * of its digest (8 digits or more). */
 bool find_release(struct cli *cli, const char *text, json_t **out);
 
 #endif

@@ -156,8 +156,19 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 	const char *env_pin = getenv("OTACTL_PIN"), *env_data = getenv("OTAD_DATA");
 	enum ota_err err;
 
-	if (!url && !data_dir && env_url && env_url[0])
+	if (url && data_dir)
+		return errmsg_fail(
+			e, OTA_INVALID, "--url and --data exclude each other: which server is it?");
+	t.from = url ? "--url" : "--data";
+	if (!url && !data_dir && env_url && env_url[0]) {
 		url = env_url;
+		t.from = "OTACTL_URL";
+	} else if (!url && !data_dir && env_data && env_data[0]) {
+		data_dir = env_data;
+		t.from = "OTAD_DATA";
+	}
+	const char *from = t.from;
+
 	if (url) {
 		if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
 			return errmsg_fail(e, OTA_INVALID, "'%s' is no http:// or https:// URL", url);
@@ -175,9 +186,12 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 			(void)snprintf(t.pin, sizeof t.pin, "%s", env_pin);
 	} else if (!data_dir && client_login_load(&stored, NULL) == OTA_OK) {
 		t = stored;
+		from = "the stored login";
 	} else {
-		if (!data_dir)
-			data_dir = env_data && env_data[0] ? env_data : DATA_DEFAULT;
+		if (!data_dir) {
+			data_dir = DATA_DEFAULT;
+			from = "the default: no login is stored";
+		}
 		int n = snprintf(t.socket, sizeof t.socket, "%s/otad.sock", data_dir);
 
 		/* sun_path of unix(7) */
@@ -197,6 +211,7 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 		if (!isgraph((unsigned char)*p))
 			return errmsg_fail(e, OTA_INVALID, "that is no token: it has blanks or lines in it");
 	}
+	t.from = from;
 	*out = t;
 	return OTA_OK;
 }

@@ -165,10 +165,40 @@ const char *out_safe(const char *text)
 	return copy;
 }
 
+static bool has_json;
+
+bool out_has_json(void)
+{
+	return has_json;
+}
+
 void out_json(const json_t *value)
 {
+	has_json = true;
 	(void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
 	putchar('\n');
+}
+
+void out_done(bool json, const char *done, const char *what, const char *more)
+{
+	if (json) {
+		json_t *o = what[0] ? json_pack("{s:s}", done, what) : json_pack("{s:b}", done, 1);
+
+		out_json(o);
+		json_decref(o);
+	} else {
+		printf("%s%s%s%s\n", done, what[0] ? " " : "", out_safe(what), more);
+	}
+}
+
+void out_file(bool json, const char *path)
+{
+	if (!json || !path || strcmp(path, "-") == 0)
+		return;
+	json_t *o = json_pack("{s:s}", "file", path);
+
+	out_json(o);
+	json_decref(o);
 }
 
 void out_bar_set(struct out_bar *bar, uint64_t done, uint64_t total)

@@ -42,6 +42,13 @@ const char *out_safe(const char *text);
 
 /* The answer as JSON on stdout, indented, with a newline. */
 void out_json(const json_t *value);
+/* What was done to what: "revoked 1f: ..." for people, {"revoked": "1f"} for programs. `more` is for people.
+ */
+void out_done(bool json, const char *done, const char *what, const char *more);
+/* For programs: {"file": path}, after a file was written; nothing for standard output (NULL or "-"). */
+void out_file(bool json, const char *path);
+/* Was any JSON printed yet? */
+bool out_has_json(void);
 
 /* Progress of one thing on stderr: a bar that rewrites its line on a terminal, else one line at the end. */
 struct out_bar {

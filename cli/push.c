@@ -169,11 +169,14 @@ bool push_upload(struct cli *cli, struct push_file *f)
 		client_answer_clear(&a);
 		if (status == 200)
 			return true;
-		if (status != 404 && status != 204)
-			return cli_fail(cli,
-				       "the server does not take images (status %ld): is this token an "
-				       "operator's?",
-				       status) == EXIT_DONE;
+		if (status != 404 && status != 204) {
+			/* A HEAD has no body, so the reason is asked for. */
+			if (client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
+				return cli_fail(cli, "%s", e.text) == EXIT_DONE;
+			(void)cli_problem(cli, "GET", path, &a);
+			client_answer_clear(&a);
+			return false;
+		}
 		if (offset > f->in.size)
 			offset = 0;
 		if (client_upload(cli->client, path, f->in.file, offset, f->in.size, show_upload, &bar, &a,
@@ -192,13 +195,8 @@ bool push_upload(struct cli *cli, struct push_file *f)
 			continue;
 		}
 		out_bar_end(&bar, f->in.size);
-		if (status != 200 && status != 201) {
-			json_t *problem = json_loadb(a.body, a.len, 0, NULL);
-
-			(void)cli_fail(cli, "%s",
-				out_safe(js_text(problem, "detail", "the server refused the image")));
-			json_decref(problem);
-		}
+		if (status != 200 && status != 201)
+			(void)cli_problem(cli, "PUT", path, &a);
 		client_answer_clear(&a);
 		return status == 200 || status == 201;
 	}

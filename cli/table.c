@@ -32,11 +32,14 @@ static const struct opt enroll_opts[] = {
 	{"uses", "N", 0, "how many devices may use it (default: 1)"},
 	{"expires", "TIME", 0, "90m, 12h, 30d (default: never)"},
 	{"approve", NULL, 0, "devices are approved at once"},
+	{"output", "FILE", 'o', "write a batch file, 0600, for provision --batch"},
 	END,
 };
 static const struct opt provision_opts[] = {
 	{"board", "BOARD", 0, "what the device is"},
 	{"name", "NAME", 0, "its name from the start"},
+	{"replace", NULL, 0, "its unused file is lost: make another, the lost one ends"},
+	{"batch", "FILE", 0, "one device of a batch file (enroll create -o); needs no server"},
 	{"id", "ID", 0, "its serial, 1 to 32 bytes (default: random)"},
 	{"region", "SIZE", 0, "write a flash region of this size with two copies"},
 	{"output", "FILE", 'o', "write here, 0600, instead of standard output"},

@@ -75,7 +75,9 @@ enum h_result h_secret_list(struct req *req, struct res *res)
 struct secret_in {
 	const char *board, *name, *serial;
 	int64_t uses, expires_s;
-	int approve;
+	int approve; /* -1: not said */
+	int replace; /* provisions: an unused secret of that name is revoked first */
+	bool has_random_serial;
 	struct secret_row row;
 	struct url_list urls; /* provisions */
 	const char *broker_url, *broker_user, *broker_password, *broker_prefix;
@@ -108,7 +110,51 @@ static const struct js_field provision_fields[] = {
 	TEXT_FIELD(board, true, 64),
 	TEXT_FIELD(name, false, DB_NAME_MAX),
 	TEXT_FIELD(serial, false, SERIAL_MAX),
+	{.name = "uses",
+		.kind = JS_INT,
+		.offset = offsetof(struct secret_in, uses),
+		.min = 1,
+		.max = 1000000},
+	{.name = "expires_s",
+		.kind = JS_INT,
+		.offset = offsetof(struct secret_in, expires_s),
+		.min = 60,
+		.max = (int64_t)10 * 366 * 86400},
+	{.name = "approve", .kind = JS_BOOL, .offset = offsetof(struct secret_in, approve)},
+	{.name = "replace", .kind = JS_BOOL, .offset = offsetof(struct secret_in, replace)},
 };
+
+/* Revoke what holds the name and was never used: its file is lost. The serial goes over, since it may stand
+ * on the device. Nothing there: OTA_OK. */
+static enum ota_err revoke_lost(struct api_job *a, struct job *job, struct secret_in *in)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+	struct secret_list list;
+
+	do {
+		enum ota_err err = secret_list(job->db, &page, job->mem, &list, &job->e);
+
+		for (size_t i = 0; i < list.n && !err; i++) {
+			const struct secret_row *s = &list.rows[i];
+			char id[2 * SECRET_ID_LEN + 1];
+
+			if (s->revoked_at || s->uses || strcmp(s->name, in->name) != 0)
+				continue;
+			err = secret_revoke(job->db, s->secret_id, a->now, &job->e);
+			hex_encode(s->secret_id, SECRET_ID_LEN, id);
+			if (!err)
+				err = api_audit(a, job, "enroll.revoke", id, NULL, NULL);
+			if (in->has_random_serial && s->serial)
+				in->serial = arena_strndup(job->mem, (const char *)s->serial, s->serial_len);
+			if (!err && !in->serial)
+				err = errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+		}
+		if (err)
+			return err;
+		page.cursor = list.next;
+	} while (page.cursor);
+	return OTA_OK;
+}
 
 static enum ota_err insert_secret(
 	struct api_job *a, struct job *job, struct board_row *board, const char *action)
@@ -118,6 +164,8 @@ static enum ota_err insert_secret(
 	char id[2 * SECRET_ID_LEN + 1], uses[24];
 	enum ota_err err = find_board(a, job, in->board, board);
 
+	if (!err && in->replace)
+		err = revoke_lost(a, job, in);
 	if (err)
 		return err;
 	row->board = board->id;
@@ -126,15 +174,18 @@ static enum ota_err insert_secret(
 	row->serial = (const uint8_t *)in->serial;
 	row->serial_len = in->serial ? strlen(in->serial) : 0;
 	row->uses_max = (uint32_t)in->uses;
-	row->is_approving = in->approve;
+	row->is_approving = in->approve == 1;
 	row->created_at = a->now;
 	row->created_by = a->req->who.name;
 	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
 	err = secret_insert(job->db, row, &row->id, &job->e);
 	if (err == OTA_EXISTS) {
-		a->hint = "a device has it, or a provisioning file that is not used yet: otactl enroll list, "
-			  "then "
-			  "otactl enroll revoke ID";
+		a->hint = in->replace ? "a device has it. Its flash is lost: otactl provision --id SERIAL, "
+					"then device "
+					"approve. It is gone: provision another name, then device replace"
+				      : "a device has it, or a provisioning file that is not used yet: "
+					"otactl enroll "
+					"list; a lost file: otactl provision --replace";
 		return errmsg_fail(&job->e, err, "the name '%s' is taken", row->name);
 	}
 	hex_encode(row->secret_id, SECRET_ID_LEN, id);
@@ -183,6 +234,7 @@ static struct secret_in *secret_body(
 		return NULL;
 	}
 	in->uses = 1;
+	in->approve = -1;
 	if (!api_body(req, fields, n_fields, in, answer))
 		return NULL;
 	if (in->name && !db_name_is_valid(in->name)) {
@@ -190,7 +242,9 @@ static struct secret_in *secret_body(
 			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
 			in->name);
 	} else if ((in->name || in->serial) && in->uses != 1) {
-		errmsg_set(&e, "a secret for one device has one use");
+		errmsg_set(&e, "a secret for one device, with a name or serial, has one use");
+	} else if (in->replace && !in->name) {
+		errmsg_set(&e, "replace needs the name whose file is lost");
 	} else if (crypto_random(in->row.secret_id, sizeof(in->row.secret_id))) {
 		*answer = res_error(req, OTA_IO, NULL);
 		return NULL;
@@ -289,6 +343,9 @@ static enum ota_err provision_run(struct api_job *a, struct job *job)
 	js_text(o, "class_id", uuid);
 	js_text(o, "name", in->name);
 	js_text(o, "serial", in->serial);
+	js_int(o, "uses", in->row.uses_max);
+	js_time(o, "expires", in->row.expires_at);
+	js_bool(o, "approve", in->row.is_approving);
 	js_array(o, "urls");
 	for (size_t i = 0; i < in->urls.n; i++)
 		js_text(o, NULL, in->urls.url[i]);
@@ -317,14 +374,17 @@ enum h_result h_provision_create(struct req *req, struct res *res)
 	(void)res;
 	if (!in)
 		return answer;
-	in->approve = 1;
-	if (!in->serial) {
+	/* One device that the operator has named is let in; any of a batch waits, unless it is said. */
+	if (in->approve < 0)
+		in->approve = in->uses == 1;
+	if (!in->serial && in->uses == 1) {
 		char *serial = arena_alloc(req->mem, 2 * sizeof(random) + 1);
 
 		if (!serial || crypto_random(random, sizeof(random)))
 			return res_error(req, serial ? OTA_IO : OTA_NO_MEMORY, NULL);
 		hex_encode(random, sizeof(random), serial);
 		in->serial = serial;
+		in->has_random_serial = true;
 	}
 	err = urls_for_devices(cfg, req->mem, &in->urls, &e);
 	if (err)

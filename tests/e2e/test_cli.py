@@ -181,7 +181,7 @@ def test_a_provisioning_file_and_its_name(fleet, folder):
     assert there.read_bytes() == b"keep" and fleet.ctl.json("enroll", "list") == [], "the name stays free"
     fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "lost.prov")
     again = refused(fleet, 1, "is taken", "provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov")
-    assert "enroll revoke" in again.err, repr(again)
+    assert "provision --replace" in again.err, repr(again)
     fleet.ctl("enroll", "revoke", fleet.ctl.json("enroll", "list")[0]["id"])
     assert "revoked" in fleet.ctl("enroll", "list").out
     fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov")
@@ -208,7 +208,9 @@ def test_cancel_and_the_newest_decision(fleet):
     assert waiting.wait() == 1
     assert "superseded" in waiting.text(), waiting.text()
     assert "withdrawn on 1 device" in fleet.ctl("cancel", third).out
-    assert "withdrawn on 0 devices" in fleet.ctl("cancel", third).out
+    assert "nothing was open" in fleet.ctl.run("cancel", third, code=1).err
+    nothing = fleet.ctl.run("--json", "cancel", "--device", "lamp-0", code=1)
+    assert "nothing was open on lamp-0" in nothing.err and nothing.json() == {"withdrawn": 0, "committed": 0}
     agent.start()
     seen = fleet.devices()["lamp-0"]["last_seen"]
     wait_for("two more polls", lambda: fleet.devices()["lamp-0"]["last_seen"] > seen + 1)

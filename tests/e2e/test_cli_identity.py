@@ -54,3 +54,47 @@ def test_a_device_put_back_from_a_copy_is_no_second_one(fleet, folder):
     assert alarm(fleet, "lamp-0")["times"] == 1
     assert "restored from a copy does that once" in fleet.ctl("device", "show", "lamp-0").out
     assert "identity" not in fleet.ctl("status").out
+
+
+def test_a_lost_provisioning_file(fleet, folder):
+    fleet.ctl("provision", "--board", "lamp", "--name", "kitchen", "--id", "SN-1", "-o", folder / "lost.prov")
+    again = fleet.ctl.run("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov", code=1)
+    assert "provision --replace" in again.err, repr(again)
+    assert "--name" in fleet.ctl.run("provision", "--board", "lamp", "--replace", "-o", folder / "x", code=2).err
+    made = fleet.ctl.json("provision", "--board", "lamp", "--name", "kitchen", "--replace", "-o", folder / "new.prov")
+    assert made["serial"] == "SN-1" and made["name"] == "kitchen", made
+    lost = Agent("lost", folder, folder / "lost.prov", args=["--once"])
+    assert lost.start().wait() != 0 and fleet.devices() == {}
+    found = Agent("kitchen", folder, folder / "new.prov")
+    fleet.agents.append(found.start())
+    wait_for("the device", lambda: fleet.devices().get("kitchen", {}).get("state") == "approved")
+    # It has enrolled: now its name is a device's.
+    taken = fleet.ctl.run("provision", "--board", "lamp", "--name", "kitchen", "--replace", "-o", folder / "more.prov", code=1)
+    assert "a device has it" in taken.err and not (folder / "more.prov").exists(), repr(taken)
+    assert [row["uses_left"] for row in fleet.ctl.json("enroll", "list") if not row["revoked"]] == [0]
+
+
+def test_one_secret_for_a_batch(fleet, folder):
+    batch = folder / "lamps.batch"
+    told = fleet.ctl("enroll", "create", "--board", "lamp", "--uses", "2", "--expires", "1h", "-o", batch).err
+    assert "2 devices of board lamp" in told and "wait for: otactl device approve" in told, told
+    assert batch.stat().st_mode & 0o777 == 0o600
+    assert "exists already" in fleet.ctl.run("enroll", "create", "--board", "lamp", "-o", batch, code=1).err
+    assert len(fleet.ctl.json("enroll", "list")) == 1
+    nowhere = {"OTAD_DATA": "/nonexistent"}
+    for serial in ("SN-1", "SN-2", "SN-3"):
+        fleet.ctl("provision", "--batch", batch, "--id", serial, "-o", folder / f"{serial}.prov", env=nowhere)
+    for wrong, code in ((["--name", "x"], 2), (["--board", "other"], 1), (["--id", "x" * 33], 2)):
+        fleet.ctl.run("provision", "--batch", batch, *wrong, "-o", folder / "wrong.prov", code=code)
+    assert not (folder / "wrong.prov").exists()
+    assert "no batch file" in fleet.ctl.run("provision", "--batch", folder / "SN-1.prov", "-o", folder / "w", code=1).err
+    for n, serial in enumerate(("SN-1", "SN-2")):
+        fleet.agents.append(Agent(serial, folder, folder / f"{serial}.prov").start())
+        wait_for("it to wait", lambda: len(fleet.devices()) == n + 1)
+    late = Agent("SN-3", folder, folder / "SN-3.prov", args=["--once"])
+    assert late.start().wait() != 0, "a third one enrolled with two uses"
+    names = sorted(fleet.devices())
+    assert len(names) == 2 and {row["state"] for row in fleet.devices().values()} == {"pending"}
+    fleet.ctl("device", "approve", *names)
+    fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "60s")
+    assert all(row["alarm"] is None for row in fleet.devices().values())

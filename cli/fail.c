@@ -1,0 +1,101 @@
+/* What went wrong, once for people on stderr and once for programs: cli_fail, cli_usage and cli_problem of
+ * cli.h remember what they say, fail_json tells it again. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static struct {
+	char text[600], hint[300], code[40];
+	long status;
+} last;
+
+__attribute__((format(printf, 2, 0))) static void complain(const char *code, const char *fmt, va_list ap)
+{
+	(void)vsnprintf(last.text, sizeof last.text, fmt, ap);
+	(void)snprintf(last.code, sizeof last.code, "%s", code);
+	last.hint[0] = '\0';
+	last.status = 0;
+	fprintf(stderr, "otactl: %s\n", last.text);
+}
+
+int cli_fail(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)cli;
+	va_start(ap, fmt);
+	complain("failed", fmt, ap);
+	va_end(ap);
+	return EXIT_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)cli;
+	va_start(ap, fmt);
+	complain("usage", fmt, ap);
+	va_end(ap);
+	return EXIT_USAGE;
+}
+
+static void add_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void add_hint(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(last.hint, sizeof last.hint, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "        %s\n", last.hint);
+}
+
+int cli_problem(
+	const struct cli *cli, const char *method, const char *path, const struct client_answer *answer)
+{
+	json_t *problem = json_loadb(answer->body, answer->len, 0, NULL);
+	const char *detail = js_text(problem, "detail", NULL), *hint = js_text(problem, "hint", NULL);
+	const char *where = client_name(cli->client);
+
+	if (detail)
+		(void)cli_fail(cli, "%s", out_safe(detail));
+	else if (answer->status == 401 || answer->status == 403)
+		(void)cli_fail(cli, "%s (%s) does not take this token", where, client_from(cli->client));
+	else if (answer->status == 429 || answer->status == 503)
+		(void)cli_fail(cli, "%s is busy (%ld): try again in a moment", where, answer->status);
+	else
+		(void)cli_fail(cli, "%s %s at %s answered %ld: is an otad there?", method, path, where,
+			answer->status);
+	if (hint && hint[0])
+		add_hint("%s", out_safe(hint));
+	else if (answer->status == 401)
+		add_hint("asked at %s (%s); log in again: otactl login URL", where, client_from(cli->client));
+	else if (answer->status == 404 && strcmp(js_text(problem, "code", ""), "other-door") == 0)
+		add_hint("asked at %s (%s)", where, client_from(cli->client));
+	(void)snprintf(last.code, sizeof last.code, "%s", js_text(problem, "code", "failed"));
+	last.status = answer->status;
+	json_decref(problem);
+	return EXIT_FAILED;
+}
+
+json_t *fail_json(void)
+{
+	json_t *error = json_object();
+
+	(void)json_object_set_new(error, "code", json_string(last.code));
+	(void)json_object_set_new(error, "detail", json_string(last.text));
+	if (last.hint[0])
+		(void)json_object_set_new(error, "hint", json_string(last.hint));
+	if (last.status)
+		(void)json_object_set_new(error, "status", json_integer(last.status));
+	return error;
+}
+
+bool fail_is_told(void)
+{
+	return last.text[0] != '\0';
+}

@@ -1,0 +1,150 @@
+"""otactl for programs and in trouble: one JSON document from every command whatever happens, which server is asked, and why it
+does not answer."""
+import json
+import os
+import socket
+import subprocess
+
+import pytest
+
+from harness import BIN, Otactl, Otad, programs_missing, wait_for
+
+pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
+
+
+def one_document(result):
+    try:
+        return json.loads(result.out)
+    except ValueError:
+        raise AssertionError(repr(result)) from None
+
+
+def test_every_command_has_one_document_for_programs(fleet, folder):
+    ctl = fleet.ctl
+    device = fleet.agent("lamp-0", "lamp")
+    wait_for("the device", lambda: fleet.devices().get("lamp-0", {}).get("state") == "approved")
+    image = fleet.image("1.0.0")
+    pushed = one_document(ctl("--json", "push", image, "--all", "--wait", "--timeout", "60s"))
+    assert pushed[0]["counts"]["running"] == 1
+    sha = ctl.json("image", "list")[0]["sha256"]
+    digest = ctl.json("release", "show", "1.0.0")["digest"]
+    token = ctl.json("token", "create", "bob")
+    secret = ctl.json("enroll", "create", "--board", "lamp", "--uses", "2")
+    assert ctl.json("release", "show", digest[:8])["version"] == "1.0.0"
+    for words in (
+        ("board", "list"), ("board", "show", "lamp"), ("board", "export", "lamp"), ("board", "export", "lamp", "-o", folder / "card"),
+        ("board", "add", "spare"), ("board", "remove", "spare"), ("enroll", "list"), ("enroll", "revoke", secret["id"][:6]),
+        ("push", image, "--all", "--dry-run"), ("push", image), ("retry", pushed[0]["id"][:8]), ("status",), ("status", "lamp-0"),
+        ("status", pushed[0]["id"][:8]), ("log", "lamp-0"), ("image", "list"), ("image", "show", sha[:10]), ("image", "inspect", image),
+        ("release", "list"), ("release", "envelope", "1.0.0", "-o", folder / "envelope"), ("release", "inspect", folder / "envelope"),
+        ("device", "list"), ("device", "show", "lamp-0"), ("device", "approve", "lamp-0"), ("device", "ack", "lamp-0"),
+        ("device", "rename", "lamp-0", "porch"), ("device", "tag", "porch", "x"), ("device", "hold", "porch"),
+        ("device", "unhold", "porch"), ("rollout", "list"), ("rollout", "show", pushed[0]["id"][:8]),
+        ("rollout", "unhold", pushed[0]["id"][:8]), ("token", "list"), ("token", "revoke", token["id"][:6]), ("audit", "list"),
+        ("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "kitchen.prov"),
+        ("device", "remove", "porch"), ("release", "remove", "1.0.0"), ("image", "remove", sha[:10]), ("logout",),
+    ):
+        one_document(ctl("--json", *words))
+    assert device.stop() == 0
+
+
+@pytest.mark.parametrize("code,error,words", [
+    (1, "not-found", ("device", "show", "nobody")),
+    (1, "not-found", ("board", "show", "limp")),
+    (1, "failed", ("status", "abcdefab01")),
+    (1, "failed", ("cancel", "abcdef")),
+    (1, "failed", ("enroll", "revoke", "abcdef")),
+    (1, "exists", ("board", "add", "lamp")),
+    (1, "failed", ("image", "show", "00")),
+    (1, "failed", ("push", "nowhere.bin", "--all")),
+    (2, "usage", ("provision",)),
+    (2, "usage", ("devise", "list")),
+    (2, "usage", ("device", "list", "--nonsense")),
+    (2, "usage", ("device", "show")),
+    (2, "usage", ("board", "list", "--url", "ftp://x")),
+    (2, "usage", ("board", "list", "--url", "http://127.0.0.1:1", "--data", "/x")),
+    (1, "failed", ("board", "list", "--data", "/nonexistent")),
+])
+def test_an_error_is_a_document_too(shared_fleet, code, error, words):
+    result = shared_fleet.ctl.run("--json", *words, code=code)
+    told = one_document(result)["error"]
+    assert told["code"] in (error, "not-found") and told["detail"], told
+    assert f"otactl: {told['detail']}" in result.err, (told, result.err)
+
+
+@pytest.fixture(scope="module")
+def shared_fleet(tmp_path_factory):
+    import harness
+    made = harness.Fleet(tmp_path_factory.mktemp("errors"), broker=False)
+    made.init()
+    made.board()
+    yield made
+    assert not made.close()
+
+
+def test_one_error_of_several_devices(fleet):
+    fleet.add(1)
+    result = fleet.ctl.run("--json", "device", "hold", "lamp-0", "nobody", code=1)
+    rows = one_document(result)
+    assert rows[0]["name"] == "lamp-0" and rows[0]["hold"] is True, rows
+    assert rows[1]["device"] == "nobody" and rows[1]["error"]["code"] == "not-found", rows
+
+
+def test_which_server_is_asked(fleet, folder):
+    """What is said for one call, then the environment, then the stored login."""
+    place = folder / "other"
+    place.mkdir()
+    other = Otad(place).start()
+    try:
+        ctl = Otactl(fleet.otad, env={"OTAD_DATA": "", "OTACTL_TOKEN": ""})
+
+        assert "/var/lib/otad/otad.sock" in ctl.run("board", "list", code=1).err
+        ctl("login", fleet.otad.url, env={"OTACTL_TOKEN": fleet.token()})
+        assert "lamp" in ctl("board", "list").out
+        assert "no boards" in ctl("board", "list", env={"OTAD_DATA": str(other.data)}).out
+        assert "lamp" in ctl("board", "list", "--data", fleet.otad.data, env={"OTAD_DATA": str(other.data)}).out
+        both = {"OTAD_DATA": str(other.data), "OTACTL_URL": fleet.otad.url, "OTACTL_TOKEN": fleet.token()}
+        assert "lamp" in ctl("board", "list", env=both).out
+        assert "no boards" in ctl("board", "list", "--data", other.data, env=both).out
+        told = ctl("login", fleet.otad.url, env={"OTACTL_TOKEN": fleet.token(), "OTAD_DATA": str(other.data)}).err
+        assert f"OTAD_DATA={other.data} goes before this login" in told, told
+        wrong = ctl.run("board", "list", env={"OTACTL_TOKEN": fleet.token()[:-1] + "x"}, code=1).err
+        assert "the stored login" in wrong and "otactl login" in wrong, wrong
+    finally:
+        assert other.stop() == 0
+    assert "(OTAD_DATA)" in ctl.run("board", "list", env={"OTAD_DATA": str(other.data)}, code=1).err
+
+
+def test_why_a_socket_does_not_answer(fleet, folder):
+    data = folder / "none"
+    data.mkdir()
+    assert "there is no socket" in fleet.ctl.run("status", "--data", data, code=1).err
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(data / "otad.sock"))
+    assert "nobody listens" in fleet.ctl.run("status", "--data", data, code=1).err
+    if os.geteuid() == 0:
+        try:
+            done = subprocess.run([BIN / "otactl", "status"], user=65534, group=65534, extra_groups=[], capture_output=True, text=True,
+                                  check=False, env={"OTAD_DATA": str(fleet.otad.data), "HOME": "/nonexistent", "PATH": os.environ["PATH"]})
+        except PermissionError:
+            return
+        assert done.returncode == 1 and "is for root and otad's own user" in done.stderr, done
+
+
+def test_the_wrong_door(folder, make_fleet):
+    import harness
+    port = harness.free_port()
+    fleet = make_fleet(broker=False, otad_args=["--listen", f"http://127.0.0.1:{port}=devices"])
+    wrong = fleet.ctl.run("board", "list", "--url", f"http://127.0.0.1:{port}", env={"OTACTL_TOKEN": fleet.token()}, code=1).err
+    assert "this door is for devices; what was asked for is for operators" in wrong and str(port) in wrong, wrong
+
+
+def test_init_offline_leaves_all_or_nothing(bare, folder):
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    failed = bare.ctl.run("init", "--offline", "--key", folder / "missing/root.pem", env={"HOME": str(home)}, code=1)
+    assert "missing/root.pem" in failed.err, repr(failed)
+    keys = home / ".otad-root"
+    assert list(keys.glob("*")) == []
+    bare.ctl("init", "--offline", env={"HOME": str(home)})
+    assert sorted(path.name for path in keys.iterdir()) == ["release.pem", "root.pem"]
