@@ -17,12 +17,15 @@ struct push {
 	char version[65];
 	bool is_timed;        /* the version is the time, for want of a better one */
 	const char *selector; /* NULL: nothing is assigned */
+	bool is_dry;          /* only say what would happen */
+	json_t *preview;      /* for programs: what would happen, a row for each board */
 };
 
 static int open_files(struct cli *cli, const struct args *args, struct push *p)
 {
 	struct errmsg e;
 	bool has_stdin = false;
+	const char *board = args_get(args, "board");
 
 	if (args->n > PUSH_FILES_MAX)
 		return cli_usage(cli, "at most %d files in one push", PUSH_FILES_MAX);
@@ -32,6 +35,11 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 		if (!push_parse(args->pos[p->n], f))
 			return cli_usage(
 				cli, "'%s': expected [BOARD:][COMPONENT[.VARIANT]=]FILE", args->pos[p->n]);
+		if (board && !f->board[0]) {
+			if (strlen(board) >= sizeof f->board)
+				return cli_usage(cli, "--board is too long");
+			(void)snprintf(f->board, sizeof f->board, "%s", board);
+		}
 		if (strcmp(f->path, "-") == 0 && has_stdin)
 			return cli_usage(cli, "standard input can be only one of the files");
 		has_stdin = has_stdin || strcmp(f->path, "-") == 0;
@@ -42,7 +50,8 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 			return cli_fail(cli, "%s", e.text);
 		}
 		fprintf(stderr, "%s: %s, %s\n", strcmp(f->path, "-") == 0 ? "standard input" : f->path,
-			f->in.describe, out_size((int64_t)f->in.size));
+			f->in.info.format == IMAGE_RAW ? "not recognised, sent as it is" : f->in.describe,
+			out_size((int64_t)f->in.size));
 		int code = push_resolve(cli, f, p->boards);
 
 		if (code != EXIT_DONE) {
@@ -90,6 +99,12 @@ static bool has_same_bytes(const struct push *p, const json_t *release)
 	return n == same && n == json_array_size(images);
 }
 
+static void mark_released(struct push *p, const char *board)
+{
+	for (int i = 0; i < p->n; i++)
+		p->file[i].is_released = p->file[i].is_released || strcmp(p->file[i].board, board) == 0;
+}
+
 /* A version means one set of bytes for ever. A chosen one that is taken ends the push before anything is
  * sent; one that is only the time gets a number behind. */
 static int free_version(struct cli *cli, struct push *p)
@@ -109,9 +124,12 @@ static int free_version(struct cli *cli, struct push *p)
 
 			for (int k = 0; k < p->n; k++)
 				is_ours = is_ours || strcmp(p->file[k].board, js_text(r, "board", "")) == 0;
-			if (!is_ours || strcmp(js_text(r, "version", ""), p->version) != 0 ||
-				has_same_bytes(p, r))
+			if (!is_ours || strcmp(js_text(r, "version", ""), p->version) != 0)
 				continue;
+			if (has_same_bytes(p, r)) {
+				mark_released(p, js_text(r, "board", ""));
+				continue;
+			}
 			is_free = false;
 			if (!p->is_timed)
 				code = cli_fail(cli,
@@ -180,36 +198,98 @@ static bool is_first_of_board(const struct push *p, int i)
 	return true;
 }
 
-/* How many devices each board's part would reach; an empty one stops the push before anything is sent. */
-static int check_selection(struct cli *cli, const struct push *p)
+/* Devices refuse what is older than what they ran; those that say so already are told before anything is
+ * sent. A release that is still to be made is newer than all of them. */
+static void tell_newer(const struct push *p, const json_t *s)
 {
-	for (int i = 0; i < p->n; i++) {
-		char path[1200], head[1100];
-		json_t *s = NULL;
+	long long n = (long long)js_int(s, "newer", 0);
+	json_t *d, *items = js_array(s, "newer_items");
+	char names[300] = "";
+	size_t i, used = 0;
 
-		if (!is_first_of_board(p, i))
-			continue;
-		if (!path_join(head, sizeof head, "/v1/selection?board=", p->file[i].board, "&selector=") ||
-			!path_join(path, sizeof path, head, p->selector, ""))
-			return cli_usage(cli, "the selector is empty or too long");
-		if (!cli_call(cli, "GET", path, NULL, &s))
-			return EXIT_FAILED;
-		long long n = (long long)js_int(s, "count", 0), held = (long long)js_int(s, "held", 0);
-
-		json_decref(s);
-		if (n == 0)
-			return cli_fail(cli,
-				"no approved device of board %s is selected: nothing was uploaded; see: "
-				"otactl device list",
-				p->file[i].board);
-		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", p->file[i].board,
-			held ? " (some on hold wait)" : "");
-		if (strcmp(p->selector, "all") == 0 &&
-			!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n,
-				n == 1 ? "" : "s", p->file[i].board))
-			return cli_fail(cli, "nothing was done");
+	if (n == 0)
+		return;
+	json_array_foreach(items, i, d)
+	{
+		if (used < sizeof names)
+			used += (size_t)snprintf(names + used, sizeof names - used, "%s%s (%s)",
+				i ? ", " : "", js_text(d, "name", "?"),
+				js_text(d, "version", "a release unknown here"));
 	}
-	return EXIT_DONE;
+	fprintf(stderr,
+		"warning: %lld of them run%s a newer release and will refuse this one: %s%s\n"
+		"         to go back push the same file under a new version: --version %s-again\n",
+		n, n == 1 ? "s" : "", out_safe(names), n > (long long)json_array_size(items) ? ", ..." : "",
+		out_safe(p->version));
+}
+
+/* What the server says of who would get the part of board `f`; NULL after the reason was printed. */
+static json_t *selection_of(struct cli *cli, const struct push *p, const struct push_file *f)
+{
+	char head[1100], path[1300], id[140], more[500] = "";
+	json_t *s = NULL;
+
+	(void)snprintf(id, sizeof id, "%s:%s", f->board, p->version);
+	if (f->is_released && !path_join(more, sizeof more, "&release=", id, "")) {
+		(void)cli_usage(cli, "the version is too long");
+		return NULL;
+	}
+	if (!path_join(head, sizeof head, "/v1/selection?board=", f->board, "&selector=") ||
+		!path_join(path, sizeof path, head, p->selector, more)) {
+		(void)cli_usage(cli, "the selector is empty or too long");
+		return NULL;
+	}
+	return cli_call(cli, "GET", path, NULL, &s) ? s : NULL;
+}
+
+static int check_board(struct cli *cli, struct push *p, const struct push_file *f)
+{
+	json_t *s = selection_of(cli, p, f);
+
+	if (!s)
+		return EXIT_FAILED;
+	long long n = (long long)js_int(s, "approved", 0), held = (long long)js_int(s, "held", 0),
+		  others = (long long)js_int(s, "count", 0) - n;
+	int code = EXIT_DONE;
+
+	if (n == 0 && others > 0) {
+		code = cli_fail(cli,
+			"no approved device of board %s is selected: nothing was uploaded; %lld wait%s for "
+			"approval or are revoked: otactl device list",
+			f->board, others, others == 1 ? "s" : "");
+	} else if (n == 0) {
+		code = cli_fail(cli,
+			"no approved device of board %s is selected: nothing was uploaded; see: "
+			"otactl device list",
+			f->board);
+	} else {
+		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", f->board,
+			held ? " (some on hold wait)" : "");
+		tell_newer(p, s);
+		(void)json_array_append_new(p->preview,
+			json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:O}", "board", f->board, "version",
+				p->version, "is_released", f->is_released, "devices", (json_int_t)n, "held",
+				(json_int_t)held, "newer", (json_int_t)js_int(s, "newer", 0), "newer_items",
+				js_array(s, "newer_items")));
+	}
+	json_decref(s);
+	if (code == EXIT_DONE && strcmp(p->selector, "all") == 0 && !p->is_dry &&
+		!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n, n == 1 ? "" : "s",
+			f->board))
+		return cli_fail(cli, "nothing was done");
+	return code;
+}
+
+/* How many devices each board's part would reach; an empty one stops the push before anything is sent. */
+static int check_selection(struct cli *cli, struct push *p)
+{
+	int code = EXIT_DONE;
+
+	for (int i = 0; i < p->n && code == EXIT_DONE; i++) {
+		if (is_first_of_board(p, i))
+			code = check_board(cli, p, &p->file[i]);
+	}
+	return code;
 }
 
 static json_t *make_release(struct cli *cli, const struct args *args, const struct push *p, const char *board)
@@ -312,8 +392,17 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 		code = check_selection(cli, p);
 	if (code != EXIT_DONE)
 		return code;
-	if (args_has(args, "dry-run")) {
-		puts("dry run: nothing was uploaded or changed");
+	for (int i = 0; i < p->n && p->is_dry && !p->selector; i++) {
+		if (is_first_of_board(p, i))
+			(void)json_array_append_new(p->preview,
+				json_pack("{s:s, s:s, s:b, s:i}", "board", p->file[i].board, "version",
+					p->version, "is_released", p->file[i].is_released, "devices", 0));
+	}
+	if (p->is_dry) {
+		if (cli->json)
+			out_json(p->preview);
+		else
+			puts("dry run: nothing was uploaded or changed");
 		return EXIT_DONE;
 	}
 	releases = json_array();
@@ -356,10 +445,13 @@ int cmd_push(struct cli *cli, const struct args *args)
 	}
 	p->boards = boards;
 	p->selector = args_has(args, "all") ? "all" : to;
+	p->is_dry = args_has(args, "dry-run");
+	p->preview = json_array();
 	int code = run_push(cli, args, p, timeout_s);
 
 	for (int i = 0; i < p->n; i++)
 		inspect_release(&p->file[i].in);
+	json_decref(p->preview);
 	free(p);
 	json_decref(boards);
 	return code;

@@ -60,7 +60,7 @@ int cmd_release_show(struct cli *cli, const struct args *args)
 
 int cmd_release_remove(struct cli *cli, const struct args *args)
 {
-	char path[300];
+	char path[400]; /* a version of 64 bytes, each percent-encoded, fits */
 	json_t *r = NULL;
 
 	if (!find_release(cli, args->pos[0], &r))
@@ -78,7 +78,7 @@ int cmd_release_envelope(struct cli *cli, const struct args *args)
 {
 	struct client_answer a = {.upload_offset = -1};
 	struct errmsg e;
-	char path[300];
+	char path[400]; /* a version of 64 bytes, each percent-encoded, fits */
 	json_t *r = NULL;
 	int code = EXIT_FAILED;
 

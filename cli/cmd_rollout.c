@@ -127,7 +127,7 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 		       "says next settles it\n",
 			unsure, out_time(js_int(answer, "until", 0)));
 	json_decref(answer);
-	if (!withdrawn && !late)
+	if (!withdrawn && !late && !unsure)
 		return cli_fail(cli, "nothing was open%s%s: nothing to withdraw", device ? " on " : "",
 			device ? out_safe(device) : "");
 	return EXIT_DONE;

@@ -112,6 +112,15 @@ static json_t *board_by_chip(
 	return NULL;
 }
 
+/* The board's firmware itself, of whatever format the chip's images have: chips of some families always say
+ * what they are, and the server refuses what does not. */
+static bool is_main_of(const json_t *board, const char *component)
+{
+	const json_t *first = json_array_get(js_array(board, "components"), 0);
+
+	return strcmp(js_text(first, "name", ""), component) == 0 && !js_text(first, "format", "")[0];
+}
+
 int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 {
 	const struct image_info *info = &f->in.info;
@@ -127,10 +136,6 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 	if (chip[0] && info->chip[0] && strcmp(chip, info->chip) != 0)
 		return cli_fail(cli, "'%s' is for chip %s, board %s has %s", shown, info->chip,
 			js_text(board, "name", "?"), chip);
-	if (chip[0] && chip[0] != '-' && !info->chip[0])
-		fprintf(stderr,
-			"warning: '%s' is no image for chip %s that otactl knows: is it the right file?\n",
-			shown, chip);
 	(void)snprintf(f->board, sizeof f->board, "%s", js_text(board, "name", ""));
 	if (!f->component[0]) {
 		json_t *components = js_array(board, "components");
@@ -141,6 +146,17 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 		(void)snprintf(f->component, sizeof f->component, "%s",
 			js_text(json_array_get(components, 0), "name", "app"));
 	}
+	bool is_odd = chip[0] && !info->chip[0] && is_main_of(board, f->component);
+
+	if (is_odd && strncmp(chip, "esp", 3) == 0)
+		return cli_fail(cli,
+			"'%s' is no firmware of board %s: no %s image is recognised in it; nothing was "
+			"uploaded",
+			shown, f->board, chip);
+	if (is_odd)
+		fprintf(stderr,
+			"warning: '%s' is no image for chip %s that otactl knows: is it the right file?\n",
+			shown, chip);
 	if (!f->variant[0] && info->variant)
 		(void)snprintf(f->variant, sizeof f->variant, "user%d", info->variant);
 	return EXIT_DONE;

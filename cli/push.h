@@ -13,6 +13,7 @@ struct push_file {
 	char component[16];
 	char variant[16];
 	const char *path;
+	bool is_released; /* the release that it would be in exists already */
 	struct inspected in;
 };
 

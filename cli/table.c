@@ -48,6 +48,7 @@ static const struct opt provision_opts[] = {
 static const struct opt push_opts[] = {
 	{"version", "V", 0, "version of the release (default: what the image says, else the time)"},
 	{"notes", "TEXT", 0, "notes of the release"},
+	{"board", "BOARD", 0, "of the files that have no BOARD: before them"},
 	{"to", "SELECTOR", 0, "which devices: tag=kitchen,board=lamp,version<1.4"},
 	{"all", NULL, 0, "all devices of the board"},
 	{"hold", NULL, 0, "let them fetch and stage, but not install yet"},

@@ -95,7 +95,47 @@ struct picked {
 	struct api_job *a;
 	struct job *job;
 	uint64_t n, n_held;
+	/* Who runs something newer than the release that was asked about: a device never goes back. */
+	const struct release_row *release; /* NULL: none was */
+	uint64_t n_newer;
+	struct {
+		const char *name, *version;
+		uint32_t sequence;
+	} newer[5];
 };
+
+static enum ota_err pick_newer(struct picked *p, const struct device_row *row)
+{
+	enum { MAX = sizeof(p->newer) / sizeof(p->newer[0]) };
+
+	if (!p->release || !row->said.has_running || row->said.running_sequence <= p->release->sequence)
+		return OTA_OK;
+	if (p->n_newer < MAX) {
+		p->newer[p->n_newer].name = arena_strdup(p->job->mem, row->name);
+		p->newer[p->n_newer].version = arena_strdup(p->job->mem, row->version);
+		p->newer[p->n_newer].sequence = row->said.running_sequence;
+		if (!p->newer[p->n_newer].name || !p->newer[p->n_newer].version)
+			return errmsg_fail(&p->job->e, OTA_NO_MEMORY, "out of memory");
+	}
+	p->n_newer++;
+	return OTA_OK;
+}
+
+static void newer_json(const struct picked *p)
+{
+	struct js_out *o = &p->a->out;
+
+	js_int(o, "newer", (int64_t)p->n_newer);
+	js_array(o, "newer_items");
+	for (uint64_t i = 0; i < p->n_newer && i < sizeof(p->newer) / sizeof(p->newer[0]); i++) {
+		js_object(o, NULL);
+		js_text(o, "name", p->newer[i].name);
+		js_text(o, "version", *p->newer[i].version ? p->newer[i].version : NULL);
+		js_int(o, "sequence", p->newer[i].sequence);
+		js_end(o);
+	}
+	js_end(o);
+}
 
 static enum ota_err pick_device(void *ctx, const struct device_row *row)
 {
@@ -110,12 +150,13 @@ static enum ota_err pick_device(void *ctx, const struct device_row *row)
 		js_bool(&p->a->out, "hold", row->is_held);
 		js_end(&p->a->out);
 	}
-	return OTA_OK;
+	return pick_newer(p, row);
 }
 
 static enum ota_err selection_run(struct api_job *a, struct job *job)
 {
-	const char *board_name = api_query(a->req, "board");
+	const char *board_name = api_query(a->req, "board"), *release_id = api_query(a->req, "release");
+	struct release_row release;
 	struct picked p = {.a = a, .job = job};
 	struct board_row board = {0};
 	struct selector selector;
@@ -127,6 +168,11 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 		err = find_board(a, job, board_name, &board);
 	if (!err)
 		err = select_parse(a, job, api_query(a->req, "selector"), &selector, NULL);
+	if (!err && release_id) {
+		err = find_release(a, job, release_id, &release);
+		p.release = &release;
+		board.id = release.board;
+	}
 	filter.board = board.id;
 	if (!err)
 		err = device_count(job->db, &filter, &count, &job->e);
@@ -139,6 +185,7 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 	js_end(&a->out);
 	js_int(&a->out, "approved", (int64_t)p.n);
 	js_int(&a->out, "held", (int64_t)p.n_held);
+	newer_json(&p);
 	return err;
 }
 

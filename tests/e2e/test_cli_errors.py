@@ -31,6 +31,7 @@ def test_every_command_has_one_document_for_programs(fleet, folder):
     token = ctl.json("token", "create", "bob")
     secret = ctl.json("enroll", "create", "--board", "lamp", "--uses", "2")
     assert ctl.json("release", "show", digest[:8])["version"] == "1.0.0"
+    refusals = {}
     for words in (
         ("board", "list"), ("board", "show", "lamp"), ("board", "export", "lamp"), ("board", "export", "lamp", "-o", folder / "card"),
         ("board", "add", "spare"), ("board", "remove", "spare"), ("enroll", "list"), ("enroll", "revoke", secret["id"][:6]),
@@ -44,7 +45,17 @@ def test_every_command_has_one_document_for_programs(fleet, folder):
         ("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "kitchen.prov"),
         ("device", "remove", "porch"), ("release", "remove", "1.0.0"), ("image", "remove", sha[:10]), ("logout",),
     ):
-        one_document(ctl("--json", *words))
+        result = ctl.run("--json", *words)
+        said = one_document(result)
+        if result.code:
+            refusals[words[:2]] = said["error"]["code"]
+    # A push that has ended, a release that was assigned, an image that it has.
+    assert sorted(refusals) == [("image", "remove"), ("release", "remove"), ("rollout", "unhold")], refusals
+    before = {row["sha256"] for row in ctl.json("image", "list")}
+    ctl("push", fleet.image("9.0.0"))
+    new = ({row["sha256"] for row in ctl.json("image", "list")} - before).pop()
+    assert ctl.json("release", "remove", "9.0.0") == {"removed": "lamp:9.0.0"}
+    assert ctl.json("image", "remove", new[:12]) == {"removed": new}
     assert device.stop() == 0
 
 
