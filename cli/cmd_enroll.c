@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/cmds.h"
 #include "cli/file.h"
@@ -13,6 +12,14 @@ static const char *approval(const json_t *secret)
 	return js_bool(secret, "approve", false) ? "are approved at once" : "wait for: otactl device approve";
 }
 
+void cli_secret_revoke(struct cli *cli, const char *id)
+{
+	char path[200];
+
+	if (path_join(path, sizeof path, "/v1/enroll-secrets/", id, ""))
+		(void)cli_call(cli, "DELETE", path, NULL, NULL);
+}
+
 /* All that the provisioning files of a batch have in common, as `provision --batch` reads it. */
 static int make_batch(struct cli *cli, const char *path, json_t *take_body)
 {
@@ -20,9 +27,9 @@ static int make_batch(struct cli *cli, const char *path, json_t *take_body)
 	struct errmsg e;
 	int code = EXIT_DONE;
 
-	if (access(path, F_OK) == 0) {
+	if (file_check_new(path, &e) != OTA_OK) {
 		json_decref(take_body);
-		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(path));
+		return cli_fail(cli, "%s", e.text);
 	}
 	if (!cli_call(cli, "POST", "/v1/provisions", take_body, &answer))
 		return EXIT_FAILED;
@@ -30,6 +37,8 @@ static int make_batch(struct cli *cli, const char *path, json_t *take_body)
 
 	if (!text || file_write_new(path, 0600, text, strlen(text), &e) != OTA_OK)
 		code = cli_fail(cli, "%s", text ? e.text : "out of memory");
+	if (code != EXIT_DONE)
+		cli_secret_revoke(cli, js_text(answer, "secret_id", ""));
 	if (text)
 		ota_wipe(text, strlen(text));
 	free(text);

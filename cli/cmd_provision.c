@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,7 +6,6 @@
 #include "cli/base64.h"
 #include "cli/cmds.h"
 #include "cli/file.h"
-#include "proto/cleanup.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "proto/provision.h"
@@ -79,35 +76,18 @@ static uint8_t *make_region(const uint8_t *file, size_t len, size_t size)
 	return region;
 }
 
-static bool folder_is_writable(const char *path)
-{
-	AUTO(free) char *copy = strdup(path);
-
-	return copy && access(dirname(copy), W_OK | X_OK) == 0;
-}
-
-/* A file that could not be made must not leave a secret behind that would enroll somebody. */
-static void revoke_secret(struct cli *cli, const json_t *answer)
-{
-	char path[200];
-
-	if (path_join(path, sizeof path, "/v1/enroll-secrets/", js_text(answer, "secret_id", ""), ""))
-		(void)cli_call(cli, "DELETE", path, NULL, NULL);
-}
-
 /* Where the file goes, checked before the server is asked: it would hold the name for a file nobody has. */
 static int check_output(const struct cli *cli, const char *output)
 {
+	struct errmsg e;
+
 	if (!output && cli->json)
 		return cli_usage(cli, "--json needs -o FILE: the provisioning file itself is binary");
 	if (!output && isatty(STDOUT_FILENO))
 		return cli_usage(
 			cli, "a provisioning file is binary and holds a secret: add > FILE, or -o FILE");
-	if (output && access(output, F_OK) == 0)
-		return cli_fail(cli, "'%s' exists already; nothing was done", out_safe(output));
-	if (output && !folder_is_writable(output))
-		return cli_fail(
-			cli, "cannot write '%s': %s; nothing was done", out_safe(output), strerror(errno));
+	if (output && file_check_new(output, &e) != OTA_OK)
+		return cli_fail(cli, "%s", e.text);
 	return EXIT_DONE;
 }
 
@@ -245,7 +225,7 @@ int cmd_provision(struct cli *cli, const struct args *args)
 	} else {
 		code = cli_fail(cli, "%s", e.text);
 		if (!args_has(args, "batch"))
-			revoke_secret(cli, answer);
+			cli_secret_revoke(cli, js_text(answer, "secret_id", ""));
 	}
 	json_decref(answer);
 	return code;

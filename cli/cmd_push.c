@@ -27,6 +27,8 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 	bool has_stdin = false;
 	const char *board = args_get(args, "board");
 
+	if (board && !push_board(cli, p->boards, board))
+		return EXIT_FAILED;
 	if (args->n > PUSH_FILES_MAX)
 		return cli_usage(cli, "at most %d files in one push", PUSH_FILES_MAX);
 	for (; p->n < args->n; p->n++) {
@@ -35,11 +37,8 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 		if (!push_parse(args->pos[p->n], f))
 			return cli_usage(
 				cli, "'%s': expected [BOARD:][COMPONENT[.VARIANT]=]FILE", args->pos[p->n]);
-		if (board && !f->board[0]) {
-			if (strlen(board) >= sizeof f->board)
-				return cli_usage(cli, "--board is too long");
-			(void)snprintf(f->board, sizeof f->board, "%s", board);
-		}
+		if (!f->board[0])
+			(void)snprintf(f->board, sizeof f->board, "%s", board ? board : "");
 		if (strcmp(f->path, "-") == 0 && has_stdin)
 			return cli_usage(cli, "standard input can be only one of the files");
 		has_stdin = has_stdin || strcmp(f->path, "-") == 0;

@@ -22,6 +22,9 @@ int cmd_device_replace(struct cli *cli, const struct args *args);
 int cmd_device_show(struct cli *cli, const struct args *args);
 int cmd_device_tag(struct cli *cli, const struct args *args);
 int cmd_device_unhold(struct cli *cli, const struct args *args);
+/* A file that could not be made must not leave a secret behind that would enroll somebody. */
+void cli_secret_revoke(struct cli *cli, const char *id);
+
 int cmd_enroll_create(struct cli *cli, const struct args *args);
 int cmd_enroll_list(struct cli *cli, const struct args *args);
 int cmd_enroll_revoke(struct cli *cli, const struct args *args);

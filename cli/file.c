@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,6 +108,20 @@ enum ota_err file_write(const char *path, mode_t mode, const void *data, size_t 
 		(void)unlink(tmp);
 	}
 	return err == OTA_OK ? sync_folder_of(path, e) : err;
+}
+
+enum ota_err file_check_new(const char *path, struct errmsg *e)
+{
+	AUTO(free) char *copy = strdup(path);
+
+	if (!copy)
+		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+	if (access(path, F_OK) == 0)
+		return errmsg_fail(e, OTA_EXISTS, "'%s' exists already; nothing was done", path);
+	if (access(dirname(copy), W_OK | X_OK) != 0)
+		return errmsg_fail(
+			e, OTA_IO, "cannot write '%s': %s; nothing was done", path, strerror(errno));
+	return OTA_OK;
 }
 
 enum ota_err file_read(const char *path, size_t max, uint8_t **out, size_t *len, struct errmsg *e)

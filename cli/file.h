@@ -22,6 +22,10 @@ OTA_MUST_USE enum ota_err file_write(
 OTA_MUST_USE enum ota_err file_write_new(
 	const char *path, mode_t mode, const void *data, size_t len, struct errmsg *e);
 
+/* Could file_write_new make it? Asked before a server makes what only this file will hold. OTA_EXISTS, or an
+ * error of its folder. */
+OTA_MUST_USE enum ota_err file_check_new(const char *path, struct errmsg *e);
+
 /* The whole file, at most `max` bytes, malloc'ed. OTA_TOO_LARGE. */
 OTA_MUST_USE enum ota_err file_read(
 	const char *path, size_t max, uint8_t **out, size_t *len, struct errmsg *e);

@@ -44,8 +44,7 @@ bool push_parse(const char *text, struct push_file *out)
 	return rest[0] != '\0';
 }
 
-/* The board by name, or NULL after the reason was printed. */
-static json_t *board_by_name(struct cli *cli, const json_t *boards, const char *name)
+json_t *push_board(struct cli *cli, const json_t *boards, const char *name)
 {
 	json_t *b;
 	size_t i;
@@ -103,7 +102,7 @@ static json_t *board_by_chip(
 			return NULL;
 		answer[strcspn(answer, "\r\n")] = '\0';
 		*code = EXIT_FAILED;
-		return board_by_name(cli, boards, answer);
+		return push_board(cli, boards, answer);
 	}
 	(void)cli_usage(cli,
 		chip[0] ? "several boards have the chip of '%s' (%s): write BOARD:%s"
@@ -126,7 +125,7 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 	const struct image_info *info = &f->in.info;
 	const char *shown = strcmp(f->path, "-") == 0 ? "standard input" : f->path;
 	int code = EXIT_FAILED;
-	json_t *board = f->board[0] ? board_by_name(cli, boards, f->board)
+	json_t *board = f->board[0] ? push_board(cli, boards, f->board)
 				    : board_by_chip(cli, boards, shown, info->chip, &code);
 
 	if (!board)

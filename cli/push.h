@@ -21,6 +21,9 @@ struct push_file {
  * part is empty or too long. */
 bool push_parse(const char *text, struct push_file *out);
 
+/* The board of that name out of the server's list; NULL after the reason was printed. Borrowed. */
+json_t *push_board(struct cli *cli, const json_t *boards, const char *name);
+
 /* Fill in what was not said from the file and the boards that the server knows. EXIT_*; the reason was
  * printed. */
 int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards);

@@ -42,14 +42,16 @@ ROWS = {
     "board export": Row(["lamp"], {"'nobody'": ["nobody"]}, {"output": ["/no/such/folder/x"]}, reads=True),
     "board remove": Row(["spare"], {"'nobody'": ["nobody"], "lamp": ["lamp"]}, changes=True),
     "enroll create": Row(["--board", "lamp"], {"'nobody'": ["--board", "nobody"]}, {
-        "board": ["nobody"], "uses": ["0", "-1", "x", "1.5", "", "99999999999999999999"], "expires": TIMES}, changes=True),
+        "board": ["nobody"], "uses": ["0", "-1", "x", "1.5", "", "99999999999999999999"], "expires": TIMES,
+        "output": ["/no/such/folder/x"]}, changes=True),
     "enroll list": Row(reads=True), "enroll revoke": Row(["{secret}"], {"'nobody'": ["nobody"]}, changes=True),
     "provision": Row(["--board", "lamp"], {"'nobody'": ["--board", "nobody"]}, {
         "board": ["nobody"], "name": ["a\nb", "x" * 300], "id": ["x" * 33], "region": ["x", "-1", "0", "1x", "7"],
+        "batch": ["/no/such/file", "{file}", "/"],
         "output": ["/no/such/folder/x"]}, changes=True, root=True),
     "push": Row(["lamp:{file}", "--all"], {"No such file": ["/no/such/file", "--all"], "'nobody'": ["nobody:{file}", "--all"],
                                       "nothing was uploaded": ["lamp:{file}", "--to", "tag=nowhere"]}, {
-        "version": ["a\nb", "x" * 300], "notes": [], "to": [",", "colour=red", "version<"],
+        "version": ["a\nb", "x" * 300], "notes": [], "board": ["nobody", ""], "to": [",", "colour=red", "version<"],
         "timeout": TIMES}, changes=True, root=True, usage={"expected": ["app.={file}"], "exclude": ["{file}", "--all", "--to", "*"]}),
     "cancel": Row(["first"], {"'nobody'": ["nobody"], "no device": ["--device", "nobody"]}, {"device": ["nobody"]}, changes=True,
                   usage={"say what": []}),
@@ -303,7 +305,7 @@ def test_servers_that_do_not_answer(world):
         if row.local:
             continue
         good = fill(row.good, world.names)
-        probe.ask(FAILED, "no otad at", command, *good, "--data", "/no/such/folder")
+        probe.ask(FAILED, "there is no socket", command, *good, "--data", "/no/such/folder")
         probe.ask(FAILED, "http://127.0.0.1:1", command, *good, "--url", "http://127.0.0.1:1", env={"OTACTL_TOKEN": world.token})
         probe.ask(FAILED, "/no/such/file", command, *good, "--url", world.otad.url, "--token-file", "/no/such/file")
     probe.done(110)
