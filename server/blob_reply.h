@@ -14,9 +14,11 @@ struct blob_piece {
 };
 
 enum blob_end {
-	BLOB_SENT,
-	BLOB_LEFT,   /* the peer went away or took too long, or the server ends */
-	BLOB_UNREAD, /* bytes of the blob could not be sent though the peer was there to take them */
+	BLOB_WHOLE,
+	BLOB_LEFT,    /* given up, and not for its bytes */
+	BLOB_STOPPED, /* after `stop` bytes of the body, or, after a fault in the mapping, up to 64 KiB later
+		       */
+	BLOB_BROKEN,  /* somewhere */
 };
 
 struct blob_reply {
@@ -25,9 +27,11 @@ struct blob_reply {
 	const struct blob_piece *pieces;
 	unsigned n_pieces;
 	uint64_t total;
-	bool is_unread; /* set by http: a read from `fd` failed */
-	/* Once, when the answer is sent or given up. Loop thread. */
-	void (*release)(struct blob_reply *reply, enum blob_end end);
+	bool is_unread; /* http: a read from `fd` failed, at `unread_at` */
+	uint64_t unread_at;
+	uint64_t sent_before; /* http: bytes of the connection before this answer */
+	/* Once, when the answer is sent whole, or given up for whatever reason. Loop thread. */
+	void (*release)(struct blob_reply *reply, enum blob_end end, uint64_t stop);
 	void *ctx;
 };
 

@@ -10,6 +10,10 @@
 #include "server/openblob.h"
 #include "server/range.h"
 
+/* Read again on either side of where a download stopped: more than the header that was sent before the body
+ * and is counted with it, and than the kernel leaves out at a fault. */
+enum { CHECK_LEN = 128 * 1024 };
+
 /* What a request carries through its jobs. */
 struct serve {
 	const struct app *app;
@@ -64,18 +68,47 @@ static enum h_result answer_damaged(struct req *req)
 	return res_problem(req, 503, "damaged", "this image cannot be read at present");
 }
 
-static void release(struct blob_reply *reply, enum blob_end end)
+/* Where in the blob the body was after `stop` bytes. */
+static uint64_t place_of(const struct blob_reply *reply, uint64_t stop)
+{
+	uint64_t at = 0;
+
+	for (unsigned i = 0; i < reply->n_pieces; i++) {
+		const struct blob_piece *piece = &reply->pieces[i];
+
+		if (!piece->text)
+			at = piece->first + (stop < piece->len ? stop : piece->len);
+		if (stop < piece->len)
+			break;
+		stop -= piece->len;
+	}
+	return at;
+}
+
+/* A download that broke off is mostly a client that went away; but bytes that cannot be read look the same,
+ * so a job reads what is around the place where it stopped. No more than that: whoever asks for an image and
+ * hangs up must not make the disk read all of it. */
+static void release(struct blob_reply *reply, enum blob_end end, uint64_t stop)
 {
 	struct serve *sv = reply->ctx;
 	struct open_blob *b = sv->blob;
+	uint64_t at, first;
 
 	sv->blob = NULL;
-	if (end != BLOB_UNREAD || b->size == 0)
+	switch (b->size > 0 ? end : BLOB_LEFT) {
+	case BLOB_WHOLE:
+	case BLOB_LEFT:
 		open_blob_put(b);
-	else if (sv->n_spans == 1)
-		open_blob_check(b, sv->spans[0].first, sv->spans[0].len);
-	else
+		return;
+	case BLOB_STOPPED:
+		at = place_of(reply, stop);
+		first = at > CHECK_LEN ? at - CHECK_LEN : 0;
+		open_blob_check(b, first, b->size - first < 2 * CHECK_LEN ? b->size - first : 2 * CHECK_LEN);
+		return;
+	case BLOB_BROKEN:
 		open_blob_check(b, 0, b->size);
+		return;
+	}
 }
 
 static void add_validators(struct req *req, const char *etag)

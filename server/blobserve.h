@@ -2,9 +2,9 @@
  * validators.
  *
  * Plain HTTP answers from a shared mapping whose first touched MiB a job has populated (MADV_POPULATE_READ
- * reports an error where a touch would be SIGBUS); TLS answers from the file descriptor. When that fails on
- * the way, and it was not the peer who ended it, a job reads what was to be sent; a read error marks the
- * image damaged (app_hooks.image_damaged): it answers 503 from then on. */
+ * reports an error where a touch would be SIGBUS); TLS answers from the file descriptor. When an
+ * answer breaks off, a job reads what is around the place where it stopped; a read error marks the image
+ * damaged (app_hooks.image_damaged): it answers 503 from then on. */
 #ifndef SERVER_BLOBSERVE_H
 #define SERVER_BLOBSERVE_H
 

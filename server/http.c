@@ -36,6 +36,7 @@ static void resume(struct req *req)
 static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct blob_reply *reply = cls;
+	uint64_t begin = pos;
 
 	for (unsigned i = 0; i < reply->n_pieces; i++) {
 		const struct blob_piece *piece = &reply->pieces[i];
@@ -55,6 +56,7 @@ static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
 		if ((ssize_t)n > 0)
 			return (ssize_t)n;
 		reply->is_unread = true;
+		reply->unread_at = begin;
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 	return MHD_CONTENT_READER_END_OF_STREAM;
@@ -105,6 +107,8 @@ static enum MHD_Result send_answer(struct hreq *h)
 	enum MHD_Result rc;
 
 	exchange_settle(h);
+	if (h->res.blob && !conn_bytes_sent(h->conn, &h->res.blob->sent_before))
+		h->res.blob->sent_before = 0;
 	if (h->res.blob)
 		response = blob_response(h);
 	else
@@ -190,19 +194,24 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	return act(h, exchange_begin(h, method, version, list.h, list.n));
 }
 
-/* The kernel reads the mapping while it sends: where that fails the library ends the connection as if the
- * peer had gone. The socket tells which it was; a peer that is gone has ended its own direction. */
-static enum blob_end end_of(const struct hreq *h, enum MHD_RequestTerminationCode why)
+/* The kernel reads the mapping while it sends, and where that fails the library ends the connection as if the
+ * peer had gone, or waits for room that is there, until the peer loses patience. Who ended it says nothing,
+ * then: what the socket has taken does. */
+static void end_blob(struct hreq *h, bool is_whole)
 {
-	const struct blob_reply *reply = h->res.blob;
+	struct blob_reply *reply = h->res.blob;
+	uint64_t sent;
 
-	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		return BLOB_SENT;
-	if (!reply || why != MHD_REQUEST_TERMINATED_WITH_ERROR)
-		return BLOB_LEFT;
-	if (h->req.door == DOOR_HTTPS)
-		return reply->is_unread ? BLOB_UNREAD : BLOB_LEFT;
-	return conn_peer_is_gone(h->conn) ? BLOB_LEFT : BLOB_UNREAD;
+	if (is_whole)
+		reply->release(reply, BLOB_WHOLE, 0);
+	else if (reply->is_unread)
+		reply->release(reply, BLOB_STOPPED, reply->unread_at);
+	else if (h->req.door == DOOR_HTTPS)
+		reply->release(reply, BLOB_LEFT, 0);
+	else if (conn_bytes_sent(h->conn, &sent))
+		reply->release(reply, BLOB_STOPPED, sent - reply->sent_before);
+	else
+		reply->release(reply, BLOB_BROKEN, 0);
 }
 
 static void on_completed(
@@ -215,7 +224,9 @@ static void on_completed(
 	if (!h)
 		return;
 	*ctx = NULL;
-	exchange_end(h, end_of(h, why));
+	if (h->res.blob)
+		end_blob(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+	exchange_end(h);
 }
 
 static void on_connection(

@@ -1,8 +1,11 @@
 #include "server/http_internal.h"
 
-#include <poll.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "server/upload.h"
@@ -32,11 +35,17 @@ static void deadline_passed(struct timer *t)
 	conn_cut(t->ctx);
 }
 
-bool conn_peer_is_gone(const struct conn *c)
+bool conn_bytes_sent(const struct conn *c, uint64_t *bytes)
 {
-	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+	struct tcp_info info = {0};
+	socklen_t len = sizeof info;
+	int queued;
 
-	return poll(&p, 1, 0) != 0;
+	if (c->door->spec.kind == DOOR_SOCKET || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+		ioctl(c->fd, SIOCOUTQ, &queued) != 0)
+		return false;
+	*bytes = (uint64_t)info.tcpi_bytes_acked + (uint64_t)queued;
+	return true;
 }
 
 void conn_set_deadline(struct conn *c, int64_t ms)

@@ -281,15 +281,13 @@ enum turn exchange_go_on(struct hreq *h, const char *data, size_t *len)
 	return TURN_DROP;
 }
 
-void exchange_end(struct hreq *h, enum blob_end end)
+void exchange_end(struct hreq *h)
 {
 	struct conn *c = h->conn;
 
 	c->current = NULL;
 	/* The next request of this connection: idle time and its header together. */
 	conn_set_deadline(c, HTTP_IDLE_MS + HTTP_HEADER_MS);
-	if (h->res.blob && h->res.blob->release)
-		h->res.blob->release(h->res.blob, end);
 	if (h->is_suspended) {
 		/* Only at the end of the daemon: the job that still has the request ends it. */
 		h->state = STATE_ORPHAN;

@@ -6,7 +6,6 @@
 #ifndef SERVER_HTTP_INTERNAL_H
 #define SERVER_HTTP_INTERNAL_H
 
-#include "server/blob_reply.h"
 #include "server/gate.h"
 #include "server/http.h"
 #include "server/log.h"
@@ -92,9 +91,9 @@ void conn_free(struct conn *c); /* NULL is a no-op */
 /* In words, for people and for per-address limits. */
 void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN]);
 
-/* Has the peer closed the connection or its own direction of it, or was it cut? What it sent before that may
- * still be unread. */
-bool conn_peer_is_gone(const struct conn *c);
+/* Bytes that the socket has taken since the connection began, whether they have arrived or not; one more once
+ * it is closed. False: it does not tell (no TCP). */
+bool conn_bytes_sent(const struct conn *c, uint64_t *bytes);
 
 /* Cut the connection in `ms`; replaces what was set before. */
 void conn_set_deadline(struct conn *c, int64_t ms);
@@ -133,8 +132,7 @@ bool exchange_resume(struct hreq *h);
 /* The last changes to the answer before it is sent. */
 void exchange_settle(struct hreq *h);
 
-/* The library is through with the request; `end` is for an answer that is a blob. Frees `h` now or, where a
- * job still has it, when that is done. */
-void exchange_end(struct hreq *h, enum blob_end end);
+/* The library is through with the request. Frees `h` now or, where a job still has it, when that is done. */
+void exchange_end(struct hreq *h);
 
 #endif
