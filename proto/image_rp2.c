@@ -38,7 +38,7 @@ static const uint32_t flash_from = 0x10000000, flash_to = 0x20000000, ram_to = 0
 static const char cut_off[] = "the image ends before its binary information";
 
 struct rp2 {
-	bool has_boot2, has_info, has_block;
+	bool has_boot2, lacks_boot2, has_info, has_block;
 	uint32_t base;        /* flash address of the file's first byte, where has_info */
 	uint32_t first, last; /* of the binary information's pointers */
 	uint16_t type;        /* the block's */
@@ -73,14 +73,29 @@ static uint32_t find_info(const uint8_t *p, size_t len)
 	return 0;
 }
 
-/* The pointers are addresses. An image behind boot_stage2 starts where flash starts, so does RISC-V's, whose
- * table has no addresses; any other where the page of its reset handler does, which the SDK links right
- * behind the header. A wrong guess finds no entries and does no harm. */
+/* What the first bytes are: boot_stage2 (its CRC says so), a vector table, a table behind 256 bytes of
+ * something else, or none, as on RISC-V. An image starts where flash starts, or, for a slot, where the page
+ * of its reset handler does, which the SDK links right behind the header. A wrong guess finds no entries and
+ * does no harm. */
+static void take_start(struct rp2 *r, const uint8_t *p)
+{
+	bool is_behind = !is_vectors(p) && is_vectors(p + BOOT2_LEN);
+
+	r->base = flash_from;
+	if (is_behind)
+		r->has_boot2 = image_crc_eboot(~UINT32_C(0), p, BOOT2_LEN - 4) ==
+			       image_le32(p + BOOT2_LEN - 4);
+	if (is_vectors(p))
+		r->base = image_le32(p + 4) & ~UINT32_C(0xFFF);
+	else if (is_behind && !r->has_boot2)
+		r->base = image_le32(p + BOOT2_LEN + 4) & ~UINT32_C(0xFFF);
+	/* Linked for the start of flash, what stands in front can only be boot_stage2. */
+	r->lacks_boot2 = is_behind && !r->has_boot2 && r->base == flash_from;
+}
+
+/* The header's pointers are addresses. */
 static void take_info(struct image_work *w, struct rp2 *r, const uint8_t *p, uint32_t at)
 {
-	r->base = flash_from;
-	if (!r->has_boot2 && is_vectors(p))
-		r->base = image_le32(p + 4) & ~UINT32_C(0xFFF);
 	r->first = image_le32(p + at + 4);
 	r->last = image_le32(p + at + 8);
 	r->has_info = r->first >= r->base && r->last >= r->first && r->last - r->base <= w->src->size &&
@@ -219,20 +234,17 @@ bool image_try_rp2(struct image_work *w, enum ota_err *verdict)
 	size_t len = w->src->size < BLOCK_WITHIN ? (size_t)w->src->size : BLOCK_WITHIN;
 	struct rp2 r = {0};
 	uint32_t info_at;
-	bool behind_boot2;
 
 	if (len < BOOT2_LEN + VECTORS_LEN)
 		return false;
 	*verdict = image_read(w, 0, w->buf, len);
 	if (*verdict)
 		return true;
-	behind_boot2 = is_vectors(w->buf + BOOT2_LEN);
-	r.has_boot2 = behind_boot2 && image_crc_eboot(~UINT32_C(0), w->buf, BOOT2_LEN - 4) ==
-					      image_le32(w->buf + BOOT2_LEN - 4);
+	take_start(&r, w->buf);
 	info_at = find_info(w->buf, len < INFO_WITHIN ? len : INFO_WITHIN);
 	if (info_at)
 		take_info(w, &r, w->buf, info_at);
-	if (behind_boot2 && !r.has_boot2 && info_at > BOOT2_LEN && !is_vectors(w->buf)) {
+	if (r.lacks_boot2 && info_at > BOOT2_LEN) {
 		w->info->format = IMAGE_RP2;
 		*verdict = image_refuse(
 			w, OTA_CHECKSUM, "the CRC-32 of the image's first 256 bytes does not match");

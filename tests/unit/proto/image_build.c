@@ -499,6 +499,8 @@ void build_rp2(struct build *b, const struct rp2_recipe *r)
 	uint32_t base = r->base ? r->base : 0x10000000;
 	size_t header, table, end_at, entries = 6;
 
+	if (r->front)
+		build_noise(b, 256);
 	if (r->boot2) {
 		build_noise(b, 252);
 		build_u32(b, boot2_crc(b->p, 252));

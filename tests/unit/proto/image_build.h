@@ -61,6 +61,7 @@ void build_romfs(struct build *b);
 struct rp2_recipe {
 	uint32_t base; /* 0: where flash starts */
 	bool boot2, no_info, riscv;
+	bool front; /* 256 bytes of somebody's own header */
 	bool block; /* the RP2350's, of this type, with this version unless 0 */
 	uint16_t type;
 	uint32_t block_version;

@@ -338,6 +338,9 @@ static void test_rp2(void **state)
 		/* for a slot behind somebody's bootloader: the chip is not told */
 		{{.base = 0x10010000, .name = "lamp", .version = "1.0"}, IMAGE_RP2, "", "lamp", "1.0", "",
 			""},
+		/* the same behind a header of that bootloader's, linked with it */
+		{{.base = 0x10010000, .front = true, .name = "lamp", .version = "1.0"}, IMAGE_RP2, "", "lamp",
+			"1.0", "", ""},
 		{{.base = 0x10010000, .no_info = true}, IMAGE_RAW, "", "", "", "", ""},
 		{{.boot2 = true, .text = "MicroPython v1.22.1 on 2024-01-05; Raspberry Pi Pico"}, IMAGE_RP2,
 			"rp2040", "MicroPython", "1.22.1", "2024-01-05", ""},
