@@ -212,10 +212,13 @@ enum ota_err assignment_advance(
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK)
 		err = assignment_load(db, id, &mem, &row, e);
-	if (err == OTA_OK && row.has_next)
-		err = assignment_load_queued(db, row.device, &mem, &next, e);
 	if (err != OTA_OK)
 		return err;
+	if (row.has_next) {
+		err = assignment_load_queued(db, row.device, &mem, &next, e);
+		if (err != OTA_OK)
+			return err;
+	}
 	if (row.has_next && move->to == ASSIGN_SUPERSEDED && !move->superseded_by)
 		full.superseded_by = next.rollout;
 	if (!assign_move_is_legal(row.state, move->to))

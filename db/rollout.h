@@ -38,10 +38,11 @@ struct rollout_list {
 	int64_t next;
 };
 
-/* Add. Read: uid, release, selector, is_held, accepts_served, timeout_s, created_*, is_growing, cursor. The same uid
- * with the same release, selector and options: OTA_OK with its id and `*is_new` false (may be NULL), so that
- * a repeated request is the same one. OTA_CONFLICT: that uid is another rollout. OTA_NOT_FOUND: release.
- * OTA_STATE: the release has no complete normal manifest, or is retired. OTA_INVALID: uid, selector. */
+/* Add. Read: uid, release, selector, is_held, accepts_served, timeout_s, created_*, is_growing, cursor. The
+ * same uid with the same release, selector and options: OTA_OK with its id and `*is_new` false (may be NULL),
+ * so that a repeated request is the same one. OTA_CONFLICT: that uid is another rollout. OTA_NOT_FOUND:
+ * release. OTA_STATE: the release has no complete normal manifest, or is retired. OTA_INVALID: uid, selector.
+ */
 OTA_MUST_USE enum ota_err rollout_insert(
 	struct db *db, const struct rollout_row *row, int64_t *id, bool *is_new, struct errmsg *e);
 

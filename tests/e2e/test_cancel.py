@@ -1,0 +1,74 @@
+"""A cancel says how sure it is, and what the device says next settles it."""
+import time
+
+import pytest
+
+import rig
+from faults import prepared
+from harness import programs_missing
+
+pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
+
+TICKET_S = 60  # a device arms by a ticket of the last minute
+
+
+@pytest.fixture(name="told")
+def fixture_told(make_fleet):
+    """A device that was told this moment to install 1.0.0; nothing of that is on the disk for certain."""
+    fleet = make_fleet(broker=False)
+    _, _, device = prepared(fleet)
+    api = rig.Api(fleet.otad.port, fleet.token())
+    fleet.push = fleet.ctl.json("push", fleet.image("1.0.0", size=3000), "--all")[0]["id"]
+    status, ticket = device.checkin(api, state=rig.CONFIRMED)
+    assert status == 200 and not ticket.get(7, 0) & 1
+    device.digest = ticket[5][0]
+
+    def look():
+        return api.json(f"/v1/devices/{device.name}")["assignment"]
+
+    yield fleet, device, api, look
+    api.close()
+
+
+@pytest.mark.parametrize("what", ["push", "device"])
+def test_in_time(told, what):
+    fleet, device, api, look = told
+    named = [fleet.push] if what == "push" else ["--device", device.name]
+    answer = fleet.ctl.json("cancel", *named)
+    assert (answer["withdrawn"], answer["committed"], answer["unsure"]) == (0, 0, 1)
+    assert TICKET_S - 30 < answer["until"] - time.time() < TICKET_S + 60
+    assert look()["state"] == "offered" and look()["withdrawn"]
+    assert "withdrawn, but its last ticket may still install it" in fleet.ctl("device", "show", device.name).out
+    api.close()
+    fleet.otad.kill9()
+    fleet.otad.start()
+    # It asked again, and got no ticket that names anything: it cannot begin.
+    _, ticket = device.checkin(api, state=rig.IDLE)
+    assert 5 not in ticket
+    assert look()["state"] == "cancelled"
+    assert "it was withdrawn in time" in fleet.ctl("log", device.name).out
+
+
+def test_too_late(told):
+    fleet, device, api, look = told
+    assert "1 may still install it" in fleet.ctl("cancel", fleet.push).out
+    for state, want in ((rig.TRIAL, "trial"), (rig.CONFIRMED, "running")):
+        _, ticket = device.checkin(api, state=state, running=(9, device.digest))
+        assert 5 not in ticket
+        assert look()["state"] == want
+    row = api.json(f"/v1/rollouts/{fleet.push}")
+    assert row["state"] == "cancelled" and row["counts"]["running"] == 1
+
+
+def test_held_a_moment_too_late(told):
+    """Staged on a device that is put on hold can be taken back; but it was told to begin a moment ago."""
+    fleet, device, api, look = told
+    device.checkin(api, state=rig.STAGED, target=[device.digest, 1, 3000])
+    assert look()["state"] == "staged"
+    assert fleet.ctl.json("cancel", "--device", device.name)["committed"] == 1
+    fleet.ctl("device", "hold", device.name)
+    answer = fleet.ctl.json("cancel", "--device", device.name)
+    assert (answer["withdrawn"], answer["committed"], answer["unsure"]) == (0, 0, 1)
+    _, ticket = device.checkin(api, state=rig.STAGED, target=[device.digest, 1, 3000])
+    assert 5 not in ticket
+    assert look()["state"] == "cancelled"
