@@ -2,6 +2,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 
 import pytest
@@ -85,6 +86,28 @@ class TestProvisioned:
         provisions[0].unlink()
         code, out, err = run(folder, *args)
         assert (code, err) == (0, "") and "enrolled" not in out
+
+    @pytest.mark.skipif(not shutil.which("strace"), reason="skipped: no strace")
+    def test_name_is_on_disk(self, folder, provisions):
+        """The flash has its name, and that is synced, before anything is sent: a power cut does not lose a device."""
+        subprocess.run(["strace", "-qq", "-y", "-f", "-o", folder / "trace", "-e", "trace=fsync,link,linkat,rename,connect",
+                        harness.BIN / "ota-agent", "--provision", provisions[0], "--flash", folder / "flash", "--once",
+                        "--no-broker"], timeout=60 * harness.PATIENCE, check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, **harness.sanitizer_env(folder, "agent"), "ASAN_OPTIONS": "detect_leaks=0"})
+        calls = [line.split(maxsplit=1)[1] for line in (folder / "trace").read_text().splitlines()]
+        named = next(i for i, call in enumerate(calls) if call.startswith(("link", "rename")))
+        assert any(call.startswith("fsync(") and "flash.new>" in call for call in calls[:named])
+        assert calls[named + 1].startswith("fsync(") and calls[named + 1].split("<")[1].startswith(f"{folder}>")
+
+    def test_second_name_of_another_flash(self, folder, provisions):
+        """A kill left both names, and the flash was moved away: making a new one leaves it as it is."""
+        made = ["--flash", folder / "flash", "--once", "--no-broker"]
+        assert run(folder, "--provision", provisions[0], *made)[0] == 0
+        os.link(folder / "flash", folder / "flash.new")
+        (folder / "flash").rename(folder / "old")
+        old = (folder / "old").read_bytes()
+        assert run(folder, "--provision", provisions[1], *made)[0] == 0
+        assert (folder / "old").read_bytes() == old and (folder / "flash").read_bytes() != old
 
     def test_another_device(self, folder, provisions):
         assert run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once")[0] == 0
