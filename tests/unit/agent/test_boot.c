@@ -389,6 +389,53 @@ static void test_too_many_components(void **state)
 	assert_int_equal(journal()->slot[0].component[0].size, 0);
 }
 
+/* A worn-out journal in the middle of something: what verifies and ran before boots, and only where there is
+ * no such image the one on trial. */
+static void to_trial(struct journal_state *s)
+{
+	s->phase = JOURNAL_TRIAL;
+	s->active = 1;
+	s->attempts_left = 2;
+}
+
+static void to_armed(struct journal_state *s)
+{
+	s->phase = JOURNAL_ARMED;
+	s->active = 0;
+}
+
+static void test_journal_takes_nothing_in_between(void **state)
+{
+	static const struct {
+		void (*to)(struct journal_state *s);
+		unsigned rotten; /* 2: neither */
+		unsigned want;
+		bool is_trial;
+	} rows[] = {{to_trial, 2, 0, false}, {to_trial, 0, 1, true}, {to_trial, 1, 0, false},
+		{to_revert, 2, 0, false}, {to_revert, 0, 1, false}, {to_armed, 2, 0, false},
+		{to_armed, 0, 1, false}};
+
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ota_boot_config cfg = {.crypto = crypto_openssl()};
+		struct ota_flash broken;
+
+		two_slots();
+		record(rows[i].to);
+		if (rows[i].rotten < 2)
+			slot(rows[i].rotten)[5] ^= 1;
+		broken = k.flash.flash;
+		broken.prog = no_prog;
+		broken.erase = no_erase;
+		cfg.flash = &broken;
+		assert_int_equal(ota_boot_select(&cfg, &k.boot, &k.choice), OTA_FLASH);
+		assert_int_equal(k.choice.slot, rows[i].want);
+		assert_int_equal(k.choice.is_trial, rows[i].is_trial);
+		assert_int_not_equal(k.choice.sequence, 0);
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
 /* A worn-out journal and a rotten image: the other one, as long as it verifies. */
 static void test_journal_takes_nothing_and_image_rots(void **state)
 {
@@ -442,6 +489,7 @@ int main(void)
 		T(test_both_rot),
 		T(test_attempt_is_written_first),
 		T(test_journal_takes_nothing),
+		T(test_journal_takes_nothing_in_between),
 		T(test_attempts_of_the_port),
 		T(test_no_root_no_signature),
 		T(test_higher_sequence_in_slot_1),

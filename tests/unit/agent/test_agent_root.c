@@ -1,0 +1,232 @@
+/* The root walk, its floors, the copies of root and identity. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "device-agent/src/agent.h"
+#include "proto/crypto_openssl.h"
+#include "tests/unit/agent/device.h"
+
+static void rotate_server_key(void)
+{
+	crypto_signer_release(&k.server_key);
+	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &k.server_key), OTA_OK);
+	memcpy(k.doc.key[2].kid, k.server_key.kid, OTA_KID_LEN);
+	kit_root_add(&k);
+}
+
+static void test_root_walk_50(void **state)
+{
+	(void)state;
+	settled();
+	for (unsigned i = 0; i < 50; i++)
+		kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	assert_int_equal(k.agent.root.version, 51);
+	assert_int_equal(k.last.root_version, 51);
+	assert_true(kit_start(&k));
+	assert_int_equal(k.agent.root.version, 51);
+}
+
+/* RT9: it cannot verify any ticket; it asks for the next root all by itself. */
+static void test_server_key_replaced(void **state)
+{
+	(void)state;
+	settled();
+	rotate_server_key();
+	rotate_server_key();
+	kit_assign(&k, 1, 1);
+	poll_once();
+	assert_int_equal(k.agent.root.version, 3);
+	assert_true(kit_runs(&k, 1));
+}
+
+static void spoil_root(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	if (what == 'r')
+		bytes[flash_sim_random(&kit->flash) % *len] ^= 1;
+}
+
+static void test_root_forged(void **state)
+{
+	(void)state;
+	settled();
+	kit_root_add(&k);
+	k.spoil = spoil_root;
+	k.ticket_is_signed = true;
+	kit_live(&k, 3600);
+	assert_int_equal(k.agent.root.version, 1);
+	k.spoil = NULL;
+	kit_live(&k, 1200);
+	assert_int_equal(k.agent.root.version, 2);
+}
+
+/* RT1: not the next version. */
+static void spoil_root_gap(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	if (what == 'r') {
+		memcpy(bytes, kit->root[kit->n_roots - 1], kit->root_len[kit->n_roots - 1]);
+		*len = kit->root_len[kit->n_roots - 1];
+	}
+}
+
+static void test_root_gap(void **state)
+{
+	(void)state;
+	settled();
+	kit_root_add(&k);
+	kit_root_add(&k);
+	k.spoil = spoil_root_gap;
+	k.ticket_is_signed = true;
+	kit_live(&k, 1200);
+	assert_int_equal(k.agent.root.version, 1);
+}
+
+/* RT6: a floor above what runs: it keeps running and booting, nothing below is installed. */
+static void test_root_floor(void **state)
+{
+	(void)state;
+	settled();
+	k.doc.n_floors = 1;
+	k.doc.floor[0].any_class = true;
+	k.doc.floor[0].sequence = 2500;
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.floor, 2500);
+	assert_true(kit_start(&k));
+	assert_true(kit_runs(&k, 0));
+	assert_true(kit_run(&k, 3600));
+	kit_forget(&k);
+	kit_assign(&k, 1, 1);
+	assert_refused(OTA_ROLLBACK);
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+}
+
+/* P10: the release key of what runs is gone, and the journal is lost. */
+static void test_release_key_gone_and_journal_lost(void **state)
+{
+	(void)state;
+	settled();
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	assert_int_equal(k.agent.root.version, 2);
+	memset(k.flash.bytes[OTA_REGION_JOURNAL], 0xFF, 8192);
+	assert_true(kit_start(&k));
+	assert_true(k.choice.is_rebuilt);
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 0));
+}
+
+/* T12: the release that is being fetched loses its key. */
+static void test_root_drops_pending(void **state)
+{
+	(void)state;
+	begin_update();
+	k.flags = TICKET_FLAG_HOLD;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+	k.flags = 0;
+	poll_once();
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.told.result_reason, 4);
+}
+
+static void test_copies_are_mended(void **state)
+{
+	(void)state;
+	settled();
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	memset(k.flash.bytes[OTA_REGION_IDENTITY_A], 0x11, 600);
+	memset(k.flash.bytes[OTA_REGION_ROOT_A], 0x11, 600);
+	assert_true(kit_start(&k));
+	assert_int_equal(k.agent.root.version, 2);
+	assert_memory_equal(
+		k.flash.bytes[OTA_REGION_IDENTITY_A], k.flash.bytes[OTA_REGION_IDENTITY_B], PROVISION_MAX);
+	memset(k.flash.bytes[OTA_REGION_IDENTITY_B], 0x11, 600);
+	memset(k.flash.bytes[OTA_REGION_ROOT_B], 0x11, 600);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 600));
+	assert_int_equal(k.agent.root.version, 2);
+}
+
+/* The release key goes while its release is being fetched, and the device starts again. */
+static void test_root_drops_fetching(void **state)
+{
+	(void)state;
+	big_update(200001);
+	k.cut_image = 150000;
+	while (k.n_images == 0)
+		kit_step(&k);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_FETCHING);
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(k.told.result_reason, 4);
+	assert_int_equal(k.told.result_offset, 131072); /* as far as it was */
+	assert_int_equal(k.n_images, 1);
+}
+
+/* A root whose floor does not go to flash holds nevertheless, and is in the next record that does. */
+static void test_floor_of_root_not_written(void **state)
+{
+	(void)state;
+	settled();
+	k.doc.n_floors = 1;
+	k.doc.floor[0].any_class = true;
+	k.doc.floor[0].sequence = 2500;
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	while (k.agent.phase != PHASE_ROOT)
+		kit_step(&k);
+	/* The root's copies are stored, the record of its floor is not. */
+	while (k.agent.root.version == 1) {
+		assert_int_equal(k.agent.phase, PHASE_ROOT);
+		kit_step(&k);
+	}
+	k.agent.journal.s.floor = 1000; /* as a failed record leaves it */
+	kit_assign(&k, 1, 1);
+	poll_once();
+	poll_once();
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ROLLBACK);
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_root_walk_50),
+		T(test_server_key_replaced),
+		T(test_root_forged),
+		T(test_root_gap),
+		T(test_root_floor),
+		T(test_release_key_gone_and_journal_lost),
+		T(test_root_drops_pending),
+		T(test_copies_are_mended),
+		T(test_root_drops_fetching),
+		T(test_floor_of_root_not_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
