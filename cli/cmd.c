@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/file.h"
 #include "proto/crypto.h"
+#include "proto/suggest.h"
 
 const struct opt global_opts[] = {
 	{"json", NULL, 0, "print JSON for programs"},
@@ -359,50 +360,19 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	return true;
 }
 
-/* Smallest number of single-letter changes between two short words, for "did you mean". */
-static int distance(const char *a, const char *b)
-{
-	int row[64], la = (int)strlen(a), lb = (int)strlen(b);
-
-	if (la > 60 || lb > 60)
-		return 99;
-	for (int j = 0; j <= lb; j++)
-		row[j] = j;
-	for (int i = 1; i <= la; i++) {
-		int diagonal = row[0];
-
-		row[0] = i;
-		for (int j = 1; j <= lb; j++) {
-			int up = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-			diagonal = up;
-		}
-	}
-	return row[lb];
-}
-
 static int unknown_command(const char *noun, const char *verb)
 {
-	const char *best = NULL;
-	int best_distance = 3;
+	struct suggest near = {0};
 
 	for (size_t i = 0; i < n_cmds; i++) {
-		const char *word = verb ? strcmp(cmds[i].noun, noun) == 0 ? cmds[i].verb : NULL
-					: cmds[i].noun;
-		int d = word ? distance(verb ? verb : noun, word) : 99;
-
-		if (d < best_distance) {
-			best_distance = d;
-			best = word;
-		}
+		if (!verb)
+			suggest_offer(&near, noun, cmds[i].noun);
+		else if (cmds[i].verb && strcmp(cmds[i].noun, noun) == 0)
+			suggest_offer(&near, verb, cmds[i].verb);
 	}
 	return cli_usage(NULL, "unknown command '%s%s%s'%s%s%s", noun, verb ? " " : "", verb ? verb : "",
-		best ? "; did you mean '" : "; see: otactl --help", best ? best : "", best ? "'?" : "");
+		near.best ? "; did you mean '" : "; see: otactl --help", near.best ? near.best : "",
+		near.best ? "'?" : "");
 }
 
 static void say_verbs(const char *noun)

@@ -4,7 +4,7 @@
 #include <strings.h>
 
 #include "proto/hex.h"
-#include "server/suggest.h"
+#include "proto/suggest.h"
 
 static void hint_from(struct api_job *a, struct job *job, const struct suggest *s)
 {

@@ -2,7 +2,7 @@
 #include "proto/crypto_openssl.h"
 #include "server/auth.h"
 #include "server/fit.h"
-#include "server/suggest.h"
+#include "proto/suggest.h"
 #include "tests/unit/server/cmocka_all.h"
 
 #include <stdio.h>

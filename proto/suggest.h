@@ -1,6 +1,6 @@
-/* "did you mean lamp?": the nearest of the names that exist. Pure. */
-#ifndef SERVER_SUGGEST_H
-#define SERVER_SUGGEST_H
+/* "did you mean lamp?": the nearest of the names that exist. Pure. Host programs only. */
+#ifndef PROTO_SUGGEST_H
+#define PROTO_SUGGEST_H
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "server/suggest.h"
+#include "proto/suggest.h"
 
 #include <ctype.h>
 #include <string.h>
