@@ -74,25 +74,29 @@ static enum ota_err if_match(const struct req *req, int64_t *revision, struct er
 	return errmsg_fail(e, OTA_CONFLICT, "If-Match holds no ETag of this server");
 }
 
-bool api_is_full(const struct api_job *a, int64_t last, int64_t *next)
+enum ota_err api_items(struct api_job *a, const struct api_rows *list, api_row_fn fn, void *ctx)
 {
-	if (a->out.len < API_ANSWER_MAX)
-		return false;
-	*next = last;
-	return true;
-}
+	int64_t last = 0, next = list->next;
+	enum ota_err err = OTA_OK;
 
-void api_items(struct api_job *a)
-{
 	js_object(&a->out, NULL);
 	js_array(&a->out, "items");
-}
+	for (size_t i = 0; !err && i < list->n; i++) {
+		const uint8_t *row = (const uint8_t *)list->rows + i * list->size;
 
-void api_items_end(struct api_job *a, int64_t next)
-{
+		if (i && a->out.len >= API_ANSWER_MAX) {
+			next = last;
+			break;
+		}
+		js_object(&a->out, NULL);
+		err = fn(ctx, row);
+		js_end(&a->out);
+		memcpy(&last, row + list->id_at, sizeof last);
+	}
 	js_end(&a->out);
 	js_id(&a->out, "next", next);
 	js_end(&a->out);
+	return err;
 }
 
 enum ota_err api_audit(struct api_job *a, struct job *job, const char *action, const char *target,

@@ -54,14 +54,23 @@ bool api_body(struct req *req, const struct js_field *fields, size_t n_fields, v
 enum { API_PAGE = 100, API_PAGE_MAX = 500 };
 OTA_MUST_USE enum ota_err api_page(const struct req *req, struct db_page *out, struct errmsg *e);
 
-/* A page may end before its limit: where its text has become this long. A client goes by `next` alone. True:
- * the list ends here, and `*next`, behind the row `last`, is where it goes on. */
-enum { API_ANSWER_MAX = 1024 * 1024 - 64 * 1024 }; /* the text doubles: with one more row it is below 1 MiB */
-bool api_is_full(const struct api_job *a, int64_t last, int64_t *next);
+/* The rows of any of db/'s lists: API_ROWS(list). */
+struct api_rows {
+	const void *rows;
+	size_t n, size, id_at; /* of one row, and where its id is in it */
+	int64_t next;
+};
+#define API_ROWS(list)                                                                                       \
+	(&(const struct api_rows){(list).rows, (list).n, sizeof((list).rows[0]),                             \
+		offsetof(__typeof__((list).rows[0]), id), (list).next})
 
-/* The frame of a list: {"items":[ ... ],"next":...}. */
-void api_items(struct api_job *a);
-void api_items_end(struct api_job *a, int64_t next);
+/* The members of a row's object, which is open. */
+typedef enum ota_err (*api_row_fn)(void *ctx, const void *row);
+
+/* The answer of a list: {"items":[ ... ],"next":...}. A page may end before its limit, where its text has
+ * become this long; a client goes by `next` alone. */
+enum { API_ANSWER_MAX = 1024 * 1024 - 64 * 1024 }; /* the text doubles: with one more row it is below 1 MiB */
+OTA_MUST_USE enum ota_err api_items(struct api_job *a, const struct api_rows *list, api_row_fn fn, void *ctx);
 
 /* The audit row of what this request does; in the same savepoint. `before` and `after` are JSON or NULL. */
 OTA_MUST_USE enum ota_err api_audit(struct api_job *a, struct job *job, const char *action,

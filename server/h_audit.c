@@ -3,6 +3,21 @@
 #include "server/api.h"
 #include "server/nouns.h"
 
+static enum ota_err item(void *out, const void *of)
+{
+	const struct audit_row *row = of;
+
+	js_int(out, "seq", row->id);
+	js_int(out, "at", row->at);
+	js_text(out, "who", row->who);
+	js_text(out, "from", row->from);
+	js_text(out, "action", row->action);
+	js_text(out, "target", row->target);
+	js_raw(out, "before", row->before ? row->before : "null");
+	js_raw(out, "after", row->after ? row->after : "null");
+	return OTA_OK;
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	const struct audit_filter filter = {
@@ -13,27 +28,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	struct audit_list list;
 	enum ota_err err = audit_list(job->db, &filter, a->in, job->mem, &list, &job->e);
 
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		const struct audit_row *row = &list.rows[i];
-
-		js_object(&a->out, NULL);
-		js_int(&a->out, "seq", row->id);
-		js_int(&a->out, "at", row->at);
-		js_text(&a->out, "who", row->who);
-		js_text(&a->out, "from", row->from);
-		js_text(&a->out, "action", row->action);
-		js_text(&a->out, "target", row->target);
-		js_raw(&a->out, "before", row->before ? row->before : "null");
-		js_raw(&a->out, "after", row->after ? row->after : "null");
-		js_end(&a->out);
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &a->out);
 }
 
 enum h_result h_audit_list(struct req *req, struct res *res)

@@ -66,23 +66,18 @@ static void board_json(struct js_out *o, const struct board_row *row)
 	js_int(o, "revision", row->revision);
 }
 
+static enum ota_err item(void *out, const void *row)
+{
+	board_json(out, row);
+	return OTA_OK;
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct board_list list;
 	enum ota_err err = board_list(job->db, api_query(a->req, "chip"), a->in, job->mem, &list, &job->e);
 
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		js_object(&a->out, NULL);
-		board_json(&a->out, &list.rows[i]);
-		js_end(&a->out);
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &a->out);
 }
 
 enum h_result h_board_list(struct req *req, struct res *res)

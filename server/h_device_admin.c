@@ -27,6 +27,12 @@ static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
 	return errmsg_fail(e, OTA_INVALID, "state must be pending, approved or revoked, not '%.40s'", text);
 }
 
+static enum ota_err item(void *v, const void *row)
+{
+	view_next(v);
+	return view_device(v, row);
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct db_page page = *(const struct db_page *)a->in;
@@ -54,21 +60,16 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 		err = view_expect_devices(&v, list.n);
 	if (err)
 		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		if (hold && list.rows[i].is_held != (*hold == 't'))
-			continue;
-		view_next(&v);
-		js_object(&a->out, NULL);
-		err = view_device(&v, &list.rows[i]);
-		js_end(&a->out);
-		if (err)
-			return err;
+	if (hold) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < list.n; i++) {
+			if (list.rows[i].is_held == (*hold == 't'))
+				list.rows[n++] = list.rows[i];
+		}
+		list.n = n;
 	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return api_items(a, API_ROWS(list), item, &v);
 }
 
 enum h_result h_device_list(struct req *req, struct res *res)
@@ -425,23 +426,29 @@ enum h_result h_device_cancel(struct req *req, struct res *res)
 	return api_store(req, cancel_run, NULL);
 }
 
-static enum ota_err event_json(struct api_job *a, struct job *job, const struct event_row *row)
+struct log_of {
+	struct js_out *out;
+	struct job *job;
+};
+
+static enum ota_err event_json(void *ctx, const void *of)
 {
+	const struct log_of *l = ctx;
+	const struct event_row *row = of;
 	struct assignment_row task;
-	struct js_out *o = &a->out;
+	struct js_out *o = l->out;
+	struct job *job = l->job;
 	enum ota_err err = row->assignment
 				   ? assignment_load(job->db, row->assignment, job->mem, &task, &job->e)
 				   : OTA_NOT_FOUND;
 
 	if (err && err != OTA_NOT_FOUND)
 		return err;
-	js_object(o, NULL);
 	js_int(o, "at", row->at);
 	js_text(o, "kind", row->kind);
 	js_text(o, "text", row->text);
 	js_text(o, "release", err ? NULL : task.version);
 	js_text(o, "rollout", err ? NULL : task.rollout_uid);
-	js_end(o);
 	return OTA_OK;
 }
 
@@ -453,13 +460,7 @@ static enum ota_err log_run(struct api_job *a, struct job *job)
 
 	if (!err)
 		err = event_list(job->db, row.id, a->in, job->mem, &events, &job->e);
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < events.n && !err; i++)
-		err = event_json(a, job, &events.rows[i]);
-	api_items_end(a, events.next);
-	return err;
+	return err ? err : api_items(a, API_ROWS(events), event_json, &(struct log_of){&a->out, job});
 }
 
 enum h_result h_device_log(struct req *req, struct res *res)

@@ -42,28 +42,20 @@ static enum ota_err secret_json(struct view *v, const struct secret_row *row)
 	return OTA_OK;
 }
 
+static enum ota_err item(void *v, const void *row)
+{
+	view_next(v);
+	return secret_json(v, row);
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct secret_list list;
 	AUTO(view) struct view v = {0};
 	enum ota_err err = secret_list(job->db, a->in, job->mem, &list, &job->e);
 
-	if (err)
-		return err;
 	view_init(&v, a, job);
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		view_next(&v);
-		js_object(&a->out, NULL);
-		err = secret_json(&v, &list.rows[i]);
-		js_end(&a->out);
-		if (err)
-			return err;
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &v);
 }
 
 enum h_result h_secret_list(struct req *req, struct res *res)

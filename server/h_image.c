@@ -44,23 +44,18 @@ static void image_json(struct js_out *o, const struct image_row *row)
 	js_bool(o, "damaged", row->is_damaged);
 }
 
+static enum ota_err item(void *out, const void *row)
+{
+	image_json(out, row);
+	return OTA_OK;
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct image_list list;
 	enum ota_err err = image_list(job->db, a->in, job->mem, &list, &job->e);
 
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		js_object(&a->out, NULL);
-		image_json(&a->out, &list.rows[i]);
-		js_end(&a->out);
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &a->out);
 }
 
 enum h_result h_image_list(struct req *req, struct res *res)

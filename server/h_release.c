@@ -15,6 +15,12 @@
 #include "server/sign.h"
 #include "server/view.h"
 
+static enum ota_err item(void *v, const void *row)
+{
+	view_next(v);
+	return view_release(v, row);
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	const char *board_name = api_query(a->req, "board");
@@ -26,21 +32,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	view_init(&v, a, job);
 	if (!err)
 		err = release_list(job->db, board.id, a->in, job->mem, &list, &job->e);
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		view_next(&v);
-		js_object(&a->out, NULL);
-		err = view_release(&v, &list.rows[i]);
-		js_end(&a->out);
-		if (err)
-			return err;
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &v);
 }
 
 enum h_result h_release_list(struct req *req, struct res *res)

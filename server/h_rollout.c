@@ -29,6 +29,12 @@ static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
 	return errmsg_fail(e, OTA_INVALID, "state must be open, done or cancelled, not '%.40s'", text);
 }
 
+static enum ota_err item(void *v, const void *row)
+{
+	view_next(v);
+	return view_rollout(v, row);
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	struct rollout_list list;
@@ -39,21 +45,7 @@ static enum ota_err list_run(struct api_job *a, struct job *job)
 	view_init(&v, a, job);
 	if (!err)
 		err = rollout_list(job->db, state, a->in, job->mem, &list, &job->e);
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		view_next(&v);
-		js_object(&a->out, NULL);
-		err = view_rollout(&v, &list.rows[i]);
-		js_end(&a->out);
-		if (err)
-			return err;
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &v);
 }
 
 enum h_result h_rollout_list(struct req *req, struct res *res)
@@ -414,44 +406,47 @@ enum h_result h_rollout_put(struct req *req, struct res *res)
 	return api_store(req, push_run, in);
 }
 
+static enum ota_err assignment_json(void *ctx, const void *of)
+{
+	struct view *v = ctx;
+	const struct assignment_row *row = of;
+	struct js_out *o = &v->a->out;
+	struct device_row device;
+	enum ota_err err;
+
+	view_next(v);
+	err = device_load(v->job->db, row->device, &v->tmp, &device, &v->job->e);
+	if (err)
+		return err;
+	js_object(o, "device");
+	js_text(o, "id", device.uid);
+	js_text(o, "name", device.name);
+	js_bool(o, "hold", device.is_held);
+	js_end(o);
+	err = view_assignment(v, row, &device);
+	js_text(o, "running_version", *device.version ? device.version : NULL);
+	js_time(o, "last_seen", device.said.seen_at);
+	return err;
+}
+
+/* `state`: only these; -1: all. */
 static enum ota_err assignments_json(
 	struct api_job *a, struct job *job, const struct assignment_filter *filter, int state)
 {
 	struct assignment_list list;
 	AUTO(view) struct view v = {0};
+	size_t n = 0;
 	enum ota_err err = assignment_list(job->db, filter, a->in, job->mem, &list, &job->e);
 
 	if (err)
 		return err;
-	view_init(&v, a, job);
-	api_items(a);
 	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		const struct assignment_row *row = &list.rows[i];
-		struct device_row device;
-
-		if (state >= 0 && (int)row->state != state)
-			continue;
-		view_next(&v);
-		err = device_load(job->db, row->device, &v.tmp, &device, &job->e);
-		if (err)
-			return err;
-		js_object(&a->out, NULL);
-		js_object(&a->out, "device");
-		js_text(&a->out, "id", device.uid);
-		js_text(&a->out, "name", device.name);
-		js_bool(&a->out, "hold", device.is_held);
-		js_end(&a->out);
-		err = view_assignment(&v, row, &device);
-		js_text(&a->out, "running_version", *device.version ? device.version : NULL);
-		js_time(&a->out, "last_seen", device.said.seen_at);
-		js_end(&a->out);
-		if (err)
-			return err;
+		if (state < 0 || (int)list.rows[i].state == state)
+			list.rows[n++] = list.rows[i];
 	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	list.n = n;
+	view_init(&v, a, job);
+	return api_items(a, API_ROWS(list), assignment_json, &v);
 }
 
 static enum ota_err rollout_assignments_run(struct api_job *a, struct job *job)

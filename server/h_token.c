@@ -60,24 +60,19 @@ static void token_json(struct js_out *o, const struct token_row *row)
 	js_time(o, "revoked", row->revoked_at);
 }
 
+static enum ota_err item(void *out, const void *row)
+{
+	token_json(out, row);
+	return OTA_OK;
+}
+
 static enum ota_err list_run(struct api_job *a, struct job *job)
 {
 	const struct db_page *page = a->in;
 	struct token_list list;
 	enum ota_err err = token_list(job->db, page, job->mem, &list, &job->e);
 
-	if (err)
-		return err;
-	api_items(a);
-	for (size_t i = 0; i < list.n; i++) {
-		if (i && api_is_full(a, list.rows[i - 1].id, &list.next))
-			break;
-		js_object(&a->out, NULL);
-		token_json(&a->out, &list.rows[i]);
-		js_end(&a->out);
-	}
-	api_items_end(a, list.next);
-	return OTA_OK;
+	return err ? err : api_items(a, API_ROWS(list), item, &a->out);
 }
 
 enum h_result h_token_list(struct req *req, struct res *res)
