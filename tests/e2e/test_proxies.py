@@ -78,7 +78,8 @@ class Proxied:
         for port in (self.plain, self.tls):
             harness.wait_for(kind, lambda: harness.can_connect(port), alive=[self.proxy])
         self.token = (self.otad.data / "admin.token").read_text().strip()
-        self.ctl = harness.Otactl(self.otad, env={"OTAD_DATA": "/no/such/folder"})
+        self.ctl = harness.Otactl(self.otad)
+        del self.ctl.env["OTAD_DATA"]  # it would win over the login
         url, env = f"https://localhost:{self.tls}", {"OTACTL_TOKEN": self.token}
         pin = re.search(r"--fingerprint (\S+)", self.ctl.run("login", url, env=env, code=1).err).group(1)
         self.ctl("login", url, "--fingerprint", pin, env=env)
