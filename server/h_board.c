@@ -163,61 +163,24 @@ struct board_in {
 };
 
 static const struct js_field component_fields[] = {
-	{.name = "name",
-		.kind = JS_TEXT,
-		.required = true,
-		.offset = offsetof(struct component_in, name),
-		.min = 1,
-		.max = 8},
-	{.name = "slot_size",
-		.kind = JS_INT,
-		.offset = offsetof(struct component_in, slot_size),
-		.min = 0,
-		.max = UINT32_MAX},
-	{.name = "format",
-		.kind = JS_TEXT,
-		.offset = offsetof(struct component_in, format),
-		.min = 0,
-		.max = 23},
+	JS_FIELD(struct component_in, name, JS_TEXT, true, 1, 8),
+	JS_FIELD(struct component_in, slot_size, JS_INT, false, 0, UINT32_MAX),
+	JS_FIELD(struct component_in, format, JS_TEXT, false, 0, 23),
 };
 
-#define TEXT_FIELD(field, longest)                                                                           \
-	{                                                                                                    \
-		.name = #field, .kind = JS_TEXT, .offset = offsetof(struct board_in, field), .min = 1,       \
-		.max = (longest)                                                                             \
-	}
-
 static const struct js_field board_fields[] = {
-	TEXT_FIELD(name, 32),
-	TEXT_FIELD(chip, 11),
-	TEXT_FIELD(domain, 200),
-	TEXT_FIELD(model, 200),
-	TEXT_FIELD(vendor_id, UUID_TEXT_LEN),
-	TEXT_FIELD(class_id, UUID_TEXT_LEN),
-	TEXT_FIELD(client, 16),
-	{.name = "components",
-		.kind = JS_ROWS,
-		.offset = offsetof(struct board_in, components),
-		.min = 1,
-		.max = BOARD_COMPONENTS_MAX,
-		.row = component_fields,
-		.n_row = sizeof(component_fields) / sizeof(component_fields[0]),
-		.row_size = sizeof(struct component_in)},
-	{.name = "algorithms",
-		.kind = JS_TEXTS,
-		.offset = offsetof(struct board_in, algorithms),
-		.min = 1,
-		.max = N_ALGORITHMS},
-	{.name = "envelope_max",
-		.kind = JS_INT,
-		.offset = offsetof(struct board_in, envelope_max),
-		.min = 256,
-		.max = SUIT_ENVELOPE_MAX},
-	{.name = "poll_s",
-		.kind = JS_INT,
-		.offset = offsetof(struct board_in, poll_s),
-		.min = 0,
-		.max = 604800},
+	JS_FIELD(struct board_in, name, JS_TEXT, false, 1, 32),
+	JS_FIELD(struct board_in, chip, JS_TEXT, false, 1, 11),
+	JS_FIELD(struct board_in, domain, JS_TEXT, false, 1, 200),
+	JS_FIELD(struct board_in, model, JS_TEXT, false, 1, 200),
+	JS_FIELD(struct board_in, vendor_id, JS_TEXT, false, 1, UUID_TEXT_LEN),
+	JS_FIELD(struct board_in, class_id, JS_TEXT, false, 1, UUID_TEXT_LEN),
+	JS_FIELD(struct board_in, client, JS_TEXT, false, 1, 16),
+	JS_ROWS_FIELD(struct board_in, components, false, 1, BOARD_COMPONENTS_MAX, component_fields,
+		struct component_in),
+	JS_FIELD(struct board_in, algorithms, JS_TEXTS, false, 1, N_ALGORITHMS),
+	JS_FIELD(struct board_in, envelope_max, JS_INT, false, 256, SUIT_ENVELOPE_MAX),
+	JS_FIELD(struct board_in, poll_s, JS_INT, false, 0, 604800),
 };
 
 /* Board names stand in commands, topics and file names: one spelling, no shift key. */

@@ -127,22 +127,10 @@ struct device_in {
 };
 
 static const struct js_field update_fields[] = {
-	{.name = "name",
-		.kind = JS_TEXT,
-		.offset = offsetof(struct device_in, name),
-		.min = 1,
-		.max = DB_NAME_MAX},
-	{.name = "tags_add",
-		.kind = JS_TEXTS,
-		.offset = offsetof(struct device_in, tags_add),
-		.min = 0,
-		.max = DEVICE_TAGS_MAX},
-	{.name = "tags_remove",
-		.kind = JS_TEXTS,
-		.offset = offsetof(struct device_in, tags_remove),
-		.min = 0,
-		.max = DEVICE_TAGS_MAX},
-	{.name = "hold", .kind = JS_BOOL, .offset = offsetof(struct device_in, hold)},
+	JS_FIELD(struct device_in, name, JS_TEXT, false, 1, DB_NAME_MAX),
+	JS_FIELD(struct device_in, tags_add, JS_TEXTS, false, 0, DEVICE_TAGS_MAX),
+	JS_FIELD(struct device_in, tags_remove, JS_TEXTS, false, 0, DEVICE_TAGS_MAX),
+	JS_FIELD(struct device_in, hold, JS_BOOL, false, 0, 0),
 };
 
 static const char *device_facts(struct arena *mem, const struct device_row *row)

@@ -75,45 +75,23 @@ struct secret_in {
 	const char *broker_url, *broker_user, *broker_password, *broker_prefix;
 };
 
-#define TEXT_FIELD(field, is_required, longest)                                                              \
-	{                                                                                                    \
-		.name = #field, .kind = JS_TEXT, .required = (is_required),                                  \
-		.offset = offsetof(struct secret_in, field), .min = 1, .max = (longest)                      \
-	}
-
 static const struct js_field secret_fields[] = {
-	TEXT_FIELD(board, true, 64),
-	TEXT_FIELD(name, false, DB_NAME_MAX),
-	TEXT_FIELD(serial, false, SERIAL_MAX),
-	{.name = "uses",
-		.kind = JS_INT,
-		.offset = offsetof(struct secret_in, uses),
-		.min = 1,
-		.max = 1000000},
-	{.name = "expires_s",
-		.kind = JS_INT,
-		.offset = offsetof(struct secret_in, expires_s),
-		.min = 60,
-		.max = (int64_t)10 * 366 * 86400},
-	{.name = "approve", .kind = JS_BOOL, .offset = offsetof(struct secret_in, approve)},
+	JS_FIELD(struct secret_in, board, JS_TEXT, true, 1, 64),
+	JS_FIELD(struct secret_in, name, JS_TEXT, false, 1, DB_NAME_MAX),
+	JS_FIELD(struct secret_in, serial, JS_TEXT, false, 1, SERIAL_MAX),
+	JS_FIELD(struct secret_in, uses, JS_INT, false, 1, 1000000),
+	JS_FIELD(struct secret_in, expires_s, JS_INT, false, 60, (int64_t)10 * 366 * 86400),
+	JS_FIELD(struct secret_in, approve, JS_BOOL, false, 0, 0),
 };
 
 static const struct js_field provision_fields[] = {
-	TEXT_FIELD(board, true, 64),
-	TEXT_FIELD(name, false, DB_NAME_MAX),
-	TEXT_FIELD(serial, false, SERIAL_MAX),
-	{.name = "uses",
-		.kind = JS_INT,
-		.offset = offsetof(struct secret_in, uses),
-		.min = 1,
-		.max = 1000000},
-	{.name = "expires_s",
-		.kind = JS_INT,
-		.offset = offsetof(struct secret_in, expires_s),
-		.min = 60,
-		.max = (int64_t)10 * 366 * 86400},
-	{.name = "approve", .kind = JS_BOOL, .offset = offsetof(struct secret_in, approve)},
-	{.name = "replace", .kind = JS_BOOL, .offset = offsetof(struct secret_in, replace)},
+	JS_FIELD(struct secret_in, board, JS_TEXT, true, 1, 64),
+	JS_FIELD(struct secret_in, name, JS_TEXT, false, 1, DB_NAME_MAX),
+	JS_FIELD(struct secret_in, serial, JS_TEXT, false, 1, SERIAL_MAX),
+	JS_FIELD(struct secret_in, uses, JS_INT, false, 1, 1000000),
+	JS_FIELD(struct secret_in, expires_s, JS_INT, false, 60, (int64_t)10 * 366 * 86400),
+	JS_FIELD(struct secret_in, approve, JS_BOOL, false, 0, 0),
+	JS_FIELD(struct secret_in, replace, JS_BOOL, false, 0, 0),
 };
 
 /* Revoke what holds the name and was never used: its file is lost. The serial goes over, since it may stand

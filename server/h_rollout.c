@@ -199,25 +199,11 @@ struct push_in {
 };
 
 static const struct js_field push_fields[] = {
-	{.name = "release",
-		.kind = JS_TEXT,
-		.required = true,
-		.offset = offsetof(struct push_in, release),
-		.min = 1,
-		.max = 128},
-	{.name = "selector",
-		.kind = JS_TEXT,
-		.required = true,
-		.offset = offsetof(struct push_in, selector),
-		.min = 1,
-		.max = SELECTOR_TEXT_MAX},
-	{.name = "hold", .kind = JS_BOOL, .offset = offsetof(struct push_in, hold)},
-	{.name = "accept_served", .kind = JS_BOOL, .offset = offsetof(struct push_in, accept_served)},
-	{.name = "timeout_s",
-		.kind = JS_INT,
-		.offset = offsetof(struct push_in, timeout_s),
-		.min = 60,
-		.max = (int64_t)366 * 86400},
+	JS_FIELD(struct push_in, release, JS_TEXT, true, 1, 128),
+	JS_FIELD(struct push_in, selector, JS_TEXT, true, 1, SELECTOR_TEXT_MAX),
+	JS_FIELD(struct push_in, hold, JS_BOOL, false, 0, 0),
+	JS_FIELD(struct push_in, accept_served, JS_BOOL, false, 0, 0),
+	JS_FIELD(struct push_in, timeout_s, JS_INT, false, 60, (int64_t)366 * 86400),
 };
 
 static enum ota_err push_run(struct api_job *a, struct job *job);

@@ -107,23 +107,9 @@ struct token_in {
 };
 
 static const struct js_field token_fields[] = {
-	{.name = "name",
-		.kind = JS_TEXT,
-		.required = true,
-		.offset = offsetof(struct token_in, name),
-		.min = 1,
-		.max = DB_NAME_MAX},
-	{.name = "role",
-		.kind = JS_TEXT,
-		.required = true,
-		.offset = offsetof(struct token_in, role),
-		.min = 1,
-		.max = 16},
-	{.name = "expires_s",
-		.kind = JS_INT,
-		.offset = offsetof(struct token_in, expires_s),
-		.min = 60,
-		.max = (int64_t)10 * 366 * 86400},
+	JS_FIELD(struct token_in, name, JS_TEXT, true, 1, DB_NAME_MAX),
+	JS_FIELD(struct token_in, role, JS_TEXT, true, 1, 16),
+	JS_FIELD(struct token_in, expires_s, JS_INT, false, 60, (int64_t)10 * 366 * 86400),
 };
 
 static enum ota_err create_run(struct api_job *a, struct job *job)

@@ -47,6 +47,21 @@ struct js_field {
 	size_t row_size;
 };
 
+/* A row of such a table, for the member of that name; `least` and `most` are 0 where its kind has no bounds.
+ */
+#define JS_FIELD(in, member, of_kind, is_required, least, most)                                              \
+	{                                                                                                    \
+		.name = #member, .kind = (of_kind), .required = (is_required),                               \
+		.offset = offsetof(in, member), .min = (least), .max = (most)                                \
+	}
+/* Objects, each read by the table `fields` into a `row_of`. */
+#define JS_ROWS_FIELD(in, member, is_required, least, most, fields, row_of)                                  \
+	{                                                                                                    \
+		.name = #member, .kind = JS_ROWS, .required = (is_required), .offset = offsetof(in, member), \
+		.min = (least), .max = (most), .row = (fields),                                              \
+		.n_row = sizeof(fields) / sizeof((fields)[0]), .row_size = sizeof(row_of)                    \
+	}
+
 /* Seed the library's hash tables, which opens a device: once at start, so that the loop never does. */
 void js_seed(void);
 
