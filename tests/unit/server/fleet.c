@@ -433,3 +433,30 @@ const char *agent_authorization(const struct agent *a)
 	hex_encode(proof, sizeof(proof), text + 37);
 	return text;
 }
+
+void agent_expect_task(struct fleet *fl, const struct agent *a, enum assign_state want)
+{
+	struct assignment_row task;
+
+	fleet_task(fl, a, &task);
+	if (task.state != want)
+		fail_msg("the assignment is %s, not %s", assign_state_name(task.state),
+			assign_state_name(want));
+}
+
+void agent_expect_nothing(const struct agent *a, unsigned status)
+{
+	assert_int_equal(status, 200);
+	assert_false(a->ticket.is_signed);
+	assert_false(a->ticket.has_assignment);
+}
+
+void agent_expect_assigned(const struct agent *a, unsigned status, const uint8_t digest[32], uint8_t attempt)
+{
+	assert_int_equal(status, 200);
+	assert_true(a->ticket.is_signed);
+	assert_true(a->ticket.has_assignment);
+	assert_memory_equal(a->ticket.digest, digest, 32);
+	assert_int_equal(a->ticket.attempt, attempt);
+	assert_in_range(a->ticket.envelope_size, 200, 1024);
+}

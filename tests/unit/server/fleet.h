@@ -98,4 +98,10 @@ void agent_failed(struct agent *a, uint8_t attempt, uint8_t reason, uint16_t det
 /* "OTA <id>.<proof>" */
 const char *agent_authorization(const struct agent *a);
 
+/* Its latest assignment is in that state. */
+void agent_expect_task(struct fleet *fl, const struct agent *a, enum assign_state want);
+/* The answer was 200 with an unsigned ticket that assigns nothing; with a signed one that assigns this. */
+void agent_expect_nothing(const struct agent *a, unsigned status);
+void agent_expect_assigned(const struct agent *a, unsigned status, const uint8_t digest[32], uint8_t attempt);
+
 #endif
