@@ -4,6 +4,7 @@
 
 #include "tests/unit/server/cmocka_all.h"
 #include "db/image.h"
+#include "db/release.h"
 #include "db/rollout.h"
 #include "proto/hex.h"
 #include "server/upkeep.h"
