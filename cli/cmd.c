@@ -248,6 +248,25 @@ static void on_interrupt(int sig)
 	client_interrupted = 1;
 }
 
+enum { HELP_INDENT = 31, HELP_WIDTH = 80 };
+
+/* A name and its help, which goes on below itself. */
+static void print_wrapped(FILE *to, const char *left, const char *help)
+{
+	int room = HELP_WIDTH - HELP_INDENT;
+
+	fprintf(to, "  %-*s ", HELP_INDENT - 3, left);
+	while ((int)strlen(help) > room) {
+		int at = room;
+
+		while (at > 0 && help[at] != ' ')
+			at--;
+		fprintf(to, "%.*s\n%*s", at, help, HELP_INDENT, "");
+		help += at + 1;
+	}
+	fprintf(to, "%s\n", help);
+}
+
 static void print_opts(FILE *to, const struct opt *o)
 {
 	for (; o && o->name; o++) {
@@ -256,7 +275,7 @@ static void print_opts(FILE *to, const struct opt *o)
 		(void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
 			o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name, o->arg ? " " : "",
 			o->arg ? o->arg : "");
-		fprintf(to, "  %-28s %s\n", left, o->help);
+		print_wrapped(to, left, o->help);
 	}
 }
 
@@ -286,6 +305,10 @@ static void print_help(FILE *to, const struct cmd *only, const char *noun)
 	}
 	fputs("\noptions of every command:\n", to);
 	print_opts(to, global_opts);
+	if (!only)
+		print_wrapped(to, "    --version", "print the version");
+	if (!only)
+		fputs("\notactl COMMAND --help tells more of one, otactl(1) all there is.\n", to);
 }
 
 /* Completion words, one a line, for the shell: what may follow the words so far. */
@@ -324,6 +347,8 @@ static const struct opt *find_opt(const struct opt *o, const char *name, size_t 
 	return NULL;
 }
 
+static const char *similar_opt(const struct cmd *cmd, const char *name, size_t len);
+
 /* Take one option at argv[*i]; false after the reason was printed. */
 static bool take_opt(struct args *a, int argc, char **argv, int *i)
 {
@@ -336,7 +361,10 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	if (!o)
 		o = find_opt(global_opts, name, len, is_long ? 0 : name[0]);
 	if (!o || (!is_long && name[1])) {
-		(void)cli_usage(NULL, "unknown option '%s'; see: otactl %s%s%s%s--help", text,
+		const char *near = is_long ? similar_opt(a->cmd, name, len) : NULL;
+
+		(void)cli_usage(NULL, "unknown option '%s'%s%s%s; see: otactl %s%s%s%s--help", text,
+			near ? ", did you mean '--" : "", near ? near : "", near ? "'?" : "",
 			a->cmd ? a->cmd->noun : "", a->cmd ? " " : "",
 			a->cmd && a->cmd->verb ? a->cmd->verb : "", a->cmd && a->cmd->verb ? " " : "");
 		return false;
@@ -358,6 +386,21 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	a->opt[a->n_opts].opt = o;
 	a->opt[a->n_opts++].value = value ? value : "";
 	return true;
+}
+
+/* The option that was probably meant; NULL: none is close. */
+static const char *similar_opt(const struct cmd *cmd, const char *name, size_t len)
+{
+	const struct opt *const lists[] = {cmd ? cmd->opts : NULL, global_opts};
+	struct suggest near = {0};
+	char typed[64];
+
+	(void)snprintf(typed, sizeof typed, "%.*s", (int)len, name);
+	for (size_t i = 0; i < 2; i++) {
+		for (const struct opt *o = lists[i]; o && o->name; o++)
+			suggest_offer(&near, typed, o->name);
+	}
+	return near.best;
 }
 
 static int unknown_command(const char *noun, const char *verb)

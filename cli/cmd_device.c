@@ -210,7 +210,7 @@ int cmd_log(struct cli *cli, const struct args *args)
 		json_array_foreach(list, i, row)
 		{
 			out_table_row(&t, (const char *const[]){out_time(js_int(row, "at", 0)),
-						  js_text(row, "kind", ""), js_text(row, "version", ""),
+						  js_text(row, "kind", ""), js_text(row, "release", ""),
 						  js_text(row, "text", "")});
 		}
 		out_table_end(&t, "nothing happened yet");

@@ -9,7 +9,8 @@
 
 int cmd_image_list(struct cli *cli, const struct args *args)
 {
-	static const char *const head[] = {"IMAGE", "SIZE", "IS", "UPLOADED", NULL};
+	static const char *const head[] = {
+		"IMAGE", "SIZE", "FORMAT", "CHIP", "PROJECT", "VERSION", "UPLOADED", NULL};
 	struct out_table t;
 	json_t *list = NULL, *image;
 	size_t i;
@@ -23,12 +24,15 @@ int cmd_image_list(struct cli *cli, const struct args *args)
 		out_table_init(&t, head);
 		json_array_foreach(list, i, image)
 		{
-			char id[13];
+			char id[13], format[48];
 
 			(void)snprintf(id, sizeof id, "%.12s", js_text(image, "sha256", "?"));
-			out_table_row(&t, (const char *const[]){id, out_size(js_int(image, "size", 0)),
-						  js_text(image, "describe", ""),
-						  out_time(js_int(image, "created", 0))});
+			(void)snprintf(format, sizeof format, "%s%s", js_text(image, "format", ""),
+				js_bool(image, "damaged", false) ? " (damaged)" : "");
+			out_table_row(&t,
+				(const char *const[]){id, out_size(js_int(image, "size", 0)), format,
+					js_text(image, "chip", ""), js_text(image, "project", ""),
+					js_text(image, "version", ""), out_ago(js_int(image, "created", 0))});
 		}
 		out_table_end(&t, "no images");
 	}

@@ -54,6 +54,26 @@ static void add_hint(const char *fmt, ...)
 	fprintf(stderr, "        %s\n", last.hint);
 }
 
+/* Where to look up what was not found. */
+static const char *list_for(const char *path)
+{
+	static const struct {
+		const char *path, *list;
+	} rows[] = {
+		{"/v1/devices/", "otactl device list"},
+		{"/v1/boards/", "otactl board list"},
+		{"/v1/releases/", "otactl release list"},
+		{"/v1/provisions", "otactl board list"},
+		{"/v1/enroll-secrets", "otactl board list"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (strncmp(path, rows[i].path, strlen(rows[i].path)) == 0)
+			return rows[i].list;
+	}
+	return NULL;
+}
+
 int cli_problem(
 	const struct cli *cli, const char *method, const char *path, const struct client_answer *answer)
 {
@@ -70,12 +90,16 @@ int cli_problem(
 	else
 		(void)cli_fail(cli, "%s %s at %s answered %ld: is an otad there?", method, path, where,
 			answer->status);
+	bool is_other_door = strcmp(js_text(problem, "code", ""), "other-door") == 0;
+
 	if (hint && hint[0])
 		add_hint("%s", out_safe(hint));
+	else if (is_other_door)
+		add_hint("asked at %s (%s)", where, client_from(cli->client));
+	else if (answer->status == 404 && list_for(path))
+		add_hint("see: %s", list_for(path));
 	else if (answer->status == 401)
 		add_hint("asked at %s (%s); log in again: otactl login URL", where, client_from(cli->client));
-	else if (answer->status == 404 && strcmp(js_text(problem, "code", ""), "other-door") == 0)
-		add_hint("asked at %s (%s)", where, client_from(cli->client));
 	(void)snprintf(last.code, sizeof last.code, "%s", js_text(problem, "code", "failed"));
 	last.status = answer->status;
 	json_decref(problem);

@@ -36,6 +36,17 @@ static bool is_shared(const json_t *device)
 	return strcmp(js_text(js_get(device, "alarm"), "kind", ""), "shared-identity") == 0;
 }
 
+const char *show_label(const json_t *device)
+{
+	const char *id = js_text(device, "id", "?"), *name = js_text(device, "name", id);
+	char head[13];
+
+	if (strcmp(name, id) != 0)
+		return out_safe(name);
+	(void)snprintf(head, sizeof head, "%s", id);
+	return out_safe(head);
+}
+
 void show_devices(const json_t *devices, const char *none)
 {
 	static const char *const head[] = {"DEVICE", "BOARD", "RUNNING", "UPDATE", "STATE", "SEEN", NULL};
@@ -53,12 +64,17 @@ void show_devices(const json_t *devices, const char *none)
 			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
 			(void)assignment_text(a, running, sizeof running);
-		(void)snprintf(update, sizeof update, "%s%s%s%s%s", a ? js_text(a, "version", "") : "",
-			a ? " " : "", a ? running : "", next ? ", then " : "",
+		/* The version once: what runs as it should stands beside it. */
+		const char *version = a ? js_text(a, "version", "") : "";
+		bool is_done = a && strcmp(js_text(a, "state", ""), "running") == 0 &&
+			       !js_bool(d, "drifted", false);
+
+		(void)snprintf(update, sizeof update, "%s%s%s%s%s", is_done ? "" : version,
+			a && !is_done ? " " : "", a ? running : "", next ? ", then " : "",
 			next ? js_text(next, "version", "?") : "");
-		out_table_row(&t, (const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
-					  js_text(d, "board", ""), running_text(d, running, sizeof running),
-					  update, state, out_ago(js_int(d, "last_seen", 0))});
+		out_table_row(&t, (const char *const[]){show_label(d), js_text(d, "board", ""),
+					  running_text(d, running, sizeof running), update, state,
+					  out_ago(js_int(d, "last_seen", 0))});
 	}
 	out_table_end(&t, none);
 }
@@ -72,7 +88,7 @@ void show_alarms(const json_t *devices)
 	{
 		if (is_shared(d))
 			printf("! %s: two devices seem to use this identity; see: otactl device show %s\n",
-				out_safe(js_text(d, "name", "?")), out_safe(js_text(d, "name", "?")));
+				show_label(d), show_label(d));
 	}
 }
 
@@ -125,9 +141,10 @@ void show_device(const json_t *d)
 	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),
 		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
 	out_field("running", "%s", running_text(d, text, sizeof text));
-	if (r)
-		out_field("digest", "%s, sequence %lld", js_text(r, "digest", "?"),
-			(long long)js_int(r, "sequence", 0));
+	if (r) {
+		out_field("digest", "%s", js_text(r, "digest", "?"));
+		out_field("sequence", "%lld", (long long)js_int(r, "sequence", 0));
+	}
 	if (a) {
 		out_field("update", "%s %s (attempt %lld, push %.8s)", js_text(a, "version", "?"),
 			assignment_text(a, text, sizeof text), (long long)js_int(a, "attempt", 1),
@@ -158,8 +175,7 @@ void show_assignments(const json_t *rows)
 		is_older = is_older || js_int(row, "detail", 0) == ota_err_detail(OTA_ROLLBACK);
 
 		out_table_row(&t,
-			(const char *const[]){js_text(d, "name", js_text(d, "id", "?")),
-				assignment_text(row, update, sizeof update),
+			(const char *const[]){show_label(d), assignment_text(row, update, sizeof update),
 				js_text(row, "running_version", "unknown"),
 				out_ago(js_int(row, "last_seen", 0)),
 				js_get(row, "next_poll_by") ? out_ago(js_int(row, "next_poll_by", 0)) : "-"});
@@ -261,8 +277,9 @@ void show_release(const json_t *r)
 	{
 		const char *variant = js_text(image, "variant", "");
 
-		out_field("image", "%s%s%s %s %s", js_text(image, "component", "?"), variant[0] ? "." : "",
-			variant, out_size(js_int(image, "size", 0)), js_text(image, "sha256", "?"));
+		out_field("image", "%s%s%s, %s, %.12s", js_text(image, "component", "?"),
+			variant[0] ? "." : "", variant, out_size(js_int(image, "size", 0)),
+			js_text(image, "sha256", "?"));
 	}
 	if (js_text(r, "notes", "")[0])
 		out_field("notes", "%s", js_text(r, "notes", ""));

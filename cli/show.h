@@ -4,6 +4,10 @@
 
 #include "cli/out.h"
 
+/* What to call a device in a table: its name, of one that has none the start of its id, which any command
+ * takes as well. Static storage of eight turns. */
+const char *show_label(const json_t *device);
+
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
 

@@ -17,7 +17,7 @@ static const struct opt init_opts[] = {
 	END,
 };
 static const struct opt board_add_opts[] = {
-	{"chip", "CHIP", 0, "esp32, esp32c3, esp8266, ... : push finds the board by it"},
+	{"chip", "CHIP", 0, "esp32, esp32c3, esp8266, rp2040, ...: push finds the board by it"},
 	{"domain", "DOMAIN", 0, "your domain: vendor-id is UUIDv5 of it"},
 	{"model", "MODEL", 0, "model and hardware revision: class-id is UUIDv5 of it (default: the name)"},
 	{"vendor-id", "UUID", 0, "instead of --domain"},

@@ -140,14 +140,16 @@ enum ota_err find_rollout(struct api_job *a, struct job *job, const char *uid, s
 	return err == OTA_NOT_FOUND ? errmsg_fail(&job->e, err, "there is no push '%.64s'", uid) : err;
 }
 
+const char find_chips[] =
+	"esp8266 esp32 esp32s2 esp32s3 esp32c2 esp32c3 esp32c5 esp32c6 esp32c61 esp32h2 esp32h4 "
+	"esp32h21 esp32p4 rp2040 rp2350 nrf52840 samd21 stm32f4";
+
 bool find_chip_is_known(const char *chip)
 {
-	static const char *const chips[] = {"esp8266", "esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3",
-		"esp32c5", "esp32c6", "esp32c61", "esp32h2", "esp32h4", "esp32h21", "esp32p4", "rp2040",
-		"rp2350", "nrf52840", "samd21", "stm32f4"};
+	size_t len = strlen(chip);
 
-	for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++) {
-		if (strcmp(chips[i], chip) == 0)
+	for (const char *at = find_chips; len && (at = strstr(at, chip)); at += len) {
+		if ((at == find_chips || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
 			return true;
 	}
 	return false;

@@ -26,4 +26,7 @@ OTA_MUST_USE enum ota_err find_rollout(
 /* A chip name of proto/image.h? */
 bool find_chip_is_known(const char *chip);
 
+/* All of them, by spaces. */
+extern const char find_chips[];
+
 #endif

@@ -256,7 +256,7 @@ static enum ota_err take_common(const struct board_in *in, struct board_row *row
 	if (in->name)
 		row->name = in->name;
 	if (in->chip && !find_chip_is_known(in->chip))
-		return errmsg_fail(e, OTA_INVALID, "unknown chip '%s'", in->chip);
+		return errmsg_fail(e, OTA_INVALID, "unknown chip '%.32s'; known: %s", in->chip, find_chips);
 	if (in->chip)
 		row->chip = in->chip;
 	if (in->envelope_max)

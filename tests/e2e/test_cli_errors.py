@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BIN, Otactl, Otad, programs_missing, wait_for
+from harness import BIN, Agent, Otactl, Otad, programs_missing, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
 
@@ -159,3 +159,33 @@ def test_init_offline_leaves_all_or_nothing(bare, folder):
     assert list(keys.glob("*")) == []
     bare.ctl("init", "--offline", env={"HOME": str(home)})
     assert sorted(path.name for path in keys.iterdir()) == ["release.pem", "root.pem"]
+
+
+def test_help_fits_a_terminal_and_words_are_guessed():
+    def run(*words):
+        done = subprocess.run([BIN / "otactl", *words], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    nouns = [word for word in run("--complete")[1].split() if not word.startswith("-")]
+    for words in [[], *([noun] for noun in nouns), ["board", "add"], ["enroll", "create"]]:
+        code, out, err = run(*words, "--help")
+        assert code == 0 and not err and max(map(len, out.splitlines())) <= 80, (words, out, err)
+    assert "did you mean '--chip'?" in run("board", "add", "x", "--chp", "esp32")[2]
+    assert "did you mean '--json'?" in run("status", "--jsn")[2]
+    assert "did you mean" not in run("status", "--zzz")[2]
+
+
+def test_tables_of_a_small_fleet_fit_a_terminal(fleet):
+    """An unnamed device too, and a version that is the time."""
+    fleet.add(1)
+    raw = fleet.ctl("provision", "--board", "lamp").raw
+    (fleet.folder / "unnamed.prov").write_bytes(raw)
+    fleet.agents.append(Agent("unnamed", fleet.folder, fleet.folder / "unnamed.prov").start())
+    wait_for("both", lambda: len(fleet.devices()) == 2)
+    fleet.ctl("push", fleet.image("1.0.0", version=""), "--all", "--wait", "--timeout", "60s")
+    for words in (["status"], ["device", "list"], ["rollout", "list"], ["release", "list"], ["image", "list"], ["enroll", "list"],
+                  ["token", "list"], ["audit", "list"], ["board", "list"]):
+        lines = [line for line in fleet.ctl(*words).out.splitlines() if not line.startswith("! ")]
+        assert lines and max(map(len, lines)) <= 80, "\n".join(lines)
+    version = fleet.ctl.json("release", "list")[0]["version"]
+    assert version in fleet.ctl("log", "lamp-0").out
