@@ -1,34 +1,37 @@
 #include "device-agent/src/journal.h"
 
+#include <stddef.h>
 #include <string.h>
 
-static uint8_t *put_le(uint8_t *p, uint64_t v, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-	return p + n;
-}
+/* The state's fields in the order of the record, behind its head of format, length and number. What is at
+ * most 8 bytes long is a little-endian number. */
+#define FIELD(member)                                                                                        \
+	{                                                                                                    \
+		offsetof(struct journal_state, member), sizeof((struct journal_state *)0)->member            \
+	}
+#define FIELDS_OF_IMAGE(k, i) FIELD(slot[k].component[i].size), FIELD(slot[k].component[i].sha256)
+#define FIELDS_OF_SLOT(k)                                                                                    \
+	FIELD(slot[k].sequence), FIELD(slot[k].digest), FIELDS_OF_IMAGE(k, 0), FIELDS_OF_IMAGE(k, 1)
 
-static uint8_t *put_bytes(uint8_t *p, const uint8_t *src, uint32_t n)
-{
-	memcpy(p, src, n);
-	return p + n;
-}
+static const struct {
+	uint16_t at;
+	uint8_t len;
+} fields[] = {FIELD(phase), FIELD(active), FIELD(attempts_left), FIELD(flags), FIELD(epoch), FIELD(floor),
+	FIELD(boots), FIELD(counter_end), FIELDS_OF_SLOT(0), FIELDS_OF_SLOT(1), FIELD(target.digest),
+	FIELD(target.attempt), FIELD(target.bytes), FIELD(failed.digest), FIELD(failed.attempt),
+	FIELD(result.digest), FIELD(result.attempt), FIELD(result.reason), FIELD(result.detail),
+	FIELD(result.offset), FIELD(move_unit), FIELD(move_phase)};
 
-static uint64_t get_le(const uint8_t **p, unsigned n)
-{
-	uint64_t v = 0;
+enum { N_FIELDS = sizeof fields / sizeof fields[0], HEAD = 8 };
 
-	for (unsigned i = 0; i < n; i++)
-		v |= (uint64_t)(*p)[i] << (8 * i);
-	*p += n;
-	return v;
-}
+_Static_assert(OTA_SLOTS == 2 && OTA_COMPONENTS_MAX == 2, "format 1 has two slots of two components");
 
-static void get_bytes(const uint8_t **p, uint8_t *dst, uint32_t n)
+/* A field from the record into memory, or back. */
+static void copy(void *to, const void *from, unsigned n)
 {
-	memcpy(dst, *p, n);
-	*p += n;
+	memcpy(to, from, n);
+	for (unsigned i = 0; __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ && n <= 8 && i < n; i++)
+		((uint8_t *)to)[i] = ((const uint8_t *)from)[n - 1 - i];
 }
 
 static void check_of(const struct ota_crypto *c, const uint8_t *bytes, uint32_t len, uint8_t out[32])
@@ -41,58 +44,34 @@ static void check_of(const struct ota_crypto *c, const uint8_t *bytes, uint32_t 
 uint32_t journal_encode(const struct ota_crypto *c, const struct journal_state *s, uint32_t number,
 	uint8_t out[JOURNAL_STRIDE])
 {
-	uint32_t length = JOURNAL_LEN_1 + (uint32_t)s->tail_len;
-	uint8_t *p = out;
+	uint16_t length = (uint16_t)(JOURNAL_LEN_1 + s->tail_len);
+	uint8_t *p = out + HEAD;
 	uint8_t check[32];
 
-	p = put_le(p, s->format, 2);
-	p = put_le(p, length, 2);
-	p = put_le(p, number, 4);
-	p = put_le(p, s->phase, 1);
-	p = put_le(p, s->active, 1);
-	p = put_le(p, s->attempts_left, 1);
-	p = put_le(p, s->flags, 1);
-	p = put_le(p, s->epoch, 4);
-	p = put_le(p, s->floor, 4);
-	p = put_le(p, s->boots, 4);
-	p = put_le(p, s->counter_end, 8);
-	for (unsigned k = 0; k < OTA_SLOTS; k++) {
-		p = put_le(p, s->slot[k].sequence, 4);
-		p = put_bytes(p, s->slot[k].digest, 32);
-		for (unsigned i = 0; i < OTA_COMPONENTS_MAX; i++) {
-			p = put_le(p, s->slot[k].component[i].size, 4);
-			p = put_bytes(p, s->slot[k].component[i].sha256, 32);
-		}
+	copy(out, &s->format, 2);
+	copy(out + 2, &length, 2);
+	copy(out + 4, &number, 4);
+	for (unsigned i = 0; i < N_FIELDS; i++) {
+		copy(p, (const uint8_t *)s + fields[i].at, fields[i].len);
+		p += fields[i].len;
 	}
-	p = put_bytes(p, s->target.digest, 32);
-	p = put_le(p, s->target.attempt, 1);
-	p = put_le(p, s->target.bytes, 4);
-	p = put_bytes(p, s->failed.digest, 32);
-	p = put_le(p, s->failed.attempt, 1);
-	p = put_bytes(p, s->result.digest, 32);
-	p = put_le(p, s->result.attempt, 1);
-	p = put_le(p, s->result.reason, 1);
-	p = put_le(p, s->result.detail, 2);
-	p = put_le(p, s->result.offset, 4);
-	p = put_le(p, s->move_unit, 4);
-	p = put_le(p, s->move_phase, 1);
-	p = put_bytes(p, s->tail, s->tail_len);
+	memcpy(p, s->tail, s->tail_len);
 	check_of(c, out, length, check);
-	(void)put_bytes(p, check, JOURNAL_CHECK_LEN);
-	return length + JOURNAL_CHECK_LEN;
+	memcpy(out + length, check, JOURNAL_CHECK_LEN);
+	return (uint32_t)length + JOURNAL_CHECK_LEN;
 }
 
 enum ota_err journal_decode(const struct ota_crypto *c, const uint8_t *bytes, uint32_t len,
 	struct journal_state *s, uint32_t *number)
 {
-	const uint8_t *p = bytes;
-	uint32_t format, length;
+	const uint8_t *p = bytes + HEAD;
+	uint16_t format, length;
 	uint8_t check[32];
 
 	if (len < JOURNAL_LEN_1 + JOURNAL_CHECK_LEN)
 		return OTA_CORRUPT;
-	format = (uint32_t)get_le(&p, 2);
-	length = (uint32_t)get_le(&p, 2);
+	copy(&format, bytes, 2);
+	copy(&length, bytes + 2, 2);
 	if (format < JOURNAL_FORMAT || length < JOURNAL_LEN_1 || length > JOURNAL_LEN_1 + JOURNAL_TAIL_MAX ||
 		length > len - JOURNAL_CHECK_LEN || (format == JOURNAL_FORMAT && length != JOURNAL_LEN_1))
 		return OTA_CORRUPT;
@@ -104,38 +83,14 @@ enum ota_err journal_decode(const struct ota_crypto *c, const uint8_t *bytes, ui
 		return OTA_CORRUPT;
 
 	memset(s, 0, sizeof *s);
-	*number = (uint32_t)get_le(&p, 4);
-	s->format = (uint16_t)format;
-	s->phase = (uint8_t)get_le(&p, 1);
-	s->active = (uint8_t)get_le(&p, 1);
-	s->attempts_left = (uint8_t)get_le(&p, 1);
-	s->flags = (uint8_t)get_le(&p, 1);
-	s->epoch = (uint32_t)get_le(&p, 4);
-	s->floor = (uint32_t)get_le(&p, 4);
-	s->boots = (uint32_t)get_le(&p, 4);
-	s->counter_end = get_le(&p, 8);
-	for (unsigned k = 0; k < OTA_SLOTS; k++) {
-		s->slot[k].sequence = (uint32_t)get_le(&p, 4);
-		get_bytes(&p, s->slot[k].digest, 32);
-		for (unsigned i = 0; i < OTA_COMPONENTS_MAX; i++) {
-			s->slot[k].component[i].size = (uint32_t)get_le(&p, 4);
-			get_bytes(&p, s->slot[k].component[i].sha256, 32);
-		}
+	copy(number, bytes + 4, 4);
+	for (unsigned i = 0; i < N_FIELDS; i++) {
+		copy((uint8_t *)s + fields[i].at, p, fields[i].len);
+		p += fields[i].len;
 	}
-	get_bytes(&p, s->target.digest, 32);
-	s->target.attempt = (uint8_t)get_le(&p, 1);
-	s->target.bytes = (uint32_t)get_le(&p, 4);
-	get_bytes(&p, s->failed.digest, 32);
-	s->failed.attempt = (uint8_t)get_le(&p, 1);
-	get_bytes(&p, s->result.digest, 32);
-	s->result.attempt = (uint8_t)get_le(&p, 1);
-	s->result.reason = (uint8_t)get_le(&p, 1);
-	s->result.detail = (uint16_t)get_le(&p, 2);
-	s->result.offset = (uint32_t)get_le(&p, 4);
-	s->move_unit = (uint32_t)get_le(&p, 4);
-	s->move_phase = (uint8_t)get_le(&p, 1);
+	s->format = format;
 	s->tail_len = (uint16_t)(length - JOURNAL_LEN_1);
-	get_bytes(&p, s->tail, s->tail_len);
+	memcpy(s->tail, p, s->tail_len);
 	return OTA_OK;
 }
 
@@ -216,8 +171,7 @@ enum ota_err journal_open(struct journal *j, const struct ota_flash *flash, cons
 			 */
 			if (buf[0] == j->geo.erased && is_blank(j, buf))
 				continue;
-			number = (uint32_t)buf[4] | (uint32_t)buf[5] << 8 | (uint32_t)buf[6] << 16 |
-				 (uint32_t)buf[7] << 24;
+			copy(&number, buf + 4, sizeof number);
 			if (!j->is_empty && number <= j->number)
 				continue;
 			if (journal_decode(crypto, buf, sizeof buf, &j->s, &number) != OTA_OK)
