@@ -60,9 +60,11 @@ static void target_of(const struct ota_agent *a, struct suit_target *t)
 	t->slot = (uint8_t)agent_other(a);
 }
 
-/* Framing, digest container, release threshold, the ticket's digest, and only then the manifest. */
-static enum ota_err judge(
-	const struct ota_agent *a, const uint8_t *bytes, uint32_t len, struct journal_slot *fresh)
+/* Framing, digest container, release threshold, the ticket's digest, and only then the manifest. From there
+ * on
+ * `*is_authentic`: these are the signers' bytes. */
+static enum ota_err judge(const struct ota_agent *a, const uint8_t *bytes, uint32_t len,
+	struct journal_slot *fresh, bool *is_authentic)
 {
 	const struct ota_crypto *c = a->cfg.crypto;
 	const struct suit_image *images[SUIT_COMPONENTS_MAX];
@@ -72,6 +74,7 @@ static enum ota_err judge(
 	struct suit_target t;
 	enum ota_err err = suit_envelope_decode(c, bytes, len, &e);
 
+	*is_authentic = false;
 	if (err != OTA_OK)
 		return err;
 	root_keyring(c, &a->root, ROOT_ROLE_RELEASE, &ring);
@@ -80,6 +83,7 @@ static enum ota_err judge(
 		return err;
 	if (memcmp(e.digest, a->ticket_digest, sizeof e.digest) != 0)
 		return OTA_UNASSIGNED;
+	*is_authentic = true;
 	err = suit_manifest_decode(e.manifest, &m);
 	if (err != OTA_OK)
 		return err;
@@ -186,13 +190,18 @@ static void envelope_judged(struct ota_agent *a)
 		look_start(a);
 }
 
-/* A release that was accepted and is refused now: after a root walk, say. */
-static void refuse_or_fail(struct ota_agent *a, enum ota_err err)
+/* The release is refused: by what its signers wrote, or by bytes that anybody on the line may have sent.
+ * Those never end what was accepted for good. */
+static void refuse_or_fail(struct ota_agent *a, enum ota_err err, bool is_authentic)
 {
+	uint32_t done = a->journal.s.target.bytes;
+
 	if (a->journal.s.phase == JOURNAL_IDLE)
 		release_refuse(a, err);
+	else if (is_authentic)
+		release_fail(a, err, done);
 	else
-		release_fail(a, err, a->journal.s.target.bytes);
+		release_give_up(a, err, done);
 }
 
 /* ---- from read-back to ARMED ---- */
@@ -224,6 +233,7 @@ static void arm(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 	struct journal_slot again;
+	bool is_authentic;
 	uint32_t len;
 	enum ota_err err;
 
@@ -242,7 +252,7 @@ static void arm(struct ota_agent *a)
 	/* Under the root of this moment: it may have changed since the envelope was stored. */
 	err = slot_envelope_read(a->cfg.flash, agent_other(a), a->msg, &len);
 	if (err == OTA_OK)
-		err = judge(a, a->msg, len, &again);
+		err = judge(a, a->msg, len, &again, &is_authentic);
 	if (err == OTA_OK && memcmp(&again, &s->slot[agent_other(a)], sizeof again) != 0)
 		err = OTA_DIGEST;
 	if (err != OTA_OK) {
@@ -285,14 +295,10 @@ void release_step(struct ota_agent *a, struct ota_want *want)
 	}
 }
 
-static bool is_bytes_err(enum ota_err err)
-{
-	return ota_err_reason(err) >= 1 && ota_err_reason(err) <= 4;
-}
-
 void release_answered(struct ota_agent *a)
 {
 	struct journal_slot fresh;
+	bool is_authentic = false;
 	enum ota_err err = a->answer_err;
 
 	if (a->answer.status != 200) {
@@ -300,14 +306,14 @@ void release_answered(struct ota_agent *a)
 		return;
 	}
 	if (err == OTA_OK)
-		err = judge(a, a->msg, a->msg_len, &fresh);
+		err = judge(a, a->msg, a->msg_len, &fresh, &is_authentic);
 	if (err != OTA_OK) {
 		/* One more try: bytes that were spoilt on the way are no reason to refuse a release. */
-		if (is_bytes_err(err) && !a->is_asked_twice) {
+		if (!is_authentic && !a->is_asked_twice) {
 			a->is_asked_twice = true;
 			return;
 		}
-		refuse_or_fail(a, err);
+		refuse_or_fail(a, err, is_authentic);
 		return;
 	}
 	a->fresh = fresh;

@@ -273,6 +273,49 @@ static void test_look_cannot_read(void **state)
 	assert_int_equal(k.image_bytes, 9000);
 }
 
+/* The envelope is asked for again when the image is there. Junk instead of it, as often as somebody likes:
+ * told, and nothing is held against the release. */
+static bool is_line_bad;
+
+static void spoil_second_envelope(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	if (what == 'e' && is_line_bad && kit->n_images > 0)
+		bytes[*len / 2] ^= 4;
+}
+
+static void spoil_second_envelope_other(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	if (is_line_bad && kit->n_images > 0)
+		spoil_other_envelope(kit, what, bytes, len);
+}
+
+static void test_junk_before_staging(void **state)
+{
+	void (*const spoil[])(struct kit * kit, char what, uint8_t *bytes, size_t *len) = {
+		spoil_second_envelope, spoil_second_envelope_other};
+
+	for (unsigned i = 0; i < sizeof spoil / sizeof spoil[0]; i++) {
+		begin_update();
+		k.spoil = spoil[i];
+		is_line_bad = true;
+		while (k.n_results == 0)
+			kit_step(&k);
+		assert_int_equal(k.agent.journal.s.failed.attempt, 0);
+		assert_int_equal(k.n_envelopes, 3); /* asked for once more before it is believed */
+		is_line_bad = false;
+		poll_once();
+		assert_int_equal(k.agent.journal.s.failed.attempt, 0);
+		assert_true(kit_runs(&k, 0));
+		assert_true(kit_start(&k));
+		kit_assign(&k, 1, 1); /* the same attempt */
+		assert_true(kit_run(&k, 3600));
+		poll_once();
+		assert_true(kit_runs(&k, 1));
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +330,7 @@ int main(void)
 		T(test_refuse_unassigned),
 		T(test_refuse_longer_than_told),
 		T(test_envelope_spoilt_once),
+		T(test_junk_before_staging),
 		T(test_already),
 		T(test_ticket_old_nonce),
 		T(test_ticket_other_device),

@@ -180,8 +180,8 @@ static void test_root_drops_fetching(void **state)
 	assert_true(kit_run(&k, 3600));
 	assert_true(kit_runs(&k, 0));
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
-	assert_int_equal(k.told.result_reason, 4);
-	assert_int_equal(k.told.result_offset, 131072); /* as far as it was */
+	assert_int_equal(k.told_first.result_reason, 4);
+	assert_int_equal(k.told_first.result_offset, 131072); /* as far as it was */
 	assert_int_equal(k.n_images, 1);
 }
 
