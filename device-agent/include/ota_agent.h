@@ -171,7 +171,7 @@ struct ota_agent {
 
 	uint8_t url_index, urls_failed;
 	uint32_t backoff_s;
-	int64_t next_poll_ms, notice_poll_ms, flash_retry_ms;
+	int64_t next_poll_ms, notice_poll_ms, flash_retry_ms, moved_ms;
 	uint32_t board_revision;
 	bool has_board_revision;
 	uint32_t random_state;

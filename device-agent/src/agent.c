@@ -4,7 +4,14 @@
 
 #include "device-agent/src/slot.h"
 #include "device-agent/src/trust.h"
+#include "proto/enroll.h"
 #include "proto/notice.h"
+
+_Static_assert((int)TICKET_MAX <= (int)OTA_AGENT_MSG && (int)ROOT_MAX <= (int)OTA_AGENT_MSG &&
+		       (int)ENROLL_MAX <= (int)OTA_AGENT_MSG &&
+		       (int)SUIT_ENVELOPE_MAX <= (int)OTA_AGENT_MSG &&
+		       (int)OTA_ENVELOPE_AREA <= (int)OTA_AGENT_MSG,
+	"one buffer takes each of them");
 
 void ota_agent_config_defaults(struct ota_agent_config *cfg)
 {
@@ -330,6 +337,7 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	a->signed_ms = a->start_ms;
 	a->root_asked_ms = a->start_ms;
 	a->notice_poll_ms = a->start_ms - AGENT_NOTICE_GAP_MS;
+	a->moved_ms = a->start_ms - AGENT_MOVE_GAP_MS;
 	a->next_poll_ms = a->start_ms;
 	a->phase = a->identity.is_enrolled ? PHASE_POLL : PHASE_ENROLL;
 	if (s->phase == JOURNAL_TRIAL)
@@ -369,7 +377,7 @@ void ota_agent_step(struct ota_agent *a, struct ota_want *want)
 	}
 	if (a->journal.is_lost)
 		journal_reload(&a->journal);
-	if (a->journal.is_lost) {
+	if (a->journal.is_lost || (a->root.version == 0 && root_start(a) != OTA_OK)) {
 		want->kind = OTA_WANT_WAIT;
 		want->wait_ms = AGENT_FLASH_RETRY_MS;
 		return;

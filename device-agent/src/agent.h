@@ -36,6 +36,8 @@ enum {
 	AGENT_COUNTERS = 1024,       /* check-in counters reserved at once */
 	AGENT_SPREAD_MAX_S = 3600,
 	AGENT_NOTICE_GAP_MS = 60000,
+	AGENT_MOVE_GAP_MS =
+		3600000, /* between two changes of the server's addresses: each wears the identity */
 	AGENT_DAY_MS = 86400000,
 	AGENT_ARM_TICKET_MS = 60000,
 	AGENT_TRIAL_MAX_S = 21600, /* 429 and 503 prolong a trial to this at most */

@@ -46,8 +46,7 @@ static void target_of(const struct ota_agent *a, struct suit_target *t)
 	memcpy(t->vendor_id, a->identity.vendor_id, sizeof t->vendor_id);
 	memcpy(t->class_id, a->identity.class_id, sizeof t->class_id);
 	memcpy(t->device_id, a->identity.device_id, sizeof t->device_id);
-	/* Of the root, should flash not have taken the record of it. */
-	t->floor = root_floor_after(&a->root, s->epoch, a->identity.class_id, s->floor);
+	t->floor = s->floor;
 	t->has_running = running->sequence != 0;
 	t->running_sequence = running->sequence;
 	memcpy(t->running_digest, running->digest, sizeof t->running_digest);
@@ -60,11 +59,10 @@ static void target_of(const struct ota_agent *a, struct suit_target *t)
 	t->slot = (uint8_t)agent_other(a);
 }
 
-/* Framing, digest container, release threshold, the ticket's digest, and only then the manifest. From there
- * on
- * `*is_authentic`: these are the signers' bytes. */
-static enum ota_err judge(const struct ota_agent *a, const uint8_t *bytes, uint32_t len,
-	struct journal_slot *fresh, bool *is_authentic)
+/* Framing, digest container, release threshold, the ticket's digest, and only then the manifest, from where
+ * on the bytes are the signers': `*is_authentic`. */
+static enum ota_err judge(struct ota_agent *a, const uint8_t *bytes, uint32_t len, struct journal_slot *fresh,
+	bool *is_authentic)
 {
 	const struct ota_crypto *c = a->cfg.crypto;
 	const struct suit_image *images[SUIT_COMPONENTS_MAX];
@@ -87,6 +85,8 @@ static enum ota_err judge(const struct ota_agent *a, const uint8_t *bytes, uint3
 	err = suit_manifest_decode(e.manifest, &m);
 	if (err != OTA_OK)
 		return err;
+	/* Should flash not have taken the record of them. */
+	(void)root_floors_apply(a);
 	target_of(a, &t);
 	err = suit_run(&m, e.digest, &t, images);
 	return err == OTA_OK ? slot_record_from(&m, e.digest, agent_other(a), fresh) : err;

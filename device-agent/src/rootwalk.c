@@ -14,6 +14,9 @@ bool root_floors_apply(struct ota_agent *a)
 	struct journal_state *s = &a->journal.s;
 	uint32_t floor = root_floor_after(&a->root, s->epoch, a->identity.class_id, s->floor);
 
+	/* None, or an older one because the newest was lost in flash: what it once set stays. */
+	if (a->root.epoch < s->epoch)
+		return false;
 	if (s->floor == floor && s->epoch == a->root.epoch)
 		return false;
 	s->floor = floor;
@@ -28,8 +31,14 @@ enum ota_err root_start(struct ota_agent *a)
 	unsigned from;
 	enum ota_err stored = root_load(
 		a->cfg.flash, c, a->journal.s.flags, root_bytes(a), &a->root_len, &a->root, &from);
-	enum ota_err first = root_decode_first(c, a->identity.root.p, a->identity.root.len, &provisioned);
+	enum ota_err first;
 
+	if (stored == OTA_FLASH) {
+		/* Not the provisioned one instead: its keys may have been replaced for a reason. */
+		memset(&a->root, 0, sizeof a->root);
+		return stored;
+	}
+	first = root_decode_first(c, a->identity.root.p, a->identity.root.len, &provisioned);
 	if (stored != OTA_OK && first != OTA_OK)
 		return OTA_CORRUPT;
 	if (stored == OTA_OK && (first != OTA_OK || a->root.version >= provisioned.version)) {

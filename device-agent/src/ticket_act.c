@@ -59,8 +59,10 @@ static void take_urls(struct ota_agent *a, const struct ticket *t)
 	size_t n = t->n_urls < PROVISION_URLS_MAX ? t->n_urls : PROVISION_URLS_MAX - 1U;
 	enum ota_err err;
 
-	if (t->n_urls == 0 || url_is_in(t->url[0], a->identity.url, 1))
+	if (t->n_urls == 0 || url_is_in(t->url[0], a->identity.url, 1) ||
+		agent_now(a) - a->moved_ms < AGENT_MOVE_GAP_MS)
 		return;
+	a->moved_ms = agent_now(a);
 	for (size_t i = 0; i < n; i++)
 		p.url[i] = t->url[i];
 	for (size_t i = 0; i < a->identity.n_urls && n < PROVISION_URLS_MAX; i++) {

@@ -140,13 +140,17 @@ static enum ota_err root_copy(const struct ota_flash *flash, const struct ota_cr
 	size_t n_blocks;
 	enum ota_err err;
 
+	if (n == 0)
+		return OTA_FLASH;
 	cbor_in_init(&in, buf, n);
 	item = cbor_skip(&in);
 	if (in.err != OTA_OK)
 		return OTA_NOT_FOUND;
 	ota_sha256(c, &item, 1, want);
 	err = flash->read(flash->ctx, region, (uint32_t)item.len, have, TRAILER);
-	if (err != OTA_OK || memcmp(want, have, TRAILER) != 0)
+	if (err != OTA_OK)
+		return err;
+	if (memcmp(want, have, TRAILER) != 0)
 		return OTA_NOT_FOUND;
 	err = root_split(buf, item.len, blocks, &n_blocks, &payload);
 	if (err == OTA_OK)
@@ -160,6 +164,7 @@ enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c
 	uint8_t buf[ROOT_MAX], uint32_t *len, struct root_doc *doc, unsigned *from)
 {
 	unsigned bad = suspect(flags, TRUST_ROOT), first = OTA_REGION_ROOT_B;
+	enum ota_err err, again;
 
 	if (bad == OTA_REGION_ROOT_B ||
 		(bad == OTA_REGIONS && root_copy(flash, c, OTA_REGION_ROOT_A, buf, len, doc) == OTA_OK)) {
@@ -172,10 +177,14 @@ enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c
 				: OTA_REGION_ROOT_A;
 	}
 	*from = first;
-	if (root_copy(flash, c, first, buf, len, doc) == OTA_OK)
+	err = root_copy(flash, c, first, buf, len, doc);
+	if (err == OTA_OK)
 		return OTA_OK;
 	*from = first == OTA_REGION_ROOT_A ? OTA_REGION_ROOT_B : OTA_REGION_ROOT_A;
-	return root_copy(flash, c, *from, buf, len, doc) == OTA_OK ? OTA_OK : OTA_NOT_FOUND;
+	again = root_copy(flash, c, *from, buf, len, doc);
+	if (again == OTA_OK)
+		return OTA_OK;
+	return err == OTA_FLASH || again == OTA_FLASH ? OTA_FLASH : OTA_NOT_FOUND;
 }
 
 static enum ota_err root_write(const struct ota_flash *flash, const struct ota_crypto *c, struct journal *j,

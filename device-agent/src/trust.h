@@ -31,7 +31,8 @@ OTA_MUST_USE enum ota_err identity_heal(
 	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len, unsigned from);
 
 /* Read the stored root into `buf` (ROOT_MAX bytes; `*doc` borrows from it): as identity_load, but of two
- * whole copies the higher version counts. OTA_NOT_FOUND: none was stored yet. Writes nothing. */
+ * whole copies the higher version counts. OTA_NOT_FOUND: none was stored yet. OTA_FLASH: there may be one,
+ * but it cannot be read. Writes nothing. */
 OTA_MUST_USE enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c, uint8_t flags,
 	uint8_t buf[ROOT_MAX], uint32_t *len, struct root_doc *doc, unsigned *from);
 

@@ -213,6 +213,76 @@ static void test_floor_of_root_not_written(void **state)
 	assert_true(kit_runs(&k, 2));
 }
 
+/* The stored root cannot be read for a while: the provisioned one, whose keys were replaced, does not come
+ * back. */
+static struct ota_flash whole;
+static bool is_root_blind;
+
+static enum ota_err blind_root(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
+{
+	return is_root_blind && (region == OTA_REGION_ROOT_A || region == OTA_REGION_ROOT_B)
+		       ? OTA_FLASH
+		       : whole.read(ctx, region, off, buf, len);
+}
+
+static void test_root_unreadable(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	settled();
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	assert_int_equal(k.agent.root.version, 2);
+	whole = k.flash.flash;
+	k.flash.flash.read = blind_root;
+	/* While it runs: the identity is written anew, and with it the root read again. */
+	is_root_blind = true;
+	k.n_urls = 1;
+	k.url[0] = (struct ota_slice){(const uint8_t *)"http://new.example/", 19};
+	k.agent.next_poll_ms = k.now;
+	kit_live(&k, 10);
+	assert_int_equal(k.agent.root.version, 0);
+	before = k.n_checkins;
+	kit_live(&k, 3600);
+	assert_int_equal(k.n_checkins, before);
+	/* At a start. */
+	assert_false(kit_start(&k));
+	is_root_blind = false;
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.agent.root.version, 2);
+	k.flash.flash = whole;
+}
+
+/* Both copies of the root rotted: the provisioned one takes over and walks on, and what the lost one forbade
+ * stays forbidden meanwhile. */
+static void test_root_rots_floor_stays(void **state)
+{
+	(void)state;
+	settled();
+	crypto_signer_release(&k.release_key);
+	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &k.release_key), OTA_OK);
+	memcpy(k.doc.key[1].kid, k.release_key.kid, OTA_KID_LEN);
+	k.doc.epoch = 2;
+	k.doc.n_floors = 1;
+	k.doc.floor[0].any_class = true;
+	k.doc.floor[0].sequence = 2500;
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.floor, 2500);
+	assert_int_equal(k.agent.journal.s.epoch, 2);
+	memset(k.flash.bytes[OTA_REGION_ROOT_A], 0x11, 600);
+	memset(k.flash.bytes[OTA_REGION_ROOT_B], 0x11, 600);
+	assert_true(kit_start(&k));
+	assert_int_equal(k.agent.root.version, 1);
+	assert_int_equal(k.agent.journal.s.floor, 2500);
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.agent.root.version, 2);
+	assert_int_equal(k.agent.journal.s.floor, 2500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +291,8 @@ int main(void)
 		T(test_root_forged),
 		T(test_root_gap),
 		T(test_root_floor),
+		T(test_root_unreadable),
+		T(test_root_rots_floor_stays),
 		T(test_release_key_gone_and_journal_lost),
 		T(test_root_drops_pending),
 		T(test_copies_are_mended),
