@@ -197,17 +197,24 @@ static void test_floor_of_root_not_written(void **state)
 	k.ticket_is_signed = true;
 	while (k.agent.phase != PHASE_ROOT)
 		kit_step(&k);
-	/* The root's copies are stored, the record of its floor is not. */
+	/* The root's copies are stored, with three records of that, and the record of its floor is not. */
+	flash_sim_refuse(&k.flash, 3, 50, REFUSE_UNDONE);
 	while (k.agent.root.version == 1) {
 		assert_int_equal(k.agent.phase, PHASE_ROOT);
 		kit_step(&k);
 	}
-	k.agent.journal.s.floor = 1000; /* as a failed record leaves it */
+	flash_sim_mend(&k.flash);
+	assert_int_equal(k.agent.journal.s.floor, 1000);
 	kit_assign(&k, 1, 1);
 	poll_once();
 	poll_once();
 	assert_true(kit_runs(&k, 0));
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ROLLBACK);
+	/* Whatever the next record is about. */
+	k.agent.journal.s.floor = 1000;
+	k.agent.counter = k.agent.journal.s.counter_end;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.floor, 2500);
 	kit_assign(&k, 2, 1);
 	poll_once();
 	assert_true(kit_runs(&k, 2));
