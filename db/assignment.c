@@ -221,6 +221,9 @@ enum ota_err assignment_advance(
 	}
 	if (row.has_next && move->to == ASSIGN_SUPERSEDED && !move->superseded_by)
 		full.superseded_by = next.rollout;
+	if (move->to == ASSIGN_SUPERSEDED && !full.superseded_by)
+		return errmsg_fail(e, OTA_STATE, "nothing takes the place of what device '%s' has to do",
+			row.device_name);
 	if (!assign_move_is_legal(row.state, move->to))
 		return errmsg_fail(e, OTA_STATE, "device '%s' is %s, it cannot become %s", row.device_name,
 			assign_state_name(row.state), assign_state_name(move->to));

@@ -364,14 +364,14 @@ enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum ro
 		return err;
 	if (row.state != ROLLOUT_RUNNING && row.state != state)
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended already", row.uid);
-	if (row.state == ROLLOUT_RUNNING) {
-		/* the state first, so that the last assignment's end does not make it done */
+	/* the state first, so that the last assignment's end does not make it done */
+	if (row.state == ROLLOUT_RUNNING)
 		err = rollout_set_state(db, id, state, now, e);
-		if (err == OTA_OK && state == ROLLOUT_CANCELLED)
-			err = cancel_open(db, id, now, &done, e);
-		if (err == OTA_OK)
-			err = db_commit(&tx, e);
-	}
+	/* again too: what was not sure, or too late, is so still or has become sure */
+	if (err == OTA_OK && state == ROLLOUT_CANCELLED)
+		err = cancel_open(db, id, now, &done, e);
+	if (err == OTA_OK)
+		err = db_commit(&tx, e);
 	if (err != OTA_OK)
 		return err;
 	if (out)

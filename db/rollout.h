@@ -71,8 +71,8 @@ struct rollout_cancelled {
 };
 
 /* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
- * revision. ROLLOUT_CANCELLED also takes every assignment back that can still be; `*out` (may be NULL)
- * counts. */
+ * revision. ROLLOUT_CANCELLED also takes every assignment back that is open and can still be, again too;
+ * `*out` (may be NULL) counts. */
 OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
 	enum rollout_state state, int64_t now, struct rollout_cancelled *out, struct errmsg *e);
 

@@ -60,6 +60,9 @@ enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole
 		*is_whole = true;
 		return OTA_OK;
 	}
+	/* An older push that is not whole yet would take devices from this one when it gets to them. */
+	if (!err)
+		err = rollout_load_growing(job->db, &mem, &rollout, &job->e);
 	if (!err)
 		err = release_load(job->db, rollout.release, &mem, &release, &job->e);
 	if (!err)
@@ -76,9 +79,9 @@ enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole
 	for (size_t i = 0; i < list.n && !err; i++)
 		err = assign(job, &rollout, &release, &list.rows[i], now);
 	if (!err)
-		err = rollout_grown(job->db, id, list.next, list.next == 0, now, &job->e);
+		err = rollout_grown(job->db, rollout.id, list.next, list.next == 0, now, &job->e);
 	if (!err)
-		*is_whole = list.next == 0;
+		*is_whole = list.next == 0 && rollout.id == id;
 	return err;
 }
 

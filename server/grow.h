@@ -17,7 +17,9 @@ enum {
 	GROW_REST_S = 5,  /* a push that a request goes on with is left to it */
 };
 
-/* Store thread: the next piece. `*is_whole` when none is left (also: it was cancelled). */
+/* Store thread: the next piece, of the oldest push that grows: the newest decision has the last word on every
+ * device, so pushes grow one after the other. `*is_whole` when `rollout` has none left (also: it was
+ * cancelled). */
 OTA_MUST_USE enum ota_err grow_piece(struct job *job, int64_t rollout, int64_t now, bool *is_whole);
 
 /* A line in the device's log for what assignment_open did. */

@@ -36,6 +36,7 @@ def test_in_time(told, what):
     named = [fleet.push] if what == "push" else ["--device", device.name]
     answer = fleet.ctl.json("cancel", *named)
     assert (answer["withdrawn"], answer["committed"], answer["unsure"]) == (0, 0, 1)
+    assert fleet.ctl.json("cancel", *named) == answer, "asked again it is no surer"
     assert TICKET_S - 30 < answer["until"] - time.time() < TICKET_S + 60
     assert look()["state"] == "offered" and look()["withdrawn"]
     assert "withdrawn, but its last ticket may still install it" in fleet.ctl("device", "show", device.name).out

@@ -407,6 +407,30 @@ static void test_push_goes_on(void **state)
 	assert_string_equal(nouns_text(n, "state"), "cancelled");
 }
 
+/* An older push that is still on its way takes no device from a newer one. */
+static void test_push_order(void **state)
+{
+	struct nouns *n = *state;
+	int64_t old;
+
+	nouns_devices(n, "lamp", "bulb", MANY, true);
+	nouns_device(n, "lamp", "last", true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	old = begun(n, "old", "all");
+	assert_false(one_piece(n, old));
+	push(n, "new", "lamp:1.1", "last", 201);
+	assert_int_equal(nouns_int(n, "counts.waiting"), 1);
+	while (!one_piece(n, old))
+		;
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/last", NULL);
+	assert_string_equal(nouns_text(n, "assignment.version"), "1.1");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/old", NULL);
+	assert_int_equal(nouns_int(n, "targets"), MANY + 1);
+	assert_int_equal(nouns_int(n, "counts.superseded"), 1);
+	assert_string_equal(nouns_text(n, "superseded_by"), "new");
+}
+
 /* The first device that is meant is far away, and then there is none. */
 static void test_push_seeks(void **state)
 {
@@ -431,6 +455,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_push_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_seeks, setup, teardown),
 	};
 
