@@ -467,8 +467,11 @@ static enum ota_err check_together(struct config *c, struct errmsg *e)
 			e, OTA_INVALID, "topic-prefix: longer than 64 bytes or with a wildcard in it");
 	if (c->public_url) {
 		size_t len = strlen(c->public_url);
+		size_t scheme = strncmp(c->public_url, "http://", 7) == 0    ? 7
+				: strncmp(c->public_url, "https://", 8) == 0 ? 8
+									     : 0;
 
-		if (strncmp(c->public_url, "http://", 7) != 0 && strncmp(c->public_url, "https://", 8) != 0)
+		if (!scheme || strchr("/:?#", c->public_url[scheme]) || strpbrk(c->public_url, " \t\"<>"))
 			return errmsg_fail(e, OTA_INVALID,
 				"public-url: '%.60s' is not an http:// or https:// URL", c->public_url);
 		if (c->public_url[len - 1] != '/') {

@@ -1,6 +1,8 @@
 /* otad: argv, settings and wiring. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/crypto_openssl.h"
 #include "server/config.h"
@@ -45,14 +47,27 @@ static int usage(void)
 	return EXIT_DONE;
 }
 
+static enum ota_err check_file(const char *option, const char *path, struct errmsg *e)
+{
+	if (path && access(path, R_OK) != 0)
+		return errmsg_fail_errno(e, errno, "%s: cannot open '%s'", option, path);
+	return OTA_OK;
+}
+
 static int check_config(struct config *cfg, struct errmsg *e)
 {
 	struct door_spec doors[CONFIG_LISTEN_MAX];
 	unsigned n;
 	enum ota_err err = doors_from_config(cfg, doors, &n, e);
 
-	if (!err && cfg->mqtt_url)
-		err = mqtt_check_url(cfg->mqtt_url, e);
+	if (!err)
+		err = mqtt_check_urls(cfg, e);
+	if (!err)
+		err = check_file("tls-cert", cfg->tls_cert, e);
+	if (!err)
+		err = check_file("tls-key", cfg->tls_key, e);
+	if (!err)
+		err = check_file("mqtt-ca", cfg->mqtt_ca, e);
 	if (err)
 		return fail(err, e);
 	puts("the settings are good");

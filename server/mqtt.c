@@ -121,11 +121,17 @@ static enum ota_err parse_url(struct mqtt *m, const char *url, struct errmsg *e)
 	return OTA_OK;
 }
 
-enum ota_err mqtt_check_url(const char *url, struct errmsg *e)
+enum ota_err mqtt_check_urls(const struct config *cfg, struct errmsg *e)
 {
 	struct mqtt m = {.port = 0};
+	enum ota_err err = cfg->mqtt_url ? parse_url(&m, cfg->mqtt_url, e) : OTA_OK;
 
-	return parse_url(&m, url, e);
+	if (err || !cfg->device_mqtt_url)
+		return err;
+	err = parse_url(&m, cfg->device_mqtt_url, e);
+	if (err)
+		errmsg_prefix(e, "device-");
+	return err;
 }
 
 /* Sending. */

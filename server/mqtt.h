@@ -14,6 +14,7 @@
 #include "proto/errmsg.h"
 
 struct app;
+struct config;
 struct mqtt;
 
 enum {
@@ -21,8 +22,9 @@ enum {
 	MQTT_QUEUE_MAX = 2048, /* hints waiting for the broker */
 };
 
-/* Is this a broker's URL? Pure. OTA_INVALID: no; the words say what is wrong. */
-OTA_MUST_USE enum ota_err mqtt_check_url(const char *url, struct errmsg *e);
+/* Are otad's broker and the devices', where they are set, brokers' URLs? Pure. OTA_INVALID: no; the words say what
+ * is wrong. */
+OTA_MUST_USE enum ota_err mqtt_check_urls(const struct config *cfg, struct errmsg *e);
 
 /* Start connecting to app->cfg->mqtt_url. OTA_INVALID: the URL is wrong. */
 OTA_MUST_USE enum ota_err mqtt_new(struct app *app, struct mqtt **out, struct errmsg *e);

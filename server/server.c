@@ -336,8 +336,8 @@ static enum ota_err start(struct server *s, struct errmsg *e)
 	uint64_t warm_up;
 	enum ota_err err = doors_from_config(s->cfg, doors, &n_doors, e);
 
-	if (!err && s->cfg->mqtt_url)
-		err = mqtt_check_url(s->cfg->mqtt_url, e);
+	if (!err)
+		err = mqtt_check_urls(s->cfg, e);
 	if (!err)
 		err = datadir_lock(s->cfg->data, &s->lock_fd, e);
 	if (err)

@@ -11,14 +11,15 @@ static void check_manifest(struct ota_slice bytes)
 	const struct suit_image *images[SUIT_COMPONENTS_MAX];
 	struct suit_target t = {.slot = 1};
 	struct suit_manifest m, again;
-	uint8_t buf[4096];
-	size_t len;
+	uint8_t buf[4096], same[4096];
+	size_t len, same_len;
 
 	if (suit_manifest_decode(bytes, &m))
 		return;
 	if (suit_manifest_encode(&m, buf, sizeof buf, &len) ||
 		suit_manifest_decode((struct ota_slice){buf, len}, &again) ||
-		memcmp(&m, &again, sizeof m) != 0)
+		suit_manifest_encode(&again, same, sizeof same, &same_len) || same_len != len ||
+		memcmp(buf, same, len) != 0)
 		abort();
 	memcpy(t.vendor_id, m.vendor_id, 16);
 	memcpy(t.class_id, m.class_id, 16);

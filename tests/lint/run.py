@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""All static checks, one line each. usage: run.py [--changed] [--results FILE]"""
+"""All static checks, one line each. usage: run.py [--changed | --all] [--results FILE]
+
+clang-tidy looks at the C files of the tests with --all, else at those of them that differ from main."""
 import argparse
 import concurrent.futures
 import os
@@ -32,8 +34,10 @@ def changed_since_main():
     return set(out.splitlines())
 
 
-def checks(names):
+def checks(names, whole):
     """(name, command) of each check; a command of None has nothing to look at."""
+    changed = changed_since_main()
+    changed_tests = [name for name in c_files() if name.endswith(".c") and name.startswith("tests/") and name in changed]
     sources = [name for name in c_files() if names is None or name in names]
     units = [name for name in sources if name.endswith(".c")]
     jobs = str(os.cpu_count())
@@ -55,8 +59,8 @@ def checks(names):
                        "-Djson_array_foreach(a,i,v)=for(i=0;(v=json_array_get(a,i));i++)",
                        "-Djson_object_foreach(o,k,v)=for(k=0;(v=json_object_get(o,k));)",
                        "--cppcheck-build-dir=build/lint/cppcheck", *units] if units else None
-    yield "clang-tidy", [sys.executable, str(HERE / "tidy.py"), BUILD, *([] if names is None else units)] if units \
-        else None
+    yield "clang-tidy", [sys.executable, str(HERE / "tidy.py"), BUILD, *(
+        units if names is not None else ["--all"] if whole else ["--also", *changed_tests])] if units else None
 
 
 def run(command):
@@ -69,11 +73,13 @@ def run(command):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--changed", action="store_true", help="only sources that differ from main")
+    parser.add_argument("--all", action="store_true", help="clang-tidy over the tests' C files too")
     parser.add_argument("--results", help="write JUnit here")
     args = parser.parse_args()
     suite = ET.Element("testsuite", name="lint")
     failed = 0
-    listed = [(name, command) for name, command in checks(changed_since_main() if args.changed else None) if command]
+    listed = [(name, command) for name, command in checks(changed_since_main() if args.changed else None, args.all)
+              if command]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for (name, _), (code, text, seconds) in zip(listed, pool.map(run, [command for _, command in listed])):
             case = ET.SubElement(suite, "testcase", classname="lint", name=name, time=f"{seconds:.1f}")

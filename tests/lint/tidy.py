@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """clang-tidy over the compiled sources; a file whose text, headers and flags passed before is not looked at again.
 
-usage: tidy.py BUILD-DIR [FILE...]
+usage: tidy.py BUILD-DIR [FILE...]		these files
+       tidy.py BUILD-DIR --also [FILE...]	all but those of the tests, and these
+       tidy.py BUILD-DIR --all
 """
 import concurrent.futures
 import hashlib
@@ -47,14 +49,16 @@ def tidy(build, entry):
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
-    only = {str((ROOT / name).resolve()) for name in sys.argv[2:]}
+    words = sys.argv[2:]
+    named = {str((ROOT / name).resolve()) for name in words if not name.startswith("--")}
     entries = {entry["file"]: entry for entry in json.loads((build / "compile_commands.json").read_text())}
-    chosen = [entry for name, entry in sorted(entries.items()) if (name in only if only else not name.startswith(str(ROOT / "tests")))]
+    chosen = [entry for name, entry in sorted(entries.items()) if name in named or words[:1] == ["--all"]
+              or words[:1] == ["--also"] and not name.startswith(str(ROOT / "tests"))]
     for entry in chosen:
         # The output file and the build folder are no part of what is checked.
         entry["command"] = " ".join(word for word in shlex.split(entry["command"]) if not word.endswith((".o", ".d")))
     version = subprocess.run(["clang-tidy", "--version"], stdout=subprocess.PIPE, check=True).stdout
-    salt = (ROOT / ".clang-tidy").read_bytes() + version
+    salt = (ROOT / ".clang-tidy").read_bytes() + (ROOT / "tests/.clang-tidy").read_bytes() + version
     cache = ROOT / "build/lint/tidy"
     cache.mkdir(parents=True, exist_ok=True)
     todo = [(entry, cache / key(entry, salt)) for entry in chosen]

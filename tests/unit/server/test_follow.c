@@ -53,6 +53,8 @@ static void expect_same_after_restart(void)
 
 		assert_int_not_equal(at, REG_NONE);
 		registry_view(r, at, &after);
+		/* registry_view clears what it fills, padding too */
+		/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
 		if (memcmp(&after, &before[i], sizeof(after)) != 0)
 			fail_msg("device %zu differs after a restart", i);
 	}
