@@ -203,7 +203,7 @@ struct ota_agent {
 	/* The release that is being installed. */
 	struct journal_slot fresh;
 	bool is_fetch_live; /* component, pos, erased_to and sha fit `fresh` */
-	bool is_resumed, is_restarted, is_asked_twice;
+	bool is_restarted, is_asked_twice;
 	uint8_t component;
 	uint8_t bad_answers;
 	uint32_t asked_pos;                /* where the outstanding request began */

@@ -158,7 +158,6 @@ static void accept(struct ota_agent *a)
 		return;
 	}
 	agent_event_fetch(a, OTA_EVENT_ASSIGNED, 0, fetch_total(a));
-	a->is_resumed = false;
 	fetch_start(a);
 }
 
@@ -174,7 +173,6 @@ static void resume(struct ota_agent *a)
 		a->mark[c] = fetch_keep(a, c, have);
 		left -= have;
 	}
-	a->is_resumed = true;
 	fetch_start(a);
 }
 
