@@ -395,11 +395,19 @@ static enum h_result finish_done(struct req *req, struct res *res, struct job *j
 static enum h_result upload_end(struct req *req, struct res *res)
 {
 	struct upload_in *in = req->ctx;
+	enum h_result result;
 
 	(void)res;
 	if (req->upload_err)
-		return req_job(req, JOB_SLOW, suspend_run, in, suspend_done);
-	return req_job(req, JOB_SLOW, finish_run, in, finish_done);
+		result = req_job(req, JOB_SLOW, suspend_run, in, suspend_done);
+	else
+		result = req_job(req, JOB_SLOW, finish_run, in, finish_done);
+	/* No memory for a job: the upload must not stay taken until the next start. */
+	if (result == H_DONE && in->writer) {
+		blob_suspend(in->writer);
+		in->writer = NULL;
+	}
+	return result;
 }
 
 /* The bytes are here already; the client is heard out, or it would see a broken connection instead of the
