@@ -24,7 +24,7 @@ int cmd_audit_list(struct cli *cli, const struct args *args)
 
 			/* An id or a digest: its start is enough, and every command takes it. */
 			if (len >= 32 && strspn(target, "0123456789abcdef") == len) {
-				(void)snprintf(start, sizeof start, "%s", target);
+				(void)snprintf(start, sizeof start, "%.*s", (int)(sizeof start - 1), target);
 				target = start;
 			}
 			out_table_row(
