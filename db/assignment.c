@@ -11,6 +11,7 @@
 	"digest,"                                                                                            \
 	" m.sequence AS sequence, length(v.bytes) AS envelope_len, v.is_complete AS is_complete,"            \
 	" o.is_held OR d.is_held AS is_held, a.is_queued AS is_queued, a.withdrawn_at AS withdrawn_at,"      \
+	" o.state = 2 AS is_cancelled,"                                                                      \
 	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
 	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS has_next,"          \
 	" a.attempt AS attempt, a.state AS state, a.created_at AS created_at,"                               \
@@ -52,8 +53,11 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.rollout_uid = col_text(st, "rollout_uid", mem),
 		.version = col_text(st, "version", mem),
 	};
+	bool is_cancelled = col_bool(st, "is_cancelled");
 	enum ota_err err;
 
+	row.is_withdrawn = row.withdrawn_at ||
+			   (is_cancelled && assignment_is_withdrawable(row.state, row.is_held));
 	(void)col_blob_exact(st, "digest", row.digest, sizeof row.digest);
 	col_text_buf(st, "device_uid", row.device_uid, sizeof row.device_uid);
 	err = stmt_status(st, e);

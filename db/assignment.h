@@ -21,6 +21,7 @@ struct assignment_row {
 	bool is_queued;       /* waits for the device's open one to end */
 	bool has_next;        /* another one is queued behind this one */
 	int64_t withdrawn_at; /* taken back while a ticket might still let it be installed; 0 = not */
+	bool is_withdrawn;    /* that, or its rollout was cancelled and it will be: name it in no ticket */
 	uint8_t attempt;      /* 1..255; rises with every retry of this manifest on this device */
 	enum assign_state state;
 	int64_t created_at;

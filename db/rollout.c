@@ -279,6 +279,8 @@ enum ota_err rollout_load_growing(struct db *db, struct arena *mem, struct rollo
 	return load_one(st, mem, out, e);
 }
 
+enum { WITHDRAW_PIECE = 100 };
+
 /* The ids of its open assignments. */
 struct open_row {
 	int64_t id;
@@ -312,41 +314,43 @@ static enum ota_err cancel_one(
 	return OTA_OK;
 }
 
-/* Cancel what can be cancelled, a page at a time: a rollout may have tens of thousands. */
-static enum ota_err cancel_open(
-	struct db *db, int64_t id, int64_t now, struct rollout_cancelled *out, struct errmsg *e)
+enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
+	struct rollout_cancelled *out, struct errmsg *e)
 {
 	static const char q_open[] = "SELECT id FROM assignment WHERE rollout = $rollout AND ended_at IS NULL"
 				     " AND id > $cursor ORDER BY id LIMIT $limit";
-	struct db_page page = {0};
+	const struct db_page page = {.cursor = *cursor, .limit = WITHDRAW_PIECE};
+	struct rollout_cancelled done = *out;
+	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
+	struct list_page list = {0};
+	struct open_row *rows;
 	enum ota_err err;
 
-	arena_init(&mem, 256 * 1024);
-	do {
-		struct list_page list;
-		struct open_row *rows;
+	arena_init(&mem, 64 * 1024);
+	err = db_begin(db, &tx, e);
+	if (err == OTA_OK) {
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
 
-		arena_clear(&mem);
-		{
-			AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
-
-			list_bind(st, &page);
-			bind_i64(st, "rollout", id);
-			err = list_run(st, &page, &mem, sizeof *rows, open_fill, &list, e);
-		}
-		rows = list.rows;
-		for (size_t i = 0; err == OTA_OK && i < list.n; i++)
-			err = cancel_one(db, rows[i].id, now, out, e);
-		page.cursor = list.next;
-	} while (err == OTA_OK && page.cursor);
-	return err;
+		list_bind(st, &page);
+		bind_i64(st, "rollout", id);
+		err = list_run(st, &page, &mem, sizeof *rows, open_fill, &list, e);
+	}
+	rows = list.rows;
+	for (size_t i = 0; err == OTA_OK && i < list.n; i++)
+		err = cancel_one(db, rows[i].id, now, &done, e);
+	if (err == OTA_OK)
+		err = db_commit(&tx, e);
+	if (err != OTA_OK)
+		return err;
+	*cursor = list.next;
+	*out = done;
+	return OTA_OK;
 }
 
 enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum rollout_state state,
-	int64_t now, struct rollout_cancelled *out, struct errmsg *e)
+	int64_t now, struct errmsg *e)
 {
-	struct rollout_cancelled done = {0};
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct rollout_row row;
@@ -360,23 +364,12 @@ enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum ro
 		err = rollout_load(db, id, &mem, &row, e);
 	if (err == OTA_OK)
 		err = revision_check(if_revision, &row, e);
-	if (err != OTA_OK)
+	if (err != OTA_OK || row.state == state)
 		return err;
-	if (row.state != ROLLOUT_RUNNING && row.state != state)
+	if (row.state != ROLLOUT_RUNNING)
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended already", row.uid);
-	/* the state first, so that the last assignment's end does not make it done */
-	if (row.state == ROLLOUT_RUNNING)
-		err = rollout_set_state(db, id, state, now, e);
-	/* again too: what was not sure, or too late, is so still or has become sure */
-	if (err == OTA_OK && state == ROLLOUT_CANCELLED)
-		err = cancel_open(db, id, now, &done, e);
-	if (err == OTA_OK)
-		err = db_commit(&tx, e);
-	if (err != OTA_OK)
-		return err;
-	if (out)
-		*out = done;
-	return OTA_OK;
+	err = rollout_set_state(db, id, state, now, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 
 enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e)

@@ -64,17 +64,22 @@ OTA_MUST_USE enum ota_err rollout_grown(
 OTA_MUST_USE enum ota_err rollout_load_growing(
 	struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e);
 
+/* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
+ * revision. What a cancelled one has open is named in no ticket from then on; rollout_withdraw ends it. */
+OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
+	enum rollout_state state, int64_t now, struct errmsg *e);
+
 /* What a cancel has done: by enum assignment_cancel of assignment.h. */
 struct rollout_cancelled {
 	uint64_t n_withdrawn, n_committed, n_unsure;
 	int64_t until; /* n_unsure: when the last of their tickets runs out */
 };
 
-/* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
- * revision. ROLLOUT_CANCELLED also takes every assignment back that is open and can still be, again too;
- * `*out` (may be NULL) counts. */
-OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
-	enum rollout_state state, int64_t now, struct rollout_cancelled *out, struct errmsg *e);
+/* Of a cancelled one: take back what is open and can still be, a piece of it, from `*cursor` on (0 at first,
+ * 0 again when all is through). Adds to `*out`. It decides by who was heard when, so that has to be stored by
+ * then, and nobody may be given a ticket meanwhile. */
+OTA_MUST_USE enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
+	struct rollout_cancelled *out, struct errmsg *e);
 
 /* Release what was held (is_held becomes false). Not held: OTA_OK. OTA_CONFLICT: revision. OTA_STATE: ended.
  */

@@ -11,6 +11,7 @@
 #include "db/change.h"
 #include "proto/hex.h"
 #include "server/domain.h"
+#include "server/upkeep.h"
 
 struct api_call {
 	struct api_job a;
@@ -238,19 +239,41 @@ static enum h_result call_answer(struct req *req, struct res *res, struct job *j
 	return js_answer(req, a->status, &a->out);
 }
 
+static enum h_result call_done(struct req *req, struct res *res, struct job *job);
+
+static enum h_result call_settled(struct req *req, struct res *res, struct job *job)
+{
+	struct api_call *call = req->ctx;
+
+	(void)res;
+	(void)job;
+	upkeep_flush_all(req->app->domain);
+	return req_job(req, JOB_STORE, call_run, call, call_done);
+}
+
+static enum h_result call_more(struct req *req, struct api_call *call)
+{
+	bool is_settled_first = call->a.is_settled_first;
+
+	if (call->a.after)
+		call->a.after(&call->a);
+	call->fn = call->a.more;
+	call->a.more = NULL;
+	call->a.is_settled_first = false;
+	if (!is_settled_first || !req->app->domain)
+		return req_job(req, JOB_STORE, call_run, call, call_done);
+	req->ctx = call;
+	return domain_settle(req, call_settled);
+}
+
 static enum h_result call_done(struct req *req, struct res *res, struct job *job)
 {
 	struct api_call *call = job->ctx;
 
 	if (job->err)
 		return api_fail(req, res_status_of(job->err), job->err, &job->e, call->a.hint);
-	if (call->a.more) {
-		if (call->a.after)
-			call->a.after(&call->a);
-		call->fn = call->a.more;
-		call->a.more = NULL;
-		return req_job(req, JOB_STORE, call_run, call, call_done);
-	}
+	if (call->a.more)
+		return call_more(req, call);
 	req->ctx = call;
 	/* The answer of a write says what is true now: for a device that looks in the next moment too. */
 	return call->writes && req->app->domain ? domain_settle(req, call_answer)

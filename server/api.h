@@ -32,6 +32,9 @@ struct api_job {
 	/* Set by the job of a write that is too long for one: what was done is committed, and this is run as
 	 * the next job instead of answering. Others' jobs come in between. */
 	enum ota_err (*more)(struct api_job *a, struct job *job);
+	/* With `more`: not before the registry is where this commit is, and has handed over who was heard
+	 * until then. */
+	bool is_settled_first;
 	/* On the loop, after the commit of each job, before the answer; NULL: nothing. */
 	void (*after)(struct api_job *a);
 	void *after_ctx;

@@ -46,7 +46,7 @@ static void take_task(const struct assignment_row *a, struct reg_facts *f)
 	t->attempt = a->attempt;
 	t->hold = a->is_held;
 	t->has_next = a->has_next;
-	t->withdrawn = a->withdrawn_at != 0;
+	t->withdrawn = a->is_withdrawn;
 }
 
 enum ota_err facts_of_row(struct db *db, const struct ota_crypto *c, const struct keystore *k,

@@ -12,7 +12,6 @@
 #include "server/grow.h"
 #include "server/nouns.h"
 #include "server/select.h"
-#include "server/upkeep.h"
 #include "server/view.h"
 
 static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
@@ -477,34 +476,67 @@ enum h_result h_assignment_list(struct req *req, struct res *res)
 	return api_list(req, assignments_run);
 }
 
+struct cancel_in {
+	int64_t rollout, cursor;
+	struct rollout_cancelled done;
+};
+
+/* On the loop, after each piece: what was taken back can be told. */
+static void cancel_went_on(struct api_job *a)
+{
+	if (a->app->domain)
+		domain_changed(a->app);
+}
+
+/* A piece of it, until all is through; then the answer. */
+static enum ota_err cancel_more(struct api_job *a, struct job *job)
+{
+	struct cancel_in *in = a->in;
+	enum ota_err err = rollout_withdraw(job->db, in->rollout, a->now, &in->cursor, &in->done, &job->e);
+
+	if (err) {
+		errmsg_prefix(&job->e, "no device is told to install it any more, but ask again: ");
+		return err;
+	}
+	if (in->cursor) {
+		a->more = cancel_more;
+		a->after = cancel_went_on;
+		return OTA_OK;
+	}
+	js_object(&a->out, NULL);
+	js_int(&a->out, "withdrawn", (int64_t)in->done.n_withdrawn);
+	js_int(&a->out, "committed", (int64_t)in->done.n_committed);
+	js_int(&a->out, "unsure", (int64_t)in->done.n_unsure);
+	js_time(&a->out, "until", in->done.until);
+	return OTA_OK;
+}
+
+/* First no ticket names it any more. Who was told to install it is known for certain only then. */
 static enum ota_err cancel_run(struct api_job *a, struct job *job)
 {
-	struct rollout_cancelled done = {0};
+	struct cancel_in *in = a->in;
 	struct rollout_row row;
 	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	err = rollout_end(job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &done, &job->e);
+	err = rollout_end(job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
 	if (!err && row.state == ROLLOUT_RUNNING)
 		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
-	js_object(&a->out, NULL);
-	js_int(&a->out, "withdrawn", (int64_t)done.n_withdrawn);
-	js_int(&a->out, "committed", (int64_t)done.n_committed);
-	js_int(&a->out, "unsure", (int64_t)done.n_unsure);
-	js_time(&a->out, "until", done.until);
+	in->rollout = row.id;
+	a->more = cancel_more;
+	a->is_settled_first = true;
 	return err;
 }
 
 enum h_result h_rollout_cancel(struct req *req, struct res *res)
 {
+	struct cancel_in *in = arena_alloc(req->mem, sizeof(*in));
+
 	(void)res;
-	/* Who was heard when decides what can still be taken back. */
-	if (req->app->domain)
-		upkeep_flush_all(req->app->domain);
-	return api_store(req, cancel_run, NULL);
+	return in ? api_store(req, cancel_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
 }
 
 /* Once more where it did not work: the same manifest, one attempt higher. A device counts by its newest

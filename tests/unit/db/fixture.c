@@ -217,3 +217,15 @@ void say_running(struct fixture *f, int64_t device, uint64_t counter, uint32_t s
 	manifest_digest(sequence, said.running_digest);
 	ok(f, report_store(f->db, device, &said, &f->e));
 }
+
+struct rollout_cancelled cancel_rollout(struct fixture *f, int64_t rollout, int64_t now)
+{
+	struct rollout_cancelled done = {0};
+	int64_t cursor = 0;
+
+	ok(f, rollout_end(f->db, rollout, 0, ROLLOUT_CANCELLED, now, &f->e));
+	do
+		ok(f, rollout_withdraw(f->db, rollout, now, &cursor, &done, &f->e));
+	while (cursor);
+	return done;
+}

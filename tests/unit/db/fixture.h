@@ -65,6 +65,9 @@ int64_t make_device(struct fixture *f, const char *name, int64_t board, char uid
 
 int64_t make_rollout(struct fixture *f, const char *uid, int64_t release);
 
+/* Cancelled, and all that can be is taken back. */
+struct rollout_cancelled cancel_rollout(struct fixture *f, int64_t rollout, int64_t now);
+
 /* The device says that it runs the manifest of this sequence, in this check-in state. */
 void say_running(struct fixture *f, int64_t device, uint64_t counter, uint32_t sequence, int agent_state);
 

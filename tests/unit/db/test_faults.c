@@ -651,9 +651,14 @@ OP(o_rollout_list)
 }
 OP(o_rollout_cancel)
 {
-	struct rollout_cancelled done;
+	return rollout_end(f->db, w.rollout, 0, ROLLOUT_CANCELLED, NOW, &f->e);
+}
+OP(o_rollout_withdraw)
+{
+	struct rollout_cancelled done = {0};
+	int64_t cursor = 0;
 
-	return rollout_end(f->db, w.rollout, 0, ROLLOUT_CANCELLED, NOW, &done, &f->e);
+	return rollout_withdraw(f->db, w.rollout, NOW, &cursor, &done, &f->e);
 }
 OP(o_rollout_unhold)
 {
@@ -928,6 +933,7 @@ static const struct {
 	ROW(o_rollout_load),
 	ROW(o_rollout_list),
 	ROW(o_rollout_cancel),
+	ROW(o_rollout_withdraw),
 	ROW(o_rollout_unhold),
 	ROW(o_rollout_count),
 	ROW(o_assign),

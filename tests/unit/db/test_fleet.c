@@ -571,10 +571,10 @@ static void rollouts(void **state)
 	ok(f, rollout_list(f->db, -1, &all, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 2);
 	assert_int_equal(list.rows[0].id, again);
-	fails(f, OTA_CONFLICT, rollout_end(f->db, id, 1, ROLLOUT_CANCELLED, NOW, NULL, &f->e));
-	ok(f, rollout_end(f->db, id, 2, ROLLOUT_CANCELLED, NOW + 3, NULL, &f->e));
-	ok(f, rollout_end(f->db, id, 0, ROLLOUT_CANCELLED, NOW + 4, NULL, &f->e));
-	fails(f, OTA_STATE, rollout_end(f->db, id, 0, ROLLOUT_DONE, NOW, NULL, &f->e));
+	fails(f, OTA_CONFLICT, rollout_end(f->db, id, 1, ROLLOUT_CANCELLED, NOW, &f->e));
+	ok(f, rollout_end(f->db, id, 2, ROLLOUT_CANCELLED, NOW + 3, &f->e));
+	ok(f, rollout_end(f->db, id, 0, ROLLOUT_CANCELLED, NOW + 4, &f->e));
+	fails(f, OTA_STATE, rollout_end(f->db, id, 0, ROLLOUT_DONE, NOW, &f->e));
 	fails(f, OTA_STATE, rollout_unhold(f->db, id, 0, &f->e));
 	ok(f, rollout_load_uid(f->db, "push-1", &f->mem, &got, &f->e));
 	assert_int_equal(got.state, ROLLOUT_CANCELLED);
@@ -682,9 +682,8 @@ static void assignments(void **state)
 	fails(f, OTA_STATE, release_retire(f->db, v2, NOW, &f->e));
 	/* cancel counts what it took back */
 	{
-		struct rollout_cancelled done = {9, 9, 9, 9};
+		struct rollout_cancelled done = cancel_rollout(f, r2, NOW + 6);
 
-		ok(f, rollout_end(f->db, r2, 0, ROLLOUT_CANCELLED, NOW + 6, &done, &f->e));
 		assert_int_equal(done.n_withdrawn, 1);
 		assert_int_equal(done.n_committed, 0);
 		assert_int_equal(done.n_unsure, 0);
@@ -764,7 +763,7 @@ static void large_cancel(void **state)
 		}
 		ok(f, db_commit(&tx, &f->e));
 	}
-	ok(f, rollout_end(f->db, r1, 0, ROLLOUT_CANCELLED, NOW, &done, &f->e));
+	done = cancel_rollout(f, r1, NOW);
 	assert_int_equal(done.n_withdrawn, N - N / 100);
 	assert_int_equal(done.n_committed, N / 100);
 	ok(f, rollout_count(f->db, r1, &counts, &f->e));

@@ -225,7 +225,7 @@ static void taken_back(void **state)
 	assert_int_equal(what, ASSIGNMENT_COMMITTED);
 	/* with its rollout */
 	a = open_it(&w, w.r3, w.m3);
-	ok(f, rollout_end(f->db, w.r3, 0, ROLLOUT_CANCELLED, NOW, &done, &f->e));
+	done = cancel_rollout(f, w.r3, NOW);
 	assert_int_equal(done.n_withdrawn, 1);
 	assert_int_equal(done.n_committed, 0);
 	none_is_queued(&w);
@@ -233,7 +233,7 @@ static void taken_back(void **state)
 	w.r3 = make_rollout(f, "r4", 3);
 	a = open_it(&w, w.r3, w.m3);
 	for (int i = 0; i < 2; i++) {
-		ok(f, rollout_end(f->db, w.r1, 0, ROLLOUT_CANCELLED, NOW, &done, &f->e));
+		done = cancel_rollout(f, w.r1, NOW);
 		assert_int_equal(done.n_committed, 1); /* asked again, too */
 	}
 	assert_true(row_of(&w, a.id).is_queued);
@@ -406,7 +406,7 @@ static void grows(void **state)
 		.created_at = NOW,
 		.is_growing = true};
 	ok(f, rollout_insert(f->db, &row, &id, NULL, &f->e));
-	ok(f, rollout_end(f->db, id, 0, ROLLOUT_CANCELLED, NOW, NULL, &f->e));
+	ok(f, rollout_end(f->db, id, 0, ROLLOUT_CANCELLED, NOW, &f->e));
 	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));
 	ok(f, rollout_grown(f->db, id, 9, false, NOW, &f->e));
 	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));

@@ -12,7 +12,6 @@
 #include "db/event.h"
 #include "db/image.h"
 #include "db/release.h"
-#include "db/rollout.h"
 #include "db/rootdoc.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
@@ -277,6 +276,21 @@ int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, boo
 int64_t fleet_push_many(struct fleet *fl, int64_t release, const struct agent *agents, size_t n)
 {
 	return push(fl, release, agents, n, false);
+}
+
+struct rollout_cancelled fleet_cancel(struct fleet *fl, int64_t rollout)
+{
+	struct rollout_cancelled done = {0};
+	int64_t cursor = 0;
+
+	OK(rollout_end(fl->db, rollout, 0, ROLLOUT_CANCELLED, fl->f.now, &e));
+	fleet_follow(fl);
+	upkeep_flush_all(fl->f.app.domain);
+	do
+		OK(rollout_withdraw(fl->db, rollout, fl->f.now, &cursor, &done, &e));
+	while (cursor);
+	fleet_follow(fl);
+	return done;
 }
 
 void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *out)

@@ -6,6 +6,7 @@
 #include "db/assignment.h"
 #include "db/db.h"
 #include "db/device.h"
+#include "db/rollout.h"
 #include "proto/checkin.h"
 #include "proto/enroll.h"
 #include "proto/root.h"
@@ -73,6 +74,8 @@ int64_t fleet_release_of(struct fleet *fl, const char *version, const char *text
 int64_t fleet_push(struct fleet *fl, int64_t release, const struct agent *a, bool is_held);
 /* Assign it to several in one rollout, then follow. */
 int64_t fleet_push_many(struct fleet *fl, int64_t release, const struct agent *agents, size_t n);
+/* Cancel it as its handler does. */
+struct rollout_cancelled fleet_cancel(struct fleet *fl, int64_t rollout);
 /* The device's latest assignment. */
 void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *out);
 void fleet_device(struct fleet *fl, const struct agent *a, struct device_row *out);

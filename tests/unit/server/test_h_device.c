@@ -180,8 +180,7 @@ static void test_superseded_and_cancelled(void **state)
 	rollout = fleet_push(&fl, new, &a, false);
 	agent_expect_assigned(&a, agent_checkin(&fl, &a), two, 1);
 	agent_expect_task(&fl, &a, ASSIGN_WAITING);
-	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, NULL, &e), OTA_OK);
-	fleet_follow(&fl);
+	fleet_cancel(&fl, rollout);
 	agent_expect_nothing(&a, agent_checkin(&fl, &a));
 	agent_expect_task(&fl, &a, ASSIGN_CANCELLED);
 	/* And what the device says later of either moves nothing. */

@@ -141,14 +141,12 @@ static void test_the_same_again(void **state)
 
 static void cancel(int64_t rollout, uint64_t unsure)
 {
-	struct rollout_cancelled done;
+	struct rollout_cancelled done = fleet_cancel(&fl, rollout);
 
-	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, &done, &e), OTA_OK);
 	assert_int_equal(done.n_unsure, unsure);
 	assert_int_equal(done.n_withdrawn, 1 - unsure);
 	if (unsure)
 		assert_int_equal(done.until, fl.f.now + ASSIGNMENT_TICKET_S);
-	fleet_follow(&fl);
 }
 
 /* Fetching, and told to install a moment ago. */
@@ -210,6 +208,23 @@ static void test_cancelled_and_pushed(void **state)
 	assert_int_equal(task_of(id).state, ASSIGN_CANCELLED);
 }
 
+/* From the moment on at which a cancel begins to ask who was told, nobody is told. */
+static void test_cancelled_while_it_is_asked(void **state)
+{
+	int64_t rollout = fleet_push(&fl, one, &a, false);
+
+	(void)state;
+	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	told(NULL, false);
+	assert_int_equal(task_of(task_id()).state, ASSIGN_CANCELLED);
+	/* What is past the point of no return stays what it is. */
+	assert_int_equal(
+		rollout_end(fl.db, task_of(staged()).rollout, 0, ROLLOUT_CANCELLED, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	told(old, false);
+}
+
 /* A minute later nothing is unsure. */
 static void test_cancelled_for_certain(void **state)
 {
@@ -235,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancelled_in_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled_too_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled_and_pushed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cancelled_while_it_is_asked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled_for_certain, set_up, tear_down),
 	};
 
