@@ -22,8 +22,8 @@ enum {
 	MQTT_QUEUE_MAX = 2048, /* hints waiting for the broker */
 };
 
-/* Are otad's broker and the devices', where they are set, brokers' URLs? Pure. OTA_INVALID: no; the words say what
- * is wrong. */
+/* Are otad's broker and the devices', where they are set, brokers' URLs? Pure. OTA_INVALID: no; the words say
+ * what is wrong. */
 OTA_MUST_USE enum ota_err mqtt_check_urls(const struct config *cfg, struct errmsg *e);
 
 /* Start connecting to app->cfg->mqtt_url. OTA_INVALID: the URL is wrong. */
