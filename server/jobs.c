@@ -294,32 +294,6 @@ static bool thread_join(struct thread *t)
 	return false;
 }
 
-bool jobs_free(struct jobs *jobs)
-{
-	bool is_joined = true;
-
-	if (!jobs)
-		return true;
-	for (unsigned lane = 0; lane < JOB_LANES; lane++)
-		queue_close(&jobs->queues[lane]);
-	for (unsigned i = 0; i < jobs->n_threads; i++)
-		is_joined = thread_join(&jobs->threads[i]) && is_joined;
-	if (!is_joined)
-		return false;
-	jobs_complete(jobs);
-	for (unsigned i = 0; i < jobs->n_threads; i++) {
-		if (jobs->threads[i].db)
-			jobs->cfg.db_close(jobs->threads[i].db);
-	}
-	if (jobs->wake_fd >= 0)
-		close(jobs->wake_fd);
-	for (unsigned lane = 0; lane < JOB_LANES; lane++)
-		queue_release(&jobs->queues[lane]);
-	queue_release(&jobs->finished);
-	free(jobs);
-	return true;
-}
-
 struct job *job_new(size_t mem_max)
 {
 	struct job *job = calloc(1, sizeof *job);
@@ -347,6 +321,55 @@ static void complete(struct job *job)
 		job->done(job);
 	if (is_own)
 		job_drop(job);
+}
+
+/* What the last continuations posted: nobody takes it any more. */
+static void drop_queued(struct jobs *jobs)
+{
+	bool is_empty;
+
+	do {
+		is_empty = true;
+		for (unsigned lane = 0; lane < JOB_LANES; lane++) {
+			struct job *job = queue_take(&jobs->queues[lane], 1, false);
+
+			if (!job)
+				continue;
+			is_empty = false;
+			job->err = OTA_BUSY;
+			if (job->mem == &job->own)
+				job_drop(job);
+			else
+				complete(job);
+		}
+	} while (!is_empty);
+}
+
+bool jobs_free(struct jobs *jobs)
+{
+	bool is_joined = true;
+
+	if (!jobs)
+		return true;
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		queue_close(&jobs->queues[lane]);
+	for (unsigned i = 0; i < jobs->n_threads; i++)
+		is_joined = thread_join(&jobs->threads[i]) && is_joined;
+	if (!is_joined)
+		return false;
+	jobs_complete(jobs);
+	drop_queued(jobs);
+	for (unsigned i = 0; i < jobs->n_threads; i++) {
+		if (jobs->threads[i].db)
+			jobs->cfg.db_close(jobs->threads[i].db);
+	}
+	if (jobs->wake_fd >= 0)
+		close(jobs->wake_fd);
+	for (unsigned lane = 0; lane < JOB_LANES; lane++)
+		queue_release(&jobs->queues[lane]);
+	queue_release(&jobs->finished);
+	free(jobs);
+	return true;
 }
 
 void jobs_post(struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *))

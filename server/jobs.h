@@ -78,7 +78,8 @@ struct jobs_config {
 /* Start the threads. */
 OTA_MUST_USE enum ota_err jobs_new(const struct jobs_config *cfg, struct jobs **out, struct errmsg *e);
 
-/* The end: what is queued is done first, and its continuations run. A lane gets a limited time for that (the
+/* The end: what is queued is done first, and its continuations run. What those post is not done: a job of
+ * job_new is dropped, any other is complete at once with OTA_BUSY. A lane gets a limited time for that (the
  * store a minute, others ten seconds, names two). False: a thread did not come back. It goes on with its job
  * while the process ends, as it would be cut off by a crash, so whatever jobs use must stay; the
  * continuations of no lane were run. NULL is a no-op. */

@@ -264,6 +264,56 @@ static void ending(void **state)
 	assert_int_equal(n_done, 30);
 }
 
+static struct jobs *ending_jobs;
+static unsigned n_refused;
+
+static enum ota_err never(struct job *job)
+{
+	(void)job;
+	fail_msg("a lane that has ended ran a job");
+	return OTA_OK;
+}
+
+static void refused(struct job *job)
+{
+	assert_int_equal(job->err, OTA_BUSY);
+	n_refused++;
+}
+
+/* Goes on for ever, by a job of its own and by one that somebody else keeps. */
+static void goes_on(struct job *job)
+{
+	static struct arena mem;
+	static struct job kept;
+	struct job *next = job_new(4096);
+
+	(void)job;
+	assert_non_null(next);
+	kept.mem = &mem;
+	jobs_post(ending_jobs, JOB_STORE, next, never, goes_on);
+	jobs_post(ending_jobs, JOB_SIGN, &kept, never, refused);
+}
+
+static enum ota_err nothing(struct job *job)
+{
+	(void)job;
+	return OTA_OK;
+}
+
+static void ending_in_the_middle(void **state)
+{
+	struct errmsg e;
+	struct job *job = job_new(4096);
+
+	(void)state;
+	n_refused = 0;
+	assert_non_null(job);
+	assert_int_equal(jobs_new(&with_db, &ending_jobs, &e), OTA_OK);
+	jobs_post(ending_jobs, JOB_SLOW, job, nothing, goes_on);
+	assert_true(jobs_free(ending_jobs));
+	assert_int_equal(n_refused, 1);
+}
+
 /* A name that is not answered holds up the end for its two seconds, not for its own. */
 static void ending_without_an_answer(void **state)
 {
@@ -338,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup(lanes_are_apart, reset),
 		cmocka_unit_test_setup(the_other_thread, reset),
 		cmocka_unit_test_setup(ending, reset),
+		cmocka_unit_test_setup(ending_in_the_middle, reset),
 		cmocka_unit_test_setup(ending_without_an_answer, reset),
 		cmocka_unit_test_setup(inline_jobs, reset),
 		cmocka_unit_test_setup(failing_starts, reset),
