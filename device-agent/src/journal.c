@@ -22,7 +22,7 @@ static const struct {
 	FIELD(result.digest), FIELD(result.attempt), FIELD(result.reason), FIELD(result.detail),
 	FIELD(result.offset), FIELD(move_unit), FIELD(move_phase)};
 
-enum { N_FIELDS = sizeof fields / sizeof fields[0], HEAD = 8 };
+enum { N_FIELDS = sizeof fields / sizeof fields[0], HEAD = 8, READS = 4 };
 
 _Static_assert(OTA_SLOTS == 2 && OTA_COMPONENTS_MAX == 2, "format 1 has two slots of two components");
 
@@ -99,11 +99,16 @@ static uint32_t offset_of(const struct journal *j, uint32_t group, uint32_t inde
 	return group * j->group_len + index * JOURNAL_STRIDE;
 }
 
+/* Tried a few times: a place that is taken for unreadable counts no more. */
 static enum ota_err read_place(
 	const struct journal *j, uint32_t group, uint32_t index, uint8_t out[JOURNAL_STRIDE])
 {
-	return j->flash->read(
-		j->flash->ctx, OTA_REGION_JOURNAL, offset_of(j, group, index), out, JOURNAL_STRIDE);
+	enum ota_err err = OTA_FLASH;
+
+	for (unsigned i = 0; err != OTA_OK && i < READS; i++)
+		err = j->flash->read(
+			j->flash->ctx, OTA_REGION_JOURNAL, offset_of(j, group, index), out, JOURNAL_STRIDE);
+	return err;
 }
 
 static bool is_blank(const struct journal *j, const uint8_t bytes[JOURNAL_STRIDE])
@@ -132,25 +137,21 @@ static enum ota_err layout(struct journal *j)
 
 /* Where the next record goes after a start: past every place that shows a trace, and past one more, because a
  * program that was cut at its first moment can leave nothing to see. */
-static enum ota_err find_next(struct journal *j, uint8_t buf[JOURNAL_STRIDE])
+static void find_next(struct journal *j, uint8_t buf[JOURNAL_STRIDE])
 {
 	uint32_t last = j->index;
 
 	for (uint32_t i = j->index + 1; i < j->per_group; i++) {
-		enum ota_err err = read_place(j, j->group, i, buf);
-
-		if (err != OTA_OK)
-			return err;
-		if (!is_blank(j, buf))
+		if (read_place(j, j->group, i, buf) != OTA_OK || !is_blank(j, buf))
 			last = i;
 	}
 	j->next = last + 2;
-	return OTA_OK;
 }
 
 enum ota_err journal_open(struct journal *j, const struct ota_flash *flash, const struct ota_crypto *crypto)
 {
 	uint8_t buf[JOURNAL_STRIDE];
+	bool is_readable = false;
 	enum ota_err err;
 
 	memset(j, 0, sizeof *j);
@@ -164,9 +165,10 @@ enum ota_err journal_open(struct journal *j, const struct ota_flash *flash, cons
 		for (uint32_t i = 0; i < j->per_group; i++) {
 			uint32_t number;
 
-			err = read_place(j, g, i, buf);
-			if (err != OTA_OK)
-				return err;
+			/* Flash with ECC cannot read what a cut left: junk like any other torn record. */
+			if (read_place(j, g, i, buf) != OTA_OK)
+				continue;
+			is_readable = true;
 			/* Decoded where it will stay only if it wins: two states at once are too much stack.
 			 */
 			if (buf[0] == j->geo.erased && is_blank(j, buf))
@@ -184,10 +186,11 @@ enum ota_err journal_open(struct journal *j, const struct ota_flash *flash, cons
 	}
 	if (j->is_empty) {
 		j->s.format = JOURNAL_FORMAT;
-		return OTA_NOT_FOUND;
+		return is_readable ? OTA_NOT_FOUND : OTA_FLASH;
 	}
 	j->head = j->number - j->index + j->per_group;
-	return find_next(j, buf);
+	find_next(j, buf);
+	return OTA_OK;
 }
 
 void journal_was_appended(struct journal *j)

@@ -98,8 +98,9 @@ struct journal {
 };
 
 /* Find the record that counts. OTA_OK with it in j->s; OTA_NOT_FOUND when there is none (j->s is zero, in
- * format 1; journal_commit makes a new journal); OTA_INVALID: the region holds no two groups; OTA_FLASH.
- * Writes nothing. `flash` and `crypto` must outlive `j`. */
+ * format 1; journal_commit makes a new journal); OTA_INVALID: the region holds no two groups; OTA_FLASH:
+ * nothing of it can be read. A single place that cannot be read is junk: flash with ECC answers so what a cut
+ * left. Writes nothing. `flash` and `crypto` must outlive `j`. */
 OTA_MUST_USE enum ota_err journal_open(
 	struct journal *j, const struct ota_flash *flash, const struct ota_crypto *crypto);
 

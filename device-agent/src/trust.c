@@ -184,6 +184,9 @@ enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c
 	again = root_copy(flash, c, *from, buf, len, doc);
 	if (again == OTA_OK)
 		return OTA_OK;
+	/* Flash with ECC cannot read what a cut left: no copy, like any other torn one. */
+	if (*from == bad)
+		again = OTA_NOT_FOUND;
 	return err == OTA_FLASH || again == OTA_FLASH ? OTA_FLASH : OTA_NOT_FOUND;
 }
 

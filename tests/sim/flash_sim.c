@@ -5,6 +5,8 @@
 
 #include "device-agent/src/journal.h"
 
+enum { UNIT_UNREADABLE = 2 };
+
 static uint32_t round_up(uint32_t n, uint32_t unit)
 {
 	return (n + unit - 1) / unit * unit;
@@ -70,6 +72,10 @@ static enum ota_err sim_read(void *ctx, unsigned region, uint32_t off, void *buf
 	}
 	if (region == OTA_REGION_JOURNAL && f->refusal == REFUSE_READING && is_refusing(f))
 		return OTA_FLASH;
+	for (uint32_t u = off / f->o.prog_unit; len > 0 && u <= (off + len - 1) / f->o.prog_unit; u++) {
+		if (f->touched[region][u] == UNIT_UNREADABLE)
+			return OTA_FLASH;
+	}
 	for (uint32_t i = 0; i < len; i++) {
 		uint8_t shaky = f->shaky[region][off + i];
 
@@ -142,6 +148,13 @@ static void change(struct flash_sim *f, unsigned region, uint32_t off, uint8_t t
 	}
 }
 
+/* What a cut leaves where the flash checks what it reads. */
+static void spoil(struct flash_sim *f, unsigned region, uint32_t off, uint32_t len)
+{
+	if (f->is_off && f->damage == DAMAGE_UNREADABLE)
+		memset(f->touched[region] + off / f->o.prog_unit, UNIT_UNREADABLE, len / f->o.prog_unit);
+}
+
 static enum ota_err sim_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
 {
 	struct flash_sim *f = ctx;
@@ -168,8 +181,10 @@ static enum ota_err sim_prog(void *ctx, unsigned region, uint32_t off, const voi
 	for (uint32_t u = off / f->o.prog_unit; u < (off + len) / f->o.prog_unit; u++) {
 		if (f->o.is_write_once && f->touched[region][u] && !is_cut && taken != 0)
 			f->violations++;
-		f->touched[region][u] |= taken != 0;
+		if (f->touched[region][u] == 0)
+			f->touched[region][u] = taken != 0;
 	}
+	spoil(f, region, off, len);
 	return is_cut || (is_refused && f->refusal != REFUSE_SILENT) ? OTA_FLASH : OTA_OK;
 }
 
@@ -187,6 +202,7 @@ static enum ota_err sim_erase(void *ctx, unsigned region, uint32_t off, uint32_t
 		return OTA_FLASH;
 	for (uint32_t i = 0; i < len; i++)
 		change(f, region, off + i, f->o.erased, is_cut ? mask_of(f, i, len) : taken);
+	spoil(f, region, off, len);
 	if (!is_cut && taken == 0xFF)
 		memset(f->touched[region] + off / f->o.prog_unit, 0, len / f->o.prog_unit);
 	return is_cut || is_refused ? OTA_FLASH : OTA_OK;

@@ -20,12 +20,13 @@ enum flash_refusal {
 };
 
 enum flash_damage {
-	DAMAGE_NOTHING,  /* cut before the operation */
-	DAMAGE_PREFIX,   /* the first bytes took it */
-	DAMAGE_BITS,     /* a seeded subset of the bits took it */
-	DAMAGE_UNSTABLE, /* as BITS, and what is half done reads differently each time */
-	DAMAGE_MARGINAL, /* all of it took it, but for one or two bits that read differently each time */
-	DAMAGE_ALL,      /* cut after the operation */
+	DAMAGE_NOTHING,    /* cut before the operation */
+	DAMAGE_PREFIX,     /* the first bytes took it */
+	DAMAGE_BITS,       /* a seeded subset of the bits took it */
+	DAMAGE_UNSTABLE,   /* as BITS, and what is half done reads differently each time */
+	DAMAGE_MARGINAL,   /* all of it took it, but for one or two bits that read differently each time */
+	DAMAGE_ALL,        /* cut after the operation */
+	DAMAGE_UNREADABLE, /* flash with ECC: every program unit of it answers OTA_FLASH until it is erased */
 	DAMAGES,
 };
 
@@ -43,7 +44,7 @@ struct flash_sim {
 	struct ota_flash flash;
 	uint8_t *bytes[OTA_REGIONS];
 	uint8_t *shaky[OTA_REGIONS];   /* bits that read differently each time */
-	uint8_t *touched[OTA_REGIONS]; /* one byte per program unit */
+	uint8_t *touched[OTA_REGIONS]; /* one byte per program unit: 1 programmed, UNIT_UNREADABLE */
 	uint64_t ops;                  /* program and erase calls since flash_sim_init */
 	uint64_t slot_ops;             /* of them on slots */
 	uint64_t violations;           /* of NOR rules and bounds */

@@ -344,10 +344,11 @@ static void go_bad(struct flash_sim *f)
 	f->flash.prog = bad_prog;
 }
 
-/* A read that fails at any place while the journal is looked for: said, and nothing is written. */
+/* A read that fails now and then is tried again; a place that stays unreadable is junk, and what is written
+ * next is behind it; a journal of which nothing can be read is not taken for an empty one. */
 static void test_open_read_fails(void **state)
 {
-	const uint64_t places = 16;
+	const uint64_t places = 16, for_good = 4; /* tries of one place */
 	struct flash_sim f;
 	struct journal j;
 	uint64_t ops;
@@ -355,18 +356,28 @@ static void test_open_read_fails(void **state)
 	(void)state;
 	flash_sim_init(&f, &geometries[2]);
 	assert_int_equal(open_at(&j, &f), OTA_NOT_FOUND);
+	j.s.floor = 1;
+	assert_int_equal(journal_commit(&j), OTA_OK);
+	j.s.floor = 2;
 	assert_int_equal(journal_commit(&j), OTA_OK);
 	go_bad(&f);
 	ops = f.ops;
-	/* All places once, and again those behind the record. */
-	for (uint64_t at = 0; at < places + 7; at++) {
-		bad.reads = at;
-		bad.n_reads = 1;
-		assert_int_equal(open_at(&j, &f), OTA_FLASH);
+	for (uint64_t n = 1; n <= for_good; n += for_good - 1) {
+		/* All places once, and again those behind the record. */
+		for (uint64_t at = 0; at < places + 6; at++) {
+			bool is_lost = n == for_good && at == 1;
+
+			bad.reads = at;
+			bad.n_reads = n;
+			assert_int_equal(open_at(&j, &f), OTA_OK);
+			assert_int_equal(bad.n_reads, 0);
+			assert_int_equal(j.s.floor, is_lost ? 1 : 2);
+			assert_int_equal(j.next, n == 1 || at < places ? 3 : 2 + at - places + 2);
+		}
 	}
-	bad.reads = places + 7;
-	bad.n_reads = 1;
-	assert_int_equal(open_at(&j, &f), OTA_OK);
+	bad.reads = 0;
+	bad.n_reads = UINT64_MAX;
+	assert_int_equal(open_at(&j, &f), OTA_FLASH);
 	assert_int_equal(f.ops, ops);
 	flash_sim_release(&f);
 }
