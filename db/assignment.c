@@ -294,6 +294,22 @@ static enum ota_err mark_withdrawn(struct db *db, int64_t id, int64_t now, struc
 	return err == OTA_OK ? change_add(db, CHANGE_ASSIGNMENT, id, e) : err;
 }
 
+enum ota_err assignment_stop(struct db *db, int64_t id, int64_t now, struct errmsg *e)
+{
+	AUTO(tx) struct db_tx tx = {0};
+	AUTO(arena) struct arena mem;
+	struct assignment_row row;
+	enum ota_err err;
+
+	arena_init(&mem, MEM_MAX);
+	err = db_begin(db, &tx, e);
+	if (err == OTA_OK)
+		err = assignment_load(db, id, &mem, &row, e);
+	if (err == OTA_OK && assignment_is_withdrawable(row.state, row.is_held))
+		err = mark_withdrawn(db, id, now, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
 enum ota_err assignment_cancel(
 	struct db *db, int64_t id, int64_t now, enum assignment_cancel *out, int64_t *until, struct errmsg *e)
 {
@@ -301,6 +317,7 @@ enum ota_err assignment_cancel(
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct assignment_row row;
+	bool was_unsure;
 	int64_t end = 0;
 	enum ota_err err;
 
@@ -314,8 +331,10 @@ enum ota_err assignment_cancel(
 		*out = ASSIGNMENT_COMMITTED;
 		return OTA_OK;
 	}
+	/* By an earlier cancel; that of assignment_stop has not been decided yet. */
+	was_unsure = row.withdrawn_at && row.withdrawn_at != now;
 	err = ticket_until(db, &row, &end, e);
-	if (err == OTA_OK && (row.withdrawn_at || end > now))
+	if (err == OTA_OK && (was_unsure || end > now))
 		err = mark_withdrawn(db, id, now, e);
 	else if (err == OTA_OK)
 		err = assignment_advance(db, id, &move, NULL, e);
@@ -323,7 +342,7 @@ enum ota_err assignment_cancel(
 		err = db_commit(&tx, e);
 	if (err != OTA_OK)
 		return err;
-	*out = row.withdrawn_at || end > now ? ASSIGNMENT_UNSURE : ASSIGNMENT_WITHDRAWN;
+	*out = was_unsure || end > now ? ASSIGNMENT_UNSURE : ASSIGNMENT_WITHDRAWN;
 	*until = end;
 	return OTA_OK;
 }

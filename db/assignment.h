@@ -100,6 +100,11 @@ enum assignment_cancel {
 	ASSIGNMENT_UNSURE,    /* named in no ticket from now on, but open: the last one may still be good */
 };
 
+/* An open one that can still be withdrawn is named in no ticket from now on; another stays as it is. What
+ * comes of it says assignment_cancel at the same `now`, when all who were told before are stored.
+ * OTA_NOT_FOUND. */
+OTA_MUST_USE enum ota_err assignment_stop(struct db *db, int64_t id, int64_t now, struct errmsg *e);
+
 /* Take an open or queued one back. `*until` is set where it is unsure: when the last ticket will have run
  * out. What the device says next settles it. OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err assignment_cancel(struct db *db, int64_t id, int64_t now,

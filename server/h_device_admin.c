@@ -10,7 +10,6 @@
 #include "server/find.h"
 #include "server/nouns.h"
 #include "server/select.h"
-#include "server/upkeep.h"
 #include "server/view.h"
 
 static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
@@ -376,9 +375,40 @@ static enum ota_err cancel_one(struct api_job *a, struct job *job, const struct 
 			     NULL);
 }
 
+struct cancel_in {
+	int64_t task; /* 0: nothing is open */
+	struct cancelled done;
+};
+
+/* It is named in no ticket any more, and all who were told before are stored. */
+static enum ota_err cancel_stopped(struct api_job *a, struct job *job)
+{
+	struct cancel_in *in = a->in;
+	struct assignment_row task = {.id = 0};
+	struct device_row row;
+	enum ota_err err = in->task ? assignment_load(job->db, in->task, job->mem, &task, &job->e) : OTA_OK;
+
+	if (!err && in->task && assign_state_is_open(task.state)) {
+		err = device_load(job->db, task.device, job->mem, &row, &job->e);
+		if (!err)
+			err = cancel_one(a, job, &row, &task, &in->done);
+	} else if (!err && in->task) {
+		/* The device was faster. */
+		in->done.n[task.state == ASSIGN_CANCELLED ? ASSIGNMENT_WITHDRAWN : ASSIGNMENT_COMMITTED]++;
+	}
+	if (err && err != OTA_NOT_FOUND) /* removed meanwhile */
+		return err;
+	js_object(&a->out, NULL);
+	js_int(&a->out, "withdrawn", in->done.n[ASSIGNMENT_WITHDRAWN]);
+	js_int(&a->out, "committed", in->done.n[ASSIGNMENT_COMMITTED]);
+	js_int(&a->out, "unsure", in->done.n[ASSIGNMENT_UNSURE]);
+	js_time(&a->out, "until", in->done.until);
+	return OTA_OK;
+}
+
 static enum ota_err cancel_run(struct api_job *a, struct job *job)
 {
-	struct cancelled done = {{0}, 0};
+	struct cancel_in *in = a->in;
 	struct assignment_row task;
 	struct device_row row;
 	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
@@ -390,28 +420,24 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 	/* The one that waits first, or it would open. */
 	err = assignment_load_queued(job->db, row.id, job->mem, &task, &job->e);
 	if (!err)
-		err = cancel_one(a, job, &row, &task, &done);
+		err = cancel_one(a, job, &row, &task, &in->done);
 	if (!err || err == OTA_NOT_FOUND)
 		err = assignment_load_open(job->db, row.id, job->mem, &task, &job->e);
-	if (!err)
-		err = cancel_one(a, job, &row, &task, &done);
-	if (err == OTA_NOT_FOUND)
-		err = OTA_OK;
-	js_object(&a->out, NULL);
-	js_int(&a->out, "withdrawn", done.n[ASSIGNMENT_WITHDRAWN]);
-	js_int(&a->out, "committed", done.n[ASSIGNMENT_COMMITTED]);
-	js_int(&a->out, "unsure", done.n[ASSIGNMENT_UNSURE]);
-	js_time(&a->out, "until", done.until);
-	return err;
+	if (!err) {
+		in->task = task.id;
+		err = assignment_stop(job->db, task.id, a->now, &job->e);
+	}
+	a->more = cancel_stopped;
+	a->is_settled_first = true;
+	return err == OTA_NOT_FOUND ? OTA_OK : err;
 }
 
 enum h_result h_device_cancel(struct req *req, struct res *res)
 {
+	struct cancel_in *in = arena_alloc(req->mem, sizeof(*in));
+
 	(void)res;
-	/* Who was heard when decides what can still be taken back. */
-	if (req->app->domain)
-		upkeep_flush_all(req->app->domain);
-	return api_store(req, cancel_run, NULL);
+	return in ? api_store(req, cancel_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
 }
 
 struct log_of {

@@ -653,6 +653,10 @@ OP(o_rollout_cancel)
 {
 	return rollout_end(f->db, w.rollout, 0, ROLLOUT_CANCELLED, NOW, &f->e);
 }
+OP(o_assignment_stop)
+{
+	return assignment_stop(f->db, 1, NOW, &f->e);
+}
 OP(o_rollout_withdraw)
 {
 	struct rollout_cancelled done = {0};
@@ -934,6 +938,7 @@ static const struct {
 	ROW(o_rollout_list),
 	ROW(o_rollout_cancel),
 	ROW(o_rollout_withdraw),
+	ROW(o_assignment_stop),
 	ROW(o_rollout_unhold),
 	ROW(o_rollout_count),
 	ROW(o_assign),

@@ -320,6 +320,38 @@ static void taken_back_too_late_to_be_sure(void **state)
 	}
 }
 
+/* First no ticket names it; what came of it is decided after. */
+static void stopped_first(void **state)
+{
+	struct world w = make_world(state);
+	struct fixture *f = w.f;
+	enum assignment_cancel what = ASSIGNMENT_COMMITTED;
+	struct assignment_opened a;
+	int64_t until = 0;
+
+	/* what nothing can take back stays */
+	ok(f, assignment_stop(f->db, w.trial.id, NOW, &f->e));
+	assert_false(row_of(&w, w.trial.id).is_withdrawn);
+	advance(&w, w.trial.id, ASSIGN_RUNNING);
+	a = open_it(&w, w.r2, w.m2);
+	assert_false(row_of(&w, a.id).is_withdrawn);
+	ok(f, assignment_stop(f->db, a.id, NOW, &f->e));
+	assert_true(row_of(&w, a.id).is_withdrawn);
+	assert_int_equal(row_of(&w, a.id).state, ASSIGN_WAITING);
+	ok(f, assignment_cancel(f->db, a.id, NOW, &what, &until, &f->e));
+	assert_int_equal(what, ASSIGNMENT_WITHDRAWN);
+	assert_int_equal(row_of(&w, a.id).state, ASSIGN_CANCELLED);
+	/* who was told before the stop makes it unsure */
+	a = open_it(&w, w.r3, w.m3);
+	advance(&w, a.id, ASSIGN_OFFERED);
+	ok(f, assignment_stop(f->db, a.id, NOW + 1, &f->e));
+	say_running(f, w.device, 1, 7, CHECKIN_IDLE); /* at NOW + 1 */
+	ok(f, assignment_cancel(f->db, a.id, NOW + 1, &what, &until, &f->e));
+	assert_int_equal(what, ASSIGNMENT_UNSURE);
+	assert_int_equal(row_of(&w, a.id).state, ASSIGN_OFFERED);
+	fails(f, OTA_NOT_FOUND, assignment_stop(f->db, 999, NOW, &f->e));
+}
+
 /* A byte holds an attempt. What has none left fails here, and holds up nothing. */
 static void spent(void **state)
 {
@@ -422,6 +454,7 @@ int main(void)
 		test(gives_way),
 		test(taken_back),
 		test(taken_back_too_late_to_be_sure),
+		test(stopped_first),
 		test(spent),
 		test(grows),
 	};
