@@ -20,7 +20,15 @@ bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, js
 		return false;
 	json_array_foreach(list, i, r)
 	{
-		if (text[0] && strncasecmp(js_text(r, kind->field, ""), text, len) == 0) {
+		const char *id = js_text(r, kind->field, "");
+
+		/* Clients choose the ids of pushes: one may be the start of another. */
+		if (text[0] && strcmp(id, text) == 0) {
+			hit = r;
+			n = 1;
+			break;
+		}
+		if (text[0] && strncasecmp(id, text, len) == 0) {
 			hit = r;
 			n++;
 		}

@@ -100,21 +100,30 @@ static void unlink_slot(struct blob_table *t, struct open_blob **slot)
 		retire(t, b);
 }
 
-/* Above BLOBS_MAX the one that nobody has used for longest goes. */
-static void make_room(struct blob_table *t)
+/* The one that nobody has used for longest; NULL: all are in use. */
+static struct open_blob **find_oldest(struct blob_table *t)
 {
 	struct open_blob **oldest = NULL;
 
-	if (t->n_blobs < BLOBS_MAX)
-		return;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		for (struct open_blob **p = &t->buckets[i]; *p; p = &(*p)->next) {
 			if ((*p)->refs == 0 && (!oldest || (*p)->used_at < (*oldest)->used_at))
 				oldest = p;
 		}
 	}
-	if (oldest)
+	return oldest;
+}
+
+/* Below BLOBS_MAX again, as soon as those above it are not in use any more. */
+static void make_room(struct blob_table *t)
+{
+	while (t->n_blobs >= BLOBS_MAX) {
+		struct open_blob **oldest = find_oldest(t);
+
+		if (!oldest)
+			return;
 		unlink_slot(t, oldest);
+	}
 }
 
 static struct open_blob *reference(struct blob_table *t, struct open_blob *b)

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+import rig
+from faults import prepared
 from harness import BIN, Agent, Otactl, Otad, programs_missing, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
@@ -189,3 +191,16 @@ def test_tables_of_a_small_fleet_fit_a_terminal(fleet):
         assert lines and max(map(len, lines)) <= 80, "\n".join(lines)
     version = fleet.ctl.json("release", "list")[0]["version"]
     assert version in fleet.ctl("log", "lamp-0").out
+
+
+def test_an_id_that_is_the_start_of_another(make_fleet):
+    fleet = make_fleet(broker=False)
+    prepared(fleet)
+    fleet.ctl("push", fleet.image("1.0.0"), "--version", "1.0.0")
+    api = rig.Api(fleet.otad.port, fleet.token())
+    for name in ("night", "night-2"):
+        assert api.ask("PUT", f"/v1/rollouts/{name}", {"release": "lamp:1.0.0", "selector": "*"})[0] == 201
+    api.close()
+    for name in ("night", "night-2"):
+        assert fleet.ctl.json("rollout", "show", name)["id"] == name
+    assert "is the start of 2 push ids" in fleet.ctl("rollout", "show", "nigh", code=1).err

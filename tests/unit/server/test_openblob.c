@@ -177,6 +177,24 @@ static void bounded(void **state)
 	open_blob_put(used);
 }
 
+/* A hundred in use at once are a hundred; afterwards no more than 64 stay. */
+static void bounded_again(void **state)
+{
+	struct fake *f = *state;
+	struct blob_table *t = f->app.blobs_open;
+	struct open_blob *used[100];
+
+	for (unsigned i = 0; i < 100; i++)
+		used[i] = blob_table_adopt(t, opened(f, 1, (uint8_t)i));
+	for (unsigned i = 0; i < 100; i++)
+		open_blob_put(used[i]);
+	settle(f);
+	assert_int_equal(n_unmapped, 0);
+	open_blob_put(blob_table_adopt(t, opened(f, 9, 9)));
+	settle(f);
+	assert_int_equal(n_unmapped, 37);
+}
+
 static void read_again(void **state)
 {
 	struct fake *f = *state;
@@ -272,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(closed_off_the_loop, up_threads, down),
 		cmocka_unit_test_setup_teardown(bounded, up_threads, down),
+		cmocka_unit_test_setup_teardown(bounded_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(read_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(left_alone, up, down),
 	};
