@@ -52,41 +52,54 @@ static enum ota_err store(struct db *db, int64_t device, const struct stored *s,
 	return stmt_done(st, e);
 }
 
+/* What the row after an alarm at its last_at tells that the row before it did not. */
+static enum alarm_news news_of(const struct alarm_row *before, const struct alarm_row *after)
+{
+	if (before->times == 0)
+		return ALARM_FIRST;
+	if (alarm_is_shared(after) && !alarm_is_shared(before))
+		return ALARM_SHARED;
+	return (after->last_at - after->first_at) / ALARM_AGAIN_S >
+			       (before->last_at - before->first_at) / ALARM_AGAIN_S
+		       ? ALARM_AGAIN
+		       : ALARM_COUNTED;
+}
+
 enum ota_err alarm_raise(
-	struct db *db, int64_t device, uint64_t counter, int64_t now, bool *is_new, struct errmsg *e)
+	struct db *db, int64_t device, uint64_t counter, int64_t now, enum alarm_news *news, struct errmsg *e)
 {
 	AUTO(tx) struct db_tx tx = {0};
+	struct alarm_row before;
+	enum alarm_news got;
 	struct stored s;
-	bool was_shared, is_told;
 	enum ota_err err = db_begin(db, &tx, e);
 
 	if (err == OTA_OK)
 		err = load(db, device, &s, e);
 	if (err != OTA_OK)
 		return err;
-	was_shared = alarm_is_shared(&s.row);
-	if (!was_shared && s.row.times && now - s.row.last_at > ALARM_FORGET_S)
+	if (!alarm_is_shared(&s.row) && s.row.times && now - s.row.last_at > ALARM_FORGET_S)
 		s = (struct stored){0};
+	before = s.row;
 	/* A counter is an int64 in the database; no device counts that far. */
 	counter &= INT64_MAX;
 	if (s.row.times == 0)
 		s.row.first_at = now;
-	is_told = s.row.times == 0;
 	if (s.row.times == 0 || (counter > s.counter && s.row.times < UINT32_MAX)) {
 		s.row.times++;
 		s.counter = counter;
 	}
 	s.row.last_at = now;
-	is_told = is_told || alarm_is_shared(&s.row) != was_shared;
+	got = news_of(&before, &s.row);
 	err = store(db, device, &s, e);
 	if (err == OTA_CONFLICT)
 		return errmsg_fail(e, OTA_NOT_FOUND, "no such device");
-	if (err == OTA_OK && is_told)
+	if (err == OTA_OK && (got == ALARM_FIRST || got == ALARM_SHARED))
 		err = change_add(db, CHANGE_DEVICE, device, e);
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err == OTA_OK)
-		*is_new = alarm_is_shared(&s.row) && !was_shared;
+		*news = got;
 	return err;
 }
 

@@ -33,7 +33,7 @@ struct visit {
 	bool is_busy;  /* the registry has the device marked for this visit's job */
 	bool is_alarm; /* the counter went back: an event, nothing else */
 	uint64_t counter_was;
-	bool is_shared; /* that alarm made the identity a shared one */
+	enum alarm_news news; /* of that alarm */
 
 	/* results */
 	bool has_facts;
@@ -170,28 +170,48 @@ static enum h_result answer(struct req *req, struct res *res)
 	return req_job(req, JOB_SIGN, sign_in_lane, v, ticket_signed);
 }
 
+static enum ota_err add_event(struct job *job, const char *kind, int64_t assignment, const char *text)
+{
+	const struct visit *v = job->ctx;
+	struct event_row event = {
+		.device = v->row, .at = v->now, .kind = kind, .text = text, .assignment = assignment};
+
+	return text ? event_add(job->db, &event, &job->e) : OTA_NO_MEMORY;
+}
+
 /* A counter that went back */
+
+static enum ota_err note_alarm(struct job *job)
+{
+	const struct visit *v = job->ctx;
+
+	switch (v->news) {
+	case ALARM_COUNTED:
+		break;
+	case ALARM_SHARED:
+		return add_event(job, "shared-identity", 0,
+			"two devices seem to use this identity: the counter goes back and forth");
+	case ALARM_FIRST:
+	case ALARM_AGAIN:
+		return add_event(job, "counter-back", 0,
+			arena_printf(job->mem,
+				"counter went back: %llu after %llu, from %s; nothing of that check-in is "
+				"used",
+				(unsigned long long)v->ci.counter, (unsigned long long)v->counter_was,
+				v->from));
+	}
+	return OTA_OK;
+}
 
 static enum ota_err store_alarm(struct job *job)
 {
 	struct visit *v = job->ctx;
-	struct event_row event = {.device = v->row, .at = v->now, .kind = "counter-back"};
 	enum ota_err err = follow_own_begin(&v->changes, job);
 
-	event.text = arena_printf(job->mem,
-		"counter went back: %llu after %llu, from %s; nothing of that check-in is used",
-		(unsigned long long)v->ci.counter, (unsigned long long)v->counter_was, v->from);
-	if (!event.text)
-		return OTA_NO_MEMORY;
 	if (!err)
-		err = event_add(job->db, &event, &job->e);
+		err = alarm_raise(job->db, v->row, v->ci.counter, v->now, &v->news, &job->e);
 	if (!err)
-		err = alarm_raise(job->db, v->row, v->ci.counter, v->now, &v->is_shared, &job->e);
-	if (!err && v->is_shared) {
-		event.kind = "shared-identity";
-		event.text = "two devices seem to use this identity: the counter goes back and forth";
-		err = event_add(job->db, &event, &job->e);
-	}
+		err = note_alarm(job);
 	return err ? err : follow_own_end(&v->changes, job);
 }
 
@@ -222,7 +242,7 @@ static enum h_result alarm_stored(struct req *req, struct res *res, struct job *
 	} else {
 		follow_own_done(req->app->domain, &v->changes);
 		hex_encode(v->id, sizeof(v->id), hex);
-		if (v->is_shared)
+		if (v->news == ALARM_SHARED)
 			log_warn("device %s: two devices seem to use this identity", hex);
 	}
 	return refuse_counter(req, res);
@@ -275,15 +295,6 @@ static void said_of(const struct visit *v, struct device_said *out)
 	memcpy(s.target_digest, ci->target_digest, 32);
 	memcpy(s.result_digest, ci->result_digest, 32);
 	*out = s;
-}
-
-static enum ota_err add_event(struct job *job, const char *kind, int64_t assignment, const char *text)
-{
-	const struct visit *v = job->ctx;
-	struct event_row event = {
-		.device = v->row, .at = v->now, .kind = kind, .text = text, .assignment = assignment};
-
-	return text ? event_add(job->db, &event, &job->e) : OTA_NO_MEMORY;
 }
 
 /* It says it runs this, confirmed: was it ever told to? */

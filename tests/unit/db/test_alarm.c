@@ -50,11 +50,11 @@ static void judged(void **state)
 		device = make_device(f, name, board, "0123456789abcdef"[i]);
 		assert_int_equal(alarm_of(f, device).times, 0);
 		for (int k = 0; k < rows[i].n; k++) {
-			bool is_new = false;
+			enum alarm_news news = ALARM_COUNTED;
 
 			now += rows[i].back[k].after_s;
-			ok(f, alarm_raise(f->db, device, rows[i].back[k].counter, now, &is_new, &f->e));
-			if (is_new)
+			ok(f, alarm_raise(f->db, device, rows[i].back[k].counter, now, &news, &f->e));
+			if (news == ALARM_SHARED)
 				new_at = new_at ? -1 : k + 1;
 		}
 		struct alarm_row got = alarm_of(f, device);
@@ -65,17 +65,56 @@ static void judged(void **state)
 	}
 }
 
+/* What a device's log is told: a clone that polls every five minutes for a week is no week of rows. */
+static void told(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t every_s, for_s;
+		bool rises;
+		unsigned first, shared, again;
+	} rows[] = {
+		{"a clone's week", 300, 7 * DAY - 300, true, 1, 1, 6},
+		{"one recording, once a poll, for three days", 300, 3 * DAY, false, 1, 0, 3},
+		{"two days apart", 2 * DAY, 6 * DAY, true, 1, 1, 2},
+		{"forgotten in between", 8 * DAY, 24 * DAY, true, 4, 0, 0},
+	};
+	struct fixture *f = *state;
+	int64_t board = make_board(f, "lamp", 1);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		unsigned n[ALARM_AGAIN + 1] = {0};
+		char name[16];
+		uint64_t counter = 1;
+		int64_t device;
+
+		(void)snprintf(name, sizeof name, "lamp-%zu", i);
+		device = make_device(f, name, board, "0123456789abcdef"[i]);
+		for (int64_t at = 0; at <= rows[i].for_s; at += rows[i].every_s) {
+			enum alarm_news news;
+
+			counter += rows[i].rises;
+			ok(f, alarm_raise(f->db, device, counter, NOW + at, &news, &f->e));
+			n[news]++;
+		}
+		if (n[ALARM_FIRST] != rows[i].first || n[ALARM_SHARED] != rows[i].shared ||
+			n[ALARM_AGAIN] != rows[i].again)
+			fail_msg("%s: %u first, %u shared, %u again", rows[i].what, n[ALARM_FIRST],
+				n[ALARM_SHARED], n[ALARM_AGAIN]);
+	}
+}
+
 static void cleared(void **state)
 {
 	struct fixture *f = *state;
 	int64_t board = make_board(f, "lamp", 1), old = make_device(f, "lamp-1", board, 'a'),
 		other = make_device(f, "lamp-2", board, 'b'), before, after;
-	bool is_new;
+	enum alarm_news news;
 
-	fails(f, OTA_NOT_FOUND, alarm_raise(f->db, 99, 1, NOW, &is_new, &f->e));
+	fails(f, OTA_NOT_FOUND, alarm_raise(f->db, 99, 1, NOW, &news, &f->e));
 	for (uint64_t counter = 1; counter < 4; counter++)
-		ok(f, alarm_raise(f->db, old, counter, NOW, &is_new, &f->e));
-	assert_true(is_new);
+		ok(f, alarm_raise(f->db, old, counter, NOW, &news, &f->e));
+	assert_int_equal(news, ALARM_SHARED);
 	ok(f, change_newest(f->db, &before, &f->e));
 	ok(f, alarm_clear(f->db, old, &f->e));
 	assert_int_equal(alarm_of(f, old).times, 0);
@@ -86,12 +125,12 @@ static void cleared(void **state)
 	ok(f, change_newest(f->db, &before, &f->e));
 	assert_int_equal(before, after);
 	/* new hardware has a key of its own */
-	ok(f, alarm_raise(f->db, old, 1, NOW, &is_new, &f->e));
+	ok(f, alarm_raise(f->db, old, 1, NOW, &news, &f->e));
 	ok(f, device_replace(f->db, old, other, NOW, &f->e));
 	assert_int_equal(alarm_of(f, old).times, 0);
 	assert_int_equal(alarm_of(f, other).times, 0);
 	/* and goes with its device */
-	ok(f, alarm_raise(f->db, other, 1, NOW, &is_new, &f->e));
+	ok(f, alarm_raise(f->db, other, 1, NOW, &news, &f->e));
 	ok(f, device_delete(f->db, other, 0, &f->e));
 }
 
@@ -101,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(judged),
+		test(told),
 		test(cleared),
 	};
 

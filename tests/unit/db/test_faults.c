@@ -543,9 +543,9 @@ OP(o_enroll_accept)
 }
 OP(o_alarm_raise)
 {
-	bool is_new;
+	enum alarm_news news;
 
-	return alarm_raise(f->db, w.waiting, 7, NOW, &is_new, &f->e);
+	return alarm_raise(f->db, w.waiting, 7, NOW, &news, &f->e);
 }
 OP(o_alarm_clear)
 {

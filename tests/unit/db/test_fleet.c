@@ -334,9 +334,9 @@ static void enrolls(void **state)
 	ok(f, device_load(f->db, out.device, &f->mem, &device, &f->e));
 	assert_true(device.has_waiting_enrolment);
 	assert_int_equal(device.enrolment.nonce_d[0], 1);
-	bool is_new;
+	enum alarm_news news;
 
-	ok(f, alarm_raise(f->db, out.device, 1, NOW, &is_new, &f->e));
+	ok(f, alarm_raise(f->db, out.device, 1, NOW, &news, &f->e));
 	old_key = device.enrolment.number;
 	ok(f, enroll_accept(f->db, out.device, NOW, &f->e));
 	ok(f, device_load(f->db, out.device, &f->mem, &device, &f->e));
