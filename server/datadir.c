@@ -78,6 +78,16 @@ static enum ota_err listen_on(
 	return OTA_OK;
 }
 
+enum ota_err datadir_damaged(const char *dir, struct errmsg *e)
+{
+	struct errmsg why = *e;
+
+	return errmsg_fail(e, OTA_CORRUPT,
+		"the database is damaged: %.90s; leave '%.60s' as it is and restore the last backup, see "
+		"docs/operations.md",
+		why.text, dir);
+}
+
 enum ota_err datadir_listen_socket(const char *dir, struct door_spec *spec, int *out, struct errmsg *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};

@@ -9,6 +9,9 @@
  * another otad has it; the words name its process. */
 OTA_MUST_USE enum ota_err datadir_lock(const char *dir, int *lock_fd, struct errmsg *e);
 
+/* The words for a database that cannot be used: those of the engine in `e`, and what to do. OTA_CORRUPT. */
+OTA_MUST_USE enum ota_err datadir_damaged(const char *dir, struct errmsg *e);
+
 /* A listening socket at DIR/otad.sock, 0600; a stale one is replaced (the lock is held). */
 OTA_MUST_USE enum ota_err datadir_listen_socket(
 	const char *dir, struct door_spec *spec, int *fd, struct errmsg *e);

@@ -9,6 +9,7 @@
 #include "db/image.h"
 #include "db/rootdoc.h"
 #include "proto/crypto_openssl.h"
+#include "server/datadir.h"
 #include "server/follow.h"
 #include "server/h_device.h"
 #include "server/ops.h"
@@ -171,10 +172,13 @@ static enum ota_err open_parts(struct domain *d, struct db *db, struct errmsg *e
 {
 	bool may_make;
 	uint64_t seed[2];
+	const char *dir = d->app->cfg->data;
 	enum ota_err err = is_first_start(db, &may_make, e);
 
+	if (err == OTA_CORRUPT)
+		return datadir_damaged(dir, e);
 	if (!err)
-		err = keystore_open(d->app->cfg->data, may_make, &d->keys, e);
+		err = keystore_open(dir, may_make, &d->keys, e);
 	if (err)
 		return err;
 	err = crypto_random(seed, sizeof(seed));
@@ -185,7 +189,9 @@ static enum ota_err open_parts(struct domain *d, struct db *db, struct errmsg *e
 	if (!d->reg)
 		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
 	err = follow_load_all(d, db, e);
-	return err ? err : ops_start(d->app, db, e);
+	if (!err)
+		err = ops_start(d->app, db, e);
+	return err == OTA_CORRUPT ? datadir_damaged(dir, e) : err;
 }
 
 enum ota_err domain_start_db(struct app *app, struct db *db, struct errmsg *e)

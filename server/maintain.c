@@ -133,19 +133,14 @@ static void say(void *ctx, const char *line)
 /* What is damaged, and what can be done about it. */
 static enum ota_err damaged(const char *dir, const struct check_report *r, struct errmsg *e)
 {
-	struct errmsg why = *e;
-
 	if (r->n_damaged && !r->n_database)
 		return errmsg_fail(e, OTA_CORRUPT,
 			"%llu image%s damaged (above): upload the same file%s again",
 			(unsigned long long)r->n_damaged, r->n_damaged == 1 ? " is" : "s are",
 			r->n_damaged == 1 ? "" : "s");
 	if (r->n_database)
-		errmsg_set(&why, "%llu findings above", (unsigned long long)r->n_database);
-	return errmsg_fail(e, OTA_CORRUPT,
-		"the database is damaged: %.90s; leave '%.60s' as it is and restore the last backup, see "
-		"docs/operations.md",
-		why.text, dir);
+		errmsg_set(e, "%llu findings above", (unsigned long long)r->n_database);
+	return datadir_damaged(dir, e);
 }
 
 static enum ota_err run_check(const char *dir, struct errmsg *e)

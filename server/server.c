@@ -111,7 +111,7 @@ static enum ota_err start_storage(struct server *s, struct errmsg *e)
 		err = blob_store_open(s->cfg->data, &blob_options, &s->app.blobs, e);
 	if (!err)
 		err = jobs_new(&jobs_config, &s->app.jobs, e);
-	return err;
+	return err == OTA_CORRUPT ? datadir_damaged(s->cfg->data, e) : err;
 }
 
 /* Doors. */

@@ -1,10 +1,10 @@
-"""otad's own commands: where their options may stand, and what `check` says of a database that is damaged."""
+"""otad's own commands: where their options may stand, and what `check` and a start say of a database that is damaged."""
 import pathlib
 import shutil
 
 import pytest
 
-from harness import programs_missing
+from harness import free_port, programs_missing
 from upgrade import otad_command
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
@@ -64,11 +64,21 @@ def test_check_says_what_is_damaged(folder, data):
             file.write(bytes(byte ^ 0x5A for byte in old))
         return copy
 
+    listen = ("--listen", f"http://127.0.0.1:{free_port()}")
     for name, at, length in (("head", 0, 100), ("schema", 100, 2000)):
-        said = run(folder, 1, "check", "--data", broken(name, at, length))
+        copy = broken(name, at, length)
+        # A start says what the check says, and leaves the data as they are.
+        before = (copy / "otad.db").read_bytes()
+        assert run(folder, 1, "--data", copy, *listen) == run(folder, 1, "check", "--data", copy)
+        assert (copy / "otad.db").read_bytes() == before
+        said = run(folder, 1, "check", "--data", copy)
         assert said.startswith("otad: the database is damaged: ") and "restore the last backup" in said, said
         assert said.count("\n") == 1, said
-    said = run(folder, 1, "check", "--data", broken("pages", 4096, size - 4096))
+    copy = broken("pages", 4096, size - 4096)
+    said = run(folder, 1, "--data", copy, *listen)
+    assert said.startswith("otad: the database is damaged: ") and "restore the last backup" in said, said
+    assert said.count("\n") == 1, said
+    said = run(folder, 1, "check", "--data", copy)
     assert "the database is damaged: " in said and "restore the last backup" in said, said
     assert all(line.startswith(("database: ", "otad: ")) or "findings in the database" in line or "image" in line
                for line in said.splitlines()), said
