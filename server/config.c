@@ -3,10 +3,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "proto/suggest.h"
 
 #define KIB INT64_C(1024)
 #define MIB (KIB * 1024)
@@ -362,8 +365,57 @@ static const char *find_variable(char *const *env, const struct config_option *o
 	return NULL;
 }
 
+/* The option that a variable's name nearly is; NULL when it is one, or none of ours. An environment has
+ * variables of others that begin like ours (a name in a compose file, what Kubernetes makes for a service
+ * "otad"), so only what is near an option is taken for one. */
+static const struct config_option *meant_option(const char *name)
+{
+	const struct config_option *best = NULL;
+	unsigned nearest = UINT_MAX;
+
+	for (size_t i = 0; i < n_config_options; i++) {
+		const struct config_option *opt = &config_options[i];
+		char known[64];
+		unsigned distance;
+
+		config_variable(opt, known);
+		if (strcmp(name, known) == 0)
+			return NULL;
+		distance = suggest_distance(name, known);
+		if (distance < nearest && distance * 3 <= strlen(opt->name)) {
+			nearest = distance;
+			best = opt;
+		}
+	}
+	return best;
+}
+
+static enum ota_err check_variables(char *const *env, struct errmsg *e)
+{
+	for (; env && *env; env++) {
+		const struct config_option *opt = NULL;
+		char name[64], meant[64];
+		size_t len = strcspn(*env, "=");
+
+		if (strncmp(*env, "OTAD_", 5) != 0 || len >= sizeof name)
+			continue;
+		memcpy(name, *env, len);
+		name[len] = '\0';
+		opt = meant_option(name);
+		if (!opt)
+			continue;
+		config_variable(opt, meant);
+		return errmsg_fail(e, OTA_INVALID, "unknown variable %s: did you mean %s?", name, meant);
+	}
+	return OTA_OK;
+}
+
 static enum ota_err load_variables(struct config *c, char *const *env, struct errmsg *e)
 {
+	enum ota_err checked = check_variables(env, e);
+
+	if (checked)
+		return checked;
 	for (size_t i = 0; i < n_config_options; i++) {
 		const struct config_option *opt = &config_options[i];
 		const char *value = find_variable(env, opt);

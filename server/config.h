@@ -112,7 +112,8 @@ OTA_MUST_USE enum ota_err config_set(struct config *c, const char *where, const 
 	const char *value, struct errmsg *e);
 
 /* Everything, in order: defaults, file (--config, else OTAD_CONFIG), variables of `env`, argv; password files
- * are read last. argv[0] is skipped. OTA_INVALID: usage error. */
+ * are read last. argv[0] is skipped. A variable that is nearly one of ours is a misspelt one. OTA_INVALID:
+ * usage error. */
 OTA_MUST_USE enum ota_err config_load(
 	struct config *c, int argc, char *const *argv, char *const *env, struct errmsg *e);
 

@@ -74,6 +74,10 @@ def test_check_config(folder):
     assert code == 2 and f"{bad}:4: unknown option 'nonsense'" in err
     assert run("--check-config", env={"OTAD_POLL": "x"})[0] == 2
     assert run("--check-config", env={"OTAD_POLL": "1h"})[0] == 0
+    misspelt = (2, "", "otad: unknown variable OTAD_LISTNE: did you mean OTAD_LISTEN?\n")
+    assert run("--check-config", env={"OTAD_LISTNE": "http://127.0.0.1:1"}) == misspelt
+    assert run("--data", folder / "data", env={"OTAD_LISTNE": "http://127.0.0.1:1"}) == misspelt
+    assert not (folder / "data").exists()
     assert run("--version")[1].startswith("otad ") and "--listen" in run("--help")[1]
 
 

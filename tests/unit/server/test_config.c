@@ -193,6 +193,47 @@ static void usage_errors(void **state)
 	}
 }
 
+/* A misspelt variable is refused as a misspelt option is; what only begins like ours is somebody else's. */
+static void misspelt_variables(void **state)
+{
+	static const struct {
+		const char *env;
+		const char *words; /* NULL: taken */
+	} rows[] = {
+		{"OTAD_LISTNE=http://127.0.0.1:1", "unknown variable OTAD_LISTNE: did you mean OTAD_LISTEN?"},
+		{"OTAD_POL=5m", "did you mean OTAD_POLL?"},
+		{"OTAD_poll=5m", "unknown variable OTAD_poll: did you mean OTAD_POLL?"},
+		{"OTAD_DATE=", "did you mean OTAD_DATA?"},
+		{"OTAD_MQTT_PASWORD=x", "did you mean OTAD_MQTT_PASSWORD?"},
+		{"OTAD_PUBLIC-IMAGES=no", "did you mean OTAD_PUBLIC_IMAGES?"},
+		{"OTAD_CONFG=/x", "did you mean OTAD_CONFIG?"},
+		{"OTAD_LISTNE", "did you mean OTAD_LISTEN?"},
+		{"OTAD_HOST=lamp.example", NULL},
+		{"OTAD_PORT=tcp://10.0.0.1:8484", NULL},
+		{"OTAD_PORT_8484_TCP_ADDR=10.0.0.1", NULL},
+		{"OTAD_SERVICE_HOST=10.0.0.1", NULL},
+		{"OTAD_BIN=/usr/bin", NULL},
+		{"OTAD_=x", NULL},
+		{"OTADLISTNE=x", NULL},
+		{"OTACTL_URL=http://127.0.0.1:1", NULL},
+		{"LISTNE=x", NULL},
+	};
+	const char *argv[] = {"otad", NULL};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *env[] = {"HOME=/root", rows[i].env, NULL};
+		struct errmsg e = {{0}};
+		struct config c;
+		enum ota_err err = config_load(&c, 1, list(argv), list(env), &e);
+
+		if (err != (rows[i].words ? OTA_INVALID : OTA_OK) ||
+			(rows[i].words && !strstr(e.text, rows[i].words)))
+			fail_msg("%s: %s", rows[i].env, e.text);
+		config_release(&c);
+	}
+}
+
 static void passwords(void **state)
 {
 	struct config c;
@@ -273,6 +314,7 @@ int main(void)
 		cmocka_unit_test(nul_bytes),
 		cmocka_unit_test(order),
 		cmocka_unit_test(usage_errors),
+		cmocka_unit_test(misspelt_variables),
 		cmocka_unit_test(passwords),
 		cmocka_unit_test(manual),
 	};
