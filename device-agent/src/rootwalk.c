@@ -79,7 +79,7 @@ void root_step(struct ota_agent *a, struct ota_want *want)
 void root_answered(struct ota_agent *a)
 {
 	struct root_doc next;
-	enum ota_err err;
+	enum ota_err err, again;
 
 	if (a->answer.status == 404) {
 		/* The newest is known. Whatever was read under an older one is judged again. */
@@ -97,19 +97,16 @@ void root_answered(struct ota_agent *a)
 		return;
 	}
 	err = root_store(a->cfg.flash, a->cfg.crypto, &a->journal, a->msg, a->msg_len);
-	if (err != OTA_OK) {
-		agent_event(a, OTA_EVENT_FLASH, err);
-		agent_poll_in(a, AGENT_SPREAD_MAX_S);
-		return;
-	}
-	/* Read it again: the document borrows from the bytes that stay. */
-	err = root_start(a);
-	if (err != OTA_OK) {
-		agent_poll_in(a, AGENT_SPREAD_MAX_S);
-		return;
-	}
+	/* Read it again: the document borrows from the bytes that stay, and one copy may have been written.
+	 */
+	again = root_start(a);
 	a->is_fetch_live = false;
 	a->refused.attempt = 0;
+	if (err != OTA_OK || again != OTA_OK) {
+		agent_event(a, OTA_EVENT_FLASH, err != OTA_OK ? err : again);
+		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+		return;
+	}
 	agent_event(a, OTA_EVENT_ROOT, OTA_OK);
 	a->phase = PHASE_ROOT;
 }

@@ -53,6 +53,11 @@ static enum ota_err identity_copy(const struct ota_flash *flash, const struct ot
 	return err;
 }
 
+static unsigned other_of(unsigned region)
+{
+	return region == OTA_REGION_IDENTITY_A || region == OTA_REGION_ROOT_A ? region + 1U : region - 1U;
+}
+
 /* The copy that is not to be trusted after a cut; OTA_REGIONS: both are whole. */
 static unsigned suspect(uint8_t flags, enum trust_pair pair)
 {
@@ -88,7 +93,7 @@ enum ota_err identity_load(const struct ota_flash *flash, const struct ota_crypt
 	*from = first;
 	if (identity_copy(flash, c, first, buf, p, len) == OTA_OK)
 		return OTA_OK;
-	*from = first == OTA_REGION_IDENTITY_A ? OTA_REGION_IDENTITY_B : OTA_REGION_IDENTITY_A;
+	*from = other_of(first);
 	return identity_copy(flash, c, *from, buf, p, len) == OTA_OK ? OTA_OK : OTA_NOT_FOUND;
 }
 
@@ -102,13 +107,22 @@ static enum ota_err identity_write(
 	return err == OTA_OK ? flash_write(flash, region, 0, bytes, len) : err;
 }
 
+/* The copy that is written first: one that is suspect already, because then the other is all there is. */
+static unsigned first_to_write(const struct journal *j, enum trust_pair pair)
+{
+	unsigned bad = j ? suspect(j->s.flags, pair) : (unsigned)OTA_REGIONS;
+
+	return bad != OTA_REGIONS ? bad : pair == TRUST_IDENTITY ? OTA_REGION_IDENTITY_A : OTA_REGION_ROOT_A;
+}
+
 enum ota_err identity_store(
 	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len)
 {
-	enum ota_err err = identity_write(flash, j, OTA_REGION_IDENTITY_A, bytes, len);
+	unsigned first = first_to_write(j, TRUST_IDENTITY);
+	enum ota_err err = identity_write(flash, j, first, bytes, len);
 
 	if (err == OTA_OK)
-		err = identity_write(flash, j, OTA_REGION_IDENTITY_B, bytes, len);
+		err = identity_write(flash, j, other_of(first), bytes, len);
 	return err == OTA_OK ? announce(j, TRUST_IDENTITY, OTA_REGIONS) : err;
 }
 
@@ -117,14 +131,16 @@ enum ota_err identity_heal(
 	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len, unsigned from)
 {
 	unsigned bad = suspect(j->s.flags, TRUST_IDENTITY);
-	unsigned other = from == OTA_REGION_IDENTITY_A ? OTA_REGION_IDENTITY_B : OTA_REGION_IDENTITY_A;
+	unsigned other = other_of(from);
 	enum ota_err err = OTA_OK;
 
 	if (bad == other || !region_equals(flash, other, 0, bytes, len))
 		err = identity_write(flash, j, other, bytes, len);
 	if (err == OTA_OK && bad == from)
 		err = identity_write(flash, j, from, bytes, len);
-	return err == OTA_OK ? announce(j, TRUST_IDENTITY, OTA_REGIONS) : err;
+	if (err != OTA_OK)
+		return bad == from ? err : OTA_OK;
+	return announce(j, TRUST_IDENTITY, OTA_REGIONS);
 }
 
 /* Read one copy; OTA_OK with the decoded document. The payload was verified before it was stored, and the
@@ -180,7 +196,7 @@ enum ota_err root_load(const struct ota_flash *flash, const struct ota_crypto *c
 	err = root_copy(flash, c, first, buf, len, doc);
 	if (err == OTA_OK)
 		return OTA_OK;
-	*from = first == OTA_REGION_ROOT_A ? OTA_REGION_ROOT_B : OTA_REGION_ROOT_A;
+	*from = other_of(first);
 	again = root_copy(flash, c, *from, buf, len, doc);
 	if (again == OTA_OK)
 		return OTA_OK;
@@ -227,22 +243,25 @@ enum ota_err root_heal(const struct ota_flash *flash, const struct ota_crypto *c
 	const uint8_t *bytes, uint32_t len, unsigned from)
 {
 	unsigned bad = suspect(j->s.flags, TRUST_ROOT);
-	unsigned other = from == OTA_REGION_ROOT_A ? OTA_REGION_ROOT_B : OTA_REGION_ROOT_A;
+	unsigned other = other_of(from);
 	enum ota_err err = OTA_OK;
 
 	if (bad == other || !root_copy_equals(flash, c, other, bytes, len))
 		err = root_write(flash, c, j, other, bytes, len);
 	if (err == OTA_OK && bad == from)
 		err = root_write(flash, c, j, from, bytes, len);
-	return err == OTA_OK ? announce(j, TRUST_ROOT, OTA_REGIONS) : err;
+	if (err != OTA_OK)
+		return bad == from ? err : OTA_OK;
+	return announce(j, TRUST_ROOT, OTA_REGIONS);
 }
 
 enum ota_err root_store(const struct ota_flash *flash, const struct ota_crypto *c, struct journal *j,
 	const uint8_t *bytes, uint32_t len)
 {
-	enum ota_err err = root_write(flash, c, j, OTA_REGION_ROOT_A, bytes, len);
+	unsigned first = first_to_write(j, TRUST_ROOT);
+	enum ota_err err = root_write(flash, c, j, first, bytes, len);
 
 	if (err == OTA_OK)
-		err = root_write(flash, c, j, OTA_REGION_ROOT_B, bytes, len);
+		err = root_write(flash, c, j, other_of(first), bytes, len);
 	return err == OTA_OK ? announce(j, TRUST_ROOT, OTA_REGIONS) : err;
 }

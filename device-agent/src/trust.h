@@ -26,7 +26,8 @@ OTA_MUST_USE enum ota_err identity_store(
 	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len);
 
 /* Make both copies whole and equal to what identity_load gave, before anything is done by it. Writes only
- * where that is not so. */
+ * where that is not so. OTA_OK too where the other copy takes nothing, if `from` was never in doubt: it is
+ * worn out, stays suspect, and each store tries it before it touches the good one. OTA_FLASH. */
 OTA_MUST_USE enum ota_err identity_heal(
 	const struct ota_flash *flash, struct journal *j, const uint8_t *bytes, uint32_t len, unsigned from);
 

@@ -262,6 +262,62 @@ static void test_root_unreadable(void **state)
 	k.flash.flash = whole;
 }
 
+/* One copy of the root, and one of the identity, take nothing any more. The other one is all there is: it is
+ * not touched, and the device lives on by it. */
+static unsigned worn[2] = {OTA_REGIONS, OTA_REGIONS};
+static uint64_t touched_whole;
+
+static enum ota_err worn_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
+{
+	return region == worn[0] || region == worn[1] ? OTA_FLASH : whole.prog(ctx, region, off, buf, len);
+}
+
+static enum ota_err worn_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
+{
+	touched_whole += region < OTA_REGION_JOURNAL && region != worn[0] && region != worn[1];
+	return whole.erase(ctx, region, off, len);
+}
+
+static void test_copy_worn_out(void **state)
+{
+	static const unsigned pairs[2][2] = {
+		{OTA_REGION_IDENTITY_A, OTA_REGION_ROOT_A}, {OTA_REGION_IDENTITY_B, OTA_REGION_ROOT_B}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		settled();
+		kit_root_add(&k);
+		k.ticket_is_signed = true;
+		poll_once();
+		assert_int_equal(k.agent.root.version, 2);
+		whole = k.flash.flash;
+		k.flash.flash.prog = worn_prog;
+		k.flash.flash.erase = worn_erase;
+		memcpy(worn, pairs[i], sizeof worn);
+		kit_root_add(&k);
+		poll_once();
+		/* Stored once where that was possible, and what counts after a start counts now. */
+		assert_int_equal(k.agent.root.version, i == 0 ? 2 : 3);
+		touched_whole = 0;
+		kit_root_add(&k);
+		k.n_urls = 1;
+		k.url[0] = (struct ota_slice){(const uint8_t *)"http://new.example/", 19};
+		kit_live(&k, 6 * 3600);
+		assert_true(kit_start(&k));
+		assert_int_equal(k.agent.root.version, i == 0 ? 2 : 3);
+		kit_live(&k, 6 * 3600);
+		assert_int_equal(touched_whole, 0);
+		/* The server still names its newest root only to those who can have it. */
+		k.n_roots = k.agent.root.version;
+		kit_assign(&k, 1, 1);
+		kit_live(&k, 3 * 3600);
+		assert_true(kit_runs(&k, 1));
+		assert_int_equal(touched_whole, i); /* the identity's A, once, while its B was not in doubt */
+		k.flash.flash = whole;
+	}
+}
+
 /* Both copies of the root rotted: the provisioned one takes over and walks on, and what the lost one forbade
  * stays forbidden meanwhile. */
 static void test_root_rots_floor_stays(void **state)
@@ -299,6 +355,7 @@ int main(void)
 		T(test_root_gap),
 		T(test_root_floor),
 		T(test_root_unreadable),
+		T(test_copy_worn_out),
 		T(test_root_rots_floor_stays),
 		T(test_release_key_gone_and_journal_lost),
 		T(test_root_drops_pending),
