@@ -170,6 +170,8 @@ struct ota_agent {
 	uint32_t answer_max;
 
 	uint8_t url_index, urls_failed;
+	uint8_t walked_at; /* bit n: base URL n gave a ticket that does not verify, and was asked for a root
+			    */
 	uint32_t backoff_s;
 	int64_t next_poll_ms, notice_poll_ms, flash_retry_ms, moved_ms;
 	uint32_t board_revision;

@@ -122,6 +122,7 @@ void agent_poll_in(struct ota_agent *a, uint32_t s)
 	a->next_poll_ms = agent_now(a) + ms;
 	/* A new poll: each kind of help may be asked for once more. */
 	a->root_tried = false;
+	a->walked_at = 0;
 	a->receipt_tried = false;
 	a->hint_tried = false;
 }
@@ -209,13 +210,15 @@ bool agent_unreached(struct ota_agent *a, enum ota_err err)
 
 void agent_defer(struct ota_agent *a)
 {
-	uint32_t s = a->answer.retry_after_s;
+	/* Only of the two that also prolong a trial: with others a wait could outlast it. */
+	bool has_time = a->answer.status == 429 || a->answer.status == 503;
+	uint32_t s = has_time ? a->answer.retry_after_s : 0;
 
 	agent_event(a, OTA_EVENT_UNREACHED, OTA_UNAVAILABLE);
 	a->urls_failed = 0;
+	/* Whoever answers like this may not be the server at all. */
+	a->url_index = (uint8_t)((a->url_index + 1U) % a->identity.n_urls);
 	if (s == 0) {
-		/* Whoever answers like this may not be the server at all. */
-		a->url_index = (uint8_t)((a->url_index + 1U) % a->identity.n_urls);
 		back_off(a);
 		return;
 	}

@@ -159,12 +159,14 @@ void checkin_answered(struct ota_agent *a)
 			ticket_act(a, &t);
 			return;
 		}
-		/* The server's key may have changed while we were away: that needs no authenticity. */
-		if (a->root_tried) {
+		/* The server's key may have changed while we were away: that needs no authenticity, and what
+		 * a stranger said at another address does not count here. */
+		if ((a->walked_at & 1U << a->url_index) != 0) {
 			(void)agent_unreached(a, err);
 			return;
 		}
 		agent_event(a, OTA_EVENT_UNREACHED, err);
+		a->walked_at |= (uint8_t)(1U << a->url_index);
 		a->root_tried = true;
 		a->phase = PHASE_ROOT;
 		return;

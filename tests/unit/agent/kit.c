@@ -595,12 +595,27 @@ static void serve_image(struct kit *k, const struct ota_request *q, struct answe
 	k->image_bytes += a->len;
 }
 
+static void serve_stranger(struct kit *k, struct answer *a)
+{
+	answer_plain(a, k->status ? k->status : 200);
+	a->r.retry_after_s = k->retry_after_s;
+	if (k->status == 0) {
+		a->body = (const uint8_t *)"hello";
+		a->len = 5;
+		a->r.content_length = 5;
+	}
+}
+
 static void serve(struct kit *k, const struct ota_request *q, struct answer *a)
 {
-	if (strcmp(q->path, "d/v1/enroll") == 0) {
+	bool is_first = memcmp(q->base.p, "http://one", 10) == 0;
+
+	if (k->is_first_url_taken && is_first) {
+		serve_stranger(k, a);
+	} else if (strcmp(q->path, "d/v1/enroll") == 0) {
 		serve_enroll(k, q, a);
 	} else if (strcmp(q->path, "d/v1/checkin") == 0) {
-		if (k->status) {
+		if (k->status && !k->is_first_url_taken) {
 			answer_plain(a, k->status);
 			a->r.retry_after_s = k->retry_after_s;
 			k->n_checkins++;

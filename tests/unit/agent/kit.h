@@ -65,6 +65,9 @@ struct kit {
 	/* What goes wrong. */
 	int status; /* answer every check-in with this; 0: properly */
 	uint32_t retry_after_s;
+	/* Whoever answers at the first base URL is a stranger: with `status`, or 200 and a few bytes for 0.
+	 */
+	bool is_first_url_taken;
 	int image_status;    /* answer every image request with this; 0: properly */
 	int64_t flip_byte;   /* of images: this byte wrong; -1: none */
 	int64_t cut_image;   /* end an image's answer after so many bytes, once; -1: never */

@@ -320,6 +320,38 @@ static void test_server_moves(void **state)
 	assert_memory_equal(k.agent.identity.k_dev, k.k_dev, KEY_LEN);
 }
 
+/* The first address is somebody else's: whatever is answered there, the second one is asked as well. */
+static void test_first_url_taken(void **state)
+{
+	static const struct {
+		int status;
+		uint32_t retry_after_s;
+		bool is_key_new; /* the server's: its tickets are understood only after a root walk */
+	} rows[] = {{503, 3600, false}, {429, 10, false}, {404, 3600, false}, {401, 0, false},
+		{500, 60, false}, {302, 60, false}, {0, 0, false}, {0, 0, true}, {404, 0, true},
+		{503, 3600, true}};
+
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		settled();
+		k.is_first_url_taken = true;
+		k.status = rows[i].status;
+		k.retry_after_s = rows[i].retry_after_s;
+		if (rows[i].is_key_new) {
+			memcpy(k.doc.key[2].kid, k.stranger.kid, OTA_KID_LEN);
+			k.doc.key[2].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+			kit_root_add(&k);
+			k.ticket_signer = &k.stranger;
+		}
+		kit_assign(&k, 1, 1);
+		kit_live(&k, 8 * 3600);
+		print_message("%d, %u, %d\n", rows[i].status, rows[i].retry_after_s, rows[i].is_key_new);
+		assert_true(kit_runs(&k, 1));
+		assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +361,7 @@ int main(void)
 		T(test_enroll_answer_lost),
 		T(test_poll_clamped),
 		T(test_retry_after_bounded),
+		T(test_first_url_taken),
 		T(test_unreachable_backs_off),
 		T(test_daily_wishes),
 		T(test_counter_blocks),
