@@ -17,6 +17,7 @@ struct api_call {
 	struct api_job a;
 	api_fn fn;
 	bool writes;
+	bool is_in_pieces; /* counted in the domain */
 };
 
 const char *api_query(const struct req *req, const char *name)
@@ -251,29 +252,51 @@ static enum h_result call_settled(struct req *req, struct res *res, struct job *
 	return req_job(req, JOB_STORE, call_run, call, call_done);
 }
 
+static void begin_pieces(struct api_call *call)
+{
+	if (!call->a.app->domain || call->is_in_pieces)
+		return;
+	call->is_in_pieces = true;
+	call->a.app->domain->n_in_pieces++;
+}
+
+static void end_pieces(struct api_call *call)
+{
+	if (!call->is_in_pieces)
+		return;
+	call->is_in_pieces = false;
+	call->a.app->domain->n_in_pieces--;
+	domain_changed(call->a.app);
+}
+
 static enum h_result call_more(struct req *req, struct api_call *call)
 {
 	bool is_settled_first = call->a.is_settled_first;
+	enum h_result result;
 
+	begin_pieces(call);
 	if (call->a.after)
 		call->a.after(&call->a);
 	call->fn = call->a.more;
 	call->a.more = NULL;
 	call->a.is_settled_first = false;
-	if (!is_settled_first || !req->app->domain)
-		return req_job(req, JOB_STORE, call_run, call, call_done);
 	req->ctx = call;
-	return domain_settle(req, call_settled);
+	result = is_settled_first && req->app->domain ? domain_settle(req, call_settled)
+						      : req_job(req, JOB_STORE, call_run, call, call_done);
+	if (result == H_DONE)
+		end_pieces(call); /* answered without a job: no memory for one */
+	return result;
 }
 
 static enum h_result call_done(struct req *req, struct res *res, struct job *job)
 {
 	struct api_call *call = job->ctx;
 
+	if (!job->err && call->a.more)
+		return call_more(req, call);
+	end_pieces(call);
 	if (job->err)
 		return api_fail(req, res_status_of(job->err), job->err, &job->e, call->a.hint);
-	if (call->a.more)
-		return call_more(req, call);
 	req->ctx = call;
 	/* The answer of a write says what is true now: for a device that looks in the next moment too. */
 	return call->writes && req->app->domain ? domain_settle(req, call_answer)

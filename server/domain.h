@@ -45,6 +45,8 @@ struct domain {
 	struct wake_list already; /* devices that run what they were just assigned */
 	struct damaged damaged;   /* manifests that no ticket may name now */
 	bool has_new_root;
+	unsigned
+		n_in_pieces; /* requests that are a job after the other: the news wait until they are whole */
 
 	/* Timers. */
 	struct timer flush, sweep;

@@ -360,7 +360,9 @@ static void end_round(struct domain *d)
 		d->news.n = 0;
 		wake_boards(d);
 	}
-	wake_send(d, &d->news);
+	/* Piece by piece a whole fleet would be woken as if it were a few devices. */
+	if (!d->n_in_pieces && !d->is_growing)
+		wake_send(d, &d->news);
 	ops_changed(d->app);
 	if (d->follow_again) {
 		d->follow_again = false;

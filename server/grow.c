@@ -111,16 +111,13 @@ static void rest_done(struct job *job)
 	struct rest_job *j = job->ctx;
 	struct domain *d = j->domain;
 
-	d->is_growing = false;
-	if (job->err) {
-		/* The next sweep tries again. */
+	d->is_growing = j->has_more && !job->err;
+	if (job->err) /* the next sweep tries again */
 		log_error("a push cannot go on: %s", job->e.text[0] ? job->e.text : ota_err_text(job->err));
-		return;
-	}
-	if (!j->has_more)
-		return;
-	domain_changed(d->app);
-	rest_post(d);
+	if (j->has_more || d->news.n)
+		domain_changed(d->app);
+	if (d->is_growing)
+		rest_post(d);
 }
 
 static void rest_post(struct domain *d)
@@ -128,6 +125,7 @@ static void rest_post(struct domain *d)
 	struct job *job = job_new(1024 * 1024);
 	struct rest_job *j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
 
+	d->is_growing = j != NULL;
 	if (!j) {
 		job_drop(job);
 		return;
@@ -135,7 +133,6 @@ static void rest_post(struct domain *d)
 	j->domain = d;
 	j->now = app_now(d->app);
 	job->ctx = j;
-	d->is_growing = true;
 	jobs_post(d->app->jobs, JOB_STORE, job, rest_run, rest_done);
 }
 

@@ -431,6 +431,32 @@ static void test_push_order(void **state)
 	assert_string_equal(nouns_text(n, "superseded_by"), "new");
 }
 
+/* Made in pieces or taken back in pieces, it wakes the board once. */
+static void test_push_wakes_once(void **state)
+{
+	struct nouns *n = *state;
+	struct registry *reg;
+	uint32_t before;
+
+	nouns_devices(n, "lamp", "bulb", MANY, true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	reg = n->f.app.domain->reg;
+	before = registry_board(reg, 0)->revision;
+	push(n, "p1", "lamp:1.0", "*", 201);
+	assert_int_equal(registry_board(reg, 0)->revision, plan_revision_next(before, n->f.now));
+	/* First nobody is told any more, then all have nothing to do. */
+	before = registry_board(reg, 0)->revision;
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), MANY);
+	assert_int_equal(registry_board(reg, 0)->revision, before + 1);
+	/* And by upkeep. */
+	assert_false(one_piece(n, begun(n, "p2", "all")));
+	before = registry_board(reg, 0)->revision;
+	n->f.now += GROW_REST_S;
+	grow_rest(n->f.app.domain);
+	assert_int_equal(registry_board(reg, 0)->revision, plan_revision_next(before, n->f.now));
+}
+
 /* The first device that is meant is far away, and then there is none. */
 static void test_push_seeks(void **state)
 {
@@ -456,6 +482,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_push_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push_wakes_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_seeks, setup, teardown),
 	};
 
