@@ -205,7 +205,8 @@ struct ota_agent {
 	/* The release that is being installed. */
 	struct journal_slot fresh;
 	bool is_fetch_live; /* component, pos, erased_to and sha fit `fresh` */
-	bool is_restarted, is_asked_twice;
+	bool is_restarted, is_asked_twice,
+		is_staged_again; /* once each: of a component, an envelope, a root */
 	uint8_t component;
 	uint8_t bad_answers;
 	uint32_t asked_pos;                /* where the outstanding request began */

@@ -227,11 +227,29 @@ static void stage(struct ota_agent *a)
 	a->phase = PHASE_ARM;
 }
 
+/* The stored envelope does not verify: it rotted, or another root counts by now, under which the same
+ * manifest may have been signed again. The image stays, and is staged anew with the envelope that the server
+ * has. */
+static void stage_again(struct ota_agent *a)
+{
+	struct journal_state *s = &a->journal.s;
+
+	s->phase = JOURNAL_FETCHING;
+	memset(&s->slot[agent_other(a)], 0, sizeof s->slot[0]);
+	if (agent_commit(a) != OTA_OK) {
+		agent_poll_in(a, AGENT_SPREAD_MAX_S);
+		return;
+	}
+	a->is_staged_again = true;
+	a->is_asked_twice = false;
+	a->phase = PHASE_ENVELOPE;
+}
+
 static void arm(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 	struct journal_slot again;
-	bool is_authentic;
+	bool is_authentic = false;
 	uint32_t len;
 	enum ota_err err;
 
@@ -253,6 +271,10 @@ static void arm(struct ota_agent *a)
 		err = judge(a, a->msg, len, &again, &is_authentic);
 	if (err == OTA_OK && memcmp(&again, &s->slot[agent_other(a)], sizeof again) != 0)
 		err = OTA_DIGEST;
+	if (err != OTA_OK && !is_authentic && !a->is_staged_again) {
+		stage_again(a);
+		return;
+	}
 	if (err != OTA_OK) {
 		release_fail(a, err, s->target.bytes);
 		return;

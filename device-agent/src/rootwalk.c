@@ -100,7 +100,7 @@ void root_answered(struct ota_agent *a)
 	/* Read it again: the document borrows from the bytes that stay, and one copy may have been written.
 	 */
 	again = root_start(a);
-	a->is_fetch_live = false;
+	a->is_fetch_live = a->is_staged_again = false;
 	a->refused.attempt = 0;
 	if (err != OTA_OK || again != OTA_OK) {
 		agent_event(a, OTA_EVENT_FLASH, err != OTA_OK ? err : again);

@@ -141,7 +141,28 @@ static void test_root_drops_pending(void **state)
 	k.flags = 0;
 	poll_once();
 	assert_true(kit_runs(&k, 0));
-	assert_int_equal(k.told.result_reason, 4);
+	assert_int_equal(k.told_first.result_reason, 4);
+}
+
+/* ... but where the same manifest was signed again by the new key, it is staged anew and goes on, without a
+ * byte of the image. */
+static void test_signed_again_while_staged(void **state)
+{
+	(void)state;
+	begin_update();
+	k.flags = TICKET_FLAG_HOLD;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+	kit_sign(&k, 1, &k.stranger);
+	k.flags = 0;
+	kit_forget(&k);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.n_images, 0);
+	assert_int_equal(k.n_results, 0);
 }
 
 static void test_copies_are_mended(void **state)
@@ -359,6 +380,7 @@ int main(void)
 		T(test_root_rots_floor_stays),
 		T(test_release_key_gone_and_journal_lost),
 		T(test_root_drops_pending),
+		T(test_signed_again_while_staged),
 		T(test_copies_are_mended),
 		T(test_root_drops_fetching),
 		T(test_floor_of_root_not_written),
