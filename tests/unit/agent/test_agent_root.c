@@ -206,6 +206,26 @@ static void test_root_drops_fetching(void **state)
 	assert_int_equal(k.n_images, 1);
 }
 
+/* A floor above the release that is being fetched: its own signers gave it that number, so it ends for good. */
+static void test_floor_over_fetching(void **state)
+{
+	(void)state;
+	big_update(200001);
+	k.cut_image = 150000;
+	while (k.n_images == 0)
+		kit_step(&k);
+	k.doc.n_floors = 1;
+	k.doc.floor[0].any_class = true;
+	k.doc.floor[0].sequence = 2500;
+	kit_root_add(&k);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(k.agent.journal.s.failed.attempt, 1);
+	assert_int_equal(k.n_images, 1);
+}
+
 /* A root whose floor does not go to flash holds nevertheless, and is in the next record that does. */
 static void test_floor_of_root_not_written(void **state)
 {
@@ -383,6 +403,7 @@ int main(void)
 		T(test_signed_again_while_staged),
 		T(test_copies_are_mended),
 		T(test_root_drops_fetching),
+		T(test_floor_over_fetching),
 		T(test_floor_of_root_not_written),
 	};
 
