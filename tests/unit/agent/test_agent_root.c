@@ -206,7 +206,8 @@ static void test_root_drops_fetching(void **state)
 	assert_int_equal(k.n_images, 1);
 }
 
-/* A floor above the release that is being fetched: its own signers gave it that number, so it ends for good. */
+/* A floor above the release that is being fetched: its own signers gave it that number, so it ends for good.
+ */
 static void test_floor_over_fetching(void **state)
 {
 	(void)state;
