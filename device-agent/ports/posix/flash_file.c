@@ -103,8 +103,20 @@ static enum ota_err flash_read(void *ctx, unsigned region, uint32_t off, void *b
 	return OTA_OK;
 }
 
-/* Slots need not be on disk before a journal record speaks of them; syncing the file for that record does it.
- */
+/* Slots are on disk before the first byte of a journal record that speaks of them: pages that are written
+ * together reach it in any order. */
+static enum ota_err settle_slots(struct flash_file *f, unsigned region)
+{
+	if (region >= OTA_REGION_SLOT) {
+		f->has_unsynced = true;
+		return OTA_OK;
+	}
+	if (f->has_unsynced && fdatasync(f->fd) != 0)
+		return OTA_FLASH;
+	f->has_unsynced = false;
+	return OTA_OK;
+}
+
 static enum ota_err settle(const struct flash_file *f, unsigned region)
 {
 	return region >= OTA_REGION_SLOT || fdatasync(f->fd) == 0 ? OTA_OK : OTA_FLASH;
@@ -112,12 +124,12 @@ static enum ota_err settle(const struct flash_file *f, unsigned region)
 
 static enum ota_err flash_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
 {
-	const struct flash_file *f = ctx;
+	struct flash_file *f = ctx;
 	const uint8_t *bytes = buf;
 	uint64_t at = flash_file_offset(f, region) + off;
 	uint8_t old[512];
 
-	if (!is_inside(f, region, off, len, f->made.prog_unit))
+	if (!is_inside(f, region, off, len, f->made.prog_unit) || settle_slots(f, region) != OTA_OK)
 		return OTA_FLASH;
 	for (uint32_t done = 0; done < len; done += (uint32_t)sizeof old) {
 		uint32_t n = len - done < sizeof old ? len - done : (uint32_t)sizeof old;
@@ -150,9 +162,9 @@ static bool fill(int fd, uint64_t at, uint64_t len)
 
 static enum ota_err flash_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
 {
-	const struct flash_file *f = ctx;
+	struct flash_file *f = ctx;
 
-	if (!is_inside(f, region, off, len, f->made.erase_unit) ||
+	if (!is_inside(f, region, off, len, f->made.erase_unit) || settle_slots(f, region) != OTA_OK ||
 		!fill(f->fd, flash_file_offset(f, region) + off, len))
 		return OTA_FLASH;
 	return settle(f, region);

@@ -2,7 +2,7 @@
  *
  * The first 4,096 bytes describe the geometry, so that a flash is opened as it was made; the regions follow
  * in the order of enum ota_region. The file is locked while it is open. Identity, root and journal are on
- * disk when a call returns; slots are when the next journal record is. */
+ * disk when a call returns; slots are before anything of the next of these is. */
 #ifndef PORT_FLASH_FILE_H
 #define PORT_FLASH_FILE_H
 
@@ -21,6 +21,7 @@ struct flash_options {
 struct flash_file {
 	int fd;
 	struct flash_options made; /* of the open file */
+	bool has_unsynced;         /* slots were written since the last sync */
 	struct ota_flash flash;
 };
 
