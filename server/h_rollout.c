@@ -478,8 +478,44 @@ enum h_result h_assignment_list(struct req *req, struct res *res)
 
 struct cancel_in {
 	int64_t rollout, cursor;
+	uint64_t n_open, n_cancelled; /* before */
 	struct rollout_cancelled done;
 };
+
+static uint64_t count_open(const struct rollout_counts *counts)
+{
+	uint64_t n = 0;
+
+	for (int s = 0; s < ASSIGN_STATES; s++)
+		n += assign_state_is_open((enum assign_state)s) ? counts->by_state[s] : 0;
+	return n;
+}
+
+/* Devices that were removed meanwhile are in the one and not in the other. */
+static uint64_t without(uint64_t n, uint64_t less)
+{
+	return n > less ? n - less : 0;
+}
+
+/* A device that spoke while the others were taken back ended its own: as cancelled, or by what it had begun.
+ */
+static enum ota_err cancel_answer(struct api_job *a, struct job *job)
+{
+	const struct cancel_in *in = a->in;
+	struct rollout_counts counts;
+	uint64_t withdrawn;
+	enum ota_err err = rollout_count(job->db, in->rollout, &counts, &job->e);
+
+	if (err)
+		return err;
+	withdrawn = without(counts.by_state[ASSIGN_CANCELLED], in->n_cancelled);
+	js_object(&a->out, NULL);
+	js_int(&a->out, "withdrawn", (int64_t)withdrawn);
+	js_int(&a->out, "committed", (int64_t)without(in->n_open, withdrawn + in->done.n_unsure));
+	js_int(&a->out, "unsure", (int64_t)in->done.n_unsure);
+	js_time(&a->out, "until", in->done.until);
+	return OTA_OK;
+}
 
 /* On the loop, after each piece: what was taken back can be told. */
 static void cancel_went_on(struct api_job *a)
@@ -503,18 +539,14 @@ static enum ota_err cancel_more(struct api_job *a, struct job *job)
 		a->after = cancel_went_on;
 		return OTA_OK;
 	}
-	js_object(&a->out, NULL);
-	js_int(&a->out, "withdrawn", (int64_t)in->done.n_withdrawn);
-	js_int(&a->out, "committed", (int64_t)in->done.n_committed);
-	js_int(&a->out, "unsure", (int64_t)in->done.n_unsure);
-	js_time(&a->out, "until", in->done.until);
-	return OTA_OK;
+	return cancel_answer(a, job);
 }
 
 /* First no ticket names it any more. Who was told to install it is known for certain only then. */
 static enum ota_err cancel_run(struct api_job *a, struct job *job)
 {
 	struct cancel_in *in = a->in;
+	struct rollout_counts counts;
 	struct rollout_row row;
 	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
 
@@ -525,10 +557,16 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
 	if (!err && row.state == ROLLOUT_RUNNING)
 		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
+	if (!err)
+		err = rollout_count(job->db, row.id, &counts, &job->e);
+	if (err)
+		return err;
 	in->rollout = row.id;
+	in->n_open = count_open(&counts);
+	in->n_cancelled = counts.by_state[ASSIGN_CANCELLED];
 	a->more = cancel_more;
 	a->is_settled_first = true;
-	return err;
+	return OTA_OK;
 }
 
 enum h_result h_rollout_cancel(struct req *req, struct res *res)
