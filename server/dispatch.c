@@ -149,6 +149,30 @@ static enum dispatch_result check_role(struct req *req)
 	return DISPATCH_REFUSED;
 }
 
+/* A parameter that nobody reads would be a filter that does not filter. */
+static enum dispatch_result check_query(struct req *req)
+{
+	for (unsigned i = 0; i < req->n_query; i++) {
+		const char *name = req->query[i].name, *meant;
+		char shown[32];
+		size_t meant_len, len = 0;
+
+		if (route_takes_query(req->route, name, &meant, &meant_len))
+			continue;
+		for (; name[len] && len < sizeof(shown) - 1; len++)
+			shown[len] = name[len] >= ' ' && name[len] <= '~' ? name[len] : '?';
+		shown[len] = '\0';
+		if (meant)
+			res_problem(req, 400, "bad-request",
+				"unknown query parameter '%s': did you mean '%.*s'?", shown, (int)meant_len,
+				meant);
+		else
+			res_problem(req, 400, "bad-request", "unknown query parameter '%s'", shown);
+		return DISPATCH_REFUSED;
+	}
+	return DISPATCH_GO;
+}
+
 bool dispatch_has_body(const struct req *req)
 {
 	return req->content_length > 0 || req_header(req, "Transfer-Encoding") != NULL;
@@ -216,7 +240,7 @@ enum dispatch_result dispatch_headers(struct req *req, const struct dispatch_inp
 	gate_decode(in->target, path_len, path);
 	req->path = path;
 	if (find_route(req, in) != DISPATCH_GO || check_role(req) != DISPATCH_GO ||
-		check_body(req) != DISPATCH_GO)
+		check_query(req) != DISPATCH_GO || check_body(req) != DISPATCH_GO)
 		return DISPATCH_REFUSED;
 	if ((req->route->flags & ROUTE_NEEDS_ROOT) &&
 		!(req->app->hooks.has_root && req->app->hooks.has_root(req->app))) {

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/suggest.h"
+
+enum { QUERY_NAME_MAX = 31 };
+
 static const char *const method_names[HTTP_METHODS] = {
 	[HTTP_GET] = "GET",
 	[HTTP_HEAD] = "HEAD",
@@ -100,6 +104,36 @@ enum route_match route_find(const struct route *rows, size_t n_rows, enum http_m
 		return ROUTE_OTHER_METHOD;
 	}
 	return ROUTE_NOT_FOUND;
+}
+
+bool route_takes_query(const struct route *row, const char *name, const char **meant, size_t *meant_len)
+{
+	const size_t name_len = strlen(name);
+	struct suggest near = {0};
+	char known[QUERY_NAME_MAX + 1];
+	size_t len;
+
+	*meant = NULL;
+	*meant_len = 0;
+	if (!row->query)
+		return true;
+	for (const char *at = row->query; *at; at += len + (at[len] == ' ')) {
+		const char *best = near.best;
+
+		len = strcspn(at, " ");
+		assert(len <= QUERY_NAME_MAX);
+		if (len == name_len && memcmp(at, name, len) == 0)
+			return true;
+		memcpy(known, at, len);
+		known[len] = '\0';
+		suggest_offer(&near, name, known);
+		if (near.best != best) {
+			near.best = at; /* compared as a mark only */
+			*meant = at;
+			*meant_len = len;
+		}
+	}
+	return false;
 }
 
 void route_allow_text(unsigned methods, char out[static ROUTE_ALLOW_LEN])

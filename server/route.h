@@ -5,6 +5,7 @@
 #ifndef SERVER_ROUTE_H
 #define SERVER_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,7 +67,9 @@ struct route {
 	enum role role;
 	uint32_t body_max; /* bytes; 0: no body allowed */
 	route_fn handler;
-	unsigned flags; /* ROUTE_... */
+	unsigned flags;    /* ROUTE_... */
+	const char *query; /* names of its query parameters, spaces between; others are refused. NULL:
+			      whatever comes is passed on */
 };
 
 /* The captured segments, in the pattern's order, NUL-terminated. They point into `text`. */
@@ -83,6 +86,10 @@ enum route_match { ROUTE_FOUND, ROUTE_NOT_FOUND, ROUTE_OTHER_METHOD };
  * ROUTE_OTHER_METHOD: `*allow` is the set of methods (bit 1 << enum http_method) this path has. */
 enum route_match route_find(const struct route *rows, size_t n_rows, enum http_method method,
 	const char *path, const struct route **found, struct route_captures *cap, unsigned *allow);
+
+/* Is `name` a query parameter of the row? If not, and it is nearly one, `*meant` (not NUL-terminated) is
+ * where that begins in the row's names and `*meant_len` its length, else 0. */
+bool route_takes_query(const struct route *row, const char *name, const char **meant, size_t *meant_len);
 
 /* "GET, HEAD, PUT" for a set of methods; `out` has room for ROUTE_ALLOW_LEN. */
 enum { ROUTE_ALLOW_LEN = 48 };

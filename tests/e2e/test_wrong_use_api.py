@@ -446,6 +446,10 @@ def test_queries(world):
             for value, status in cases.items():
                 probe.ask(f"{name}?{parameter['name']}={value}", operation, [status], method,
                           f"{target}?{parameter['name']}={value}")
+        if operation["x-otad-role"] in ROLES:
+            for odd in ("stat=1", "limitx=5", "x%20y", "=1", "a" * 200):
+                probe.ask(f"{name}?{odd}", operation, [400], method, f"{target}?{odd}", body=None,
+                          words="unknown query parameter '")
         many = "&".join(f"a{i}=1" for i in range(17))
         probe.ask(f"{name}: seventeen parameters", None, [400], method, f"{target}?{many}", words="too many query parameters",
                   body=None)

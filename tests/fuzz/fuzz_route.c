@@ -5,11 +5,11 @@
 #include "tests/fuzz/fuzz.h"
 
 static const struct route rows[] = {
-	{HTTP_GET, "/", ROLE_PUBLIC, 0, NULL, 0},
-	{HTTP_GET, "/v1/devices/:id", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_PATCH, "/v1/devices/:id", ROLE_OPERATOR, 0, NULL, 0},
-	{HTTP_GET, "/v1/devices/pending", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_POST, "/:a/:b/:c/:d", ROLE_VIEWER, 0, NULL, 0},
+	{HTTP_GET, "/", ROLE_PUBLIC, 0, NULL, 0, NULL},
+	{HTTP_GET, "/v1/devices/:id", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_PATCH, "/v1/devices/:id", ROLE_OPERATOR, 0, NULL, 0, NULL},
+	{HTTP_GET, "/v1/devices/pending", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_POST, "/:a/:b/:c/:d", ROLE_VIEWER, 0, NULL, 0, NULL},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

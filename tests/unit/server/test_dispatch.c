@@ -88,19 +88,19 @@ static enum h_result h_upload(struct req *req, struct res *res)
 }
 
 static const struct route rows[] = {
-	{HTTP_GET, "/public/:x", ROLE_PUBLIC, 0, h_who, 0},
-	{HTTP_POST, "/device", ROLE_DEVICE, 1024, h_who, 0},
-	{HTTP_POST, "/client", ROLE_CLIENT, 1024, h_who, 0},
-	{HTTP_GET, "/fetch", ROLE_FETCH, 0, h_who, 0},
-	{HTTP_GET, "/i/:x", ROLE_FETCH, 0, h_who, 0},
-	{HTTP_GET, "/view", ROLE_VIEWER, 0, h_who, 0},
-	{HTTP_GET, "/operate", ROLE_OPERATOR, 0, h_who, 0},
-	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_who, 0},
-	{HTTP_GET, "/rooted", ROLE_DEVICE, 0, h_who, ROUTE_NEEDS_ROOT},
-	{HTTP_GET, "/error/:n", ROLE_PUBLIC, 0, h_error, 0},
-	{HTTP_GET, "/jobs/:n", ROLE_PUBLIC, 0, h_work, 0},
-	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD},
-	{HTTP_PUT, "/small-upload", ROLE_PUBLIC, 100, h_upload, ROUTE_UPLOAD},
+	{HTTP_GET, "/public/:x", ROLE_PUBLIC, 0, h_who, 0, NULL},
+	{HTTP_POST, "/device", ROLE_DEVICE, 1024, h_who, 0, NULL},
+	{HTTP_POST, "/client", ROLE_CLIENT, 1024, h_who, 0, NULL},
+	{HTTP_GET, "/fetch", ROLE_FETCH, 0, h_who, 0, NULL},
+	{HTTP_GET, "/i/:x", ROLE_FETCH, 0, h_who, 0, NULL},
+	{HTTP_GET, "/view", ROLE_VIEWER, 0, h_who, 0, "limit state"},
+	{HTTP_GET, "/operate", ROLE_OPERATOR, 0, h_who, 0, NULL},
+	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_who, 0, NULL},
+	{HTTP_GET, "/rooted", ROLE_DEVICE, 0, h_who, ROUTE_NEEDS_ROOT, NULL},
+	{HTTP_GET, "/error/:n", ROLE_PUBLIC, 0, h_error, 0, NULL},
+	{HTTP_GET, "/jobs/:n", ROLE_PUBLIC, 0, h_work, 0, NULL},
+	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD, NULL},
+	{HTTP_PUT, "/small-upload", ROLE_PUBLIC, 100, h_upload, ROUTE_UPLOAD, NULL},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -232,6 +232,35 @@ static void bodies(void **state)
 	assert_string_equal(fake_answer_header(f, "Allow"), "GET, HEAD");
 }
 
+static void unknown_queries(void **state)
+{
+	static const struct {
+		const char *target;
+		unsigned status;
+		const char *words;
+	} tries[] = {
+		{"/view", 200, ""}, {"/view?", 200, ""}, {"/view?&", 200, ""},
+		{"/view?limit=5&state=x", 200, ""},
+		{"/view?limit=5&stat=x", 400, "unknown query parameter 'stat': did you mean 'state'?"},
+		{"/view?limit=5&nonsense", 400, "unknown query parameter 'nonsense'"},
+		{"/view?=5", 400, "unknown query parameter ''"},
+		{"/view?%C3%BCx%22=5", 400, "unknown query parameter '??x"},
+		{"/operate?limit=5", 200, ""}, /* its row has no names: passed on */
+	};
+	struct fake *f = *state;
+
+	for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+		fake_header(f, "Authorization", "Bearer 7");
+		fake_request(f, rows, ROWS, "GET", tries[i].target, NULL);
+		if (f->res.status != tries[i].status ||
+			(tries[i].words[0] && !strstr(fake_body(f), tries[i].words)))
+			fail_msg("%s: %u", tries[i].target, f->res.status);
+	}
+	/* Who may not ask is not told what there is to ask. */
+	fake_request(f, rows, ROWS, "GET", "/view?nonsense", NULL);
+	assert_int_equal(f->res.status, 401);
+}
+
 static void queries(void **state)
 {
 	struct fake *f = *state;
@@ -351,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(root_first, up, down),
 		cmocka_unit_test_setup_teardown(bodies, up, down),
 		cmocka_unit_test_setup_teardown(queries, up, down),
+		cmocka_unit_test_setup_teardown(unknown_queries, up, down),
 		cmocka_unit_test_setup_teardown(errors, up, down),
 		cmocka_unit_test_setup_teardown(job_chains, up, down),
 		cmocka_unit_test_setup_teardown(full_lanes, up, down),

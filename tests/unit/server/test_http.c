@@ -119,17 +119,17 @@ static enum h_result h_upload(struct req *req, struct res *res)
 }
 
 static const struct route rows[] = {
-	{HTTP_GET, "/hello", ROLE_PUBLIC, 0, h_hello, 0},
-	{HTTP_GET, "/slow", ROLE_PUBLIC, 0, h_slow, 0},
-	{HTTP_GET, "/twice", ROLE_PUBLIC, 0, h_twice, 0},
-	{HTTP_POST, "/echo", ROLE_PUBLIC, 2000, h_echo, 0},
-	{HTTP_PATCH, "/echo", ROLE_PUBLIC, 2000, h_echo, 0},
-	{HTTP_POST, "/slow", ROLE_PUBLIC, 2000, h_slow, 0},
-	{HTTP_DELETE, "/hello", ROLE_PUBLIC, 0, h_hello, 0},
-	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD},
-	{HTTP_GET, "/token", ROLE_VIEWER, 0, h_hello, 0},
-	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_hello, 0},
-	{HTTP_GET, "/rooted", ROLE_PUBLIC, 0, h_hello, ROUTE_NEEDS_ROOT},
+	{HTTP_GET, "/hello", ROLE_PUBLIC, 0, h_hello, 0, NULL},
+	{HTTP_GET, "/slow", ROLE_PUBLIC, 0, h_slow, 0, NULL},
+	{HTTP_GET, "/twice", ROLE_PUBLIC, 0, h_twice, 0, NULL},
+	{HTTP_POST, "/echo", ROLE_PUBLIC, 2000, h_echo, 0, NULL},
+	{HTTP_PATCH, "/echo", ROLE_PUBLIC, 2000, h_echo, 0, NULL},
+	{HTTP_POST, "/slow", ROLE_PUBLIC, 2000, h_slow, 0, NULL},
+	{HTTP_DELETE, "/hello", ROLE_PUBLIC, 0, h_hello, 0, NULL},
+	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD, NULL},
+	{HTTP_GET, "/token", ROLE_VIEWER, 0, h_hello, 0, NULL},
+	{HTTP_GET, "/admin", ROLE_ADMIN, 0, h_hello, 0, NULL},
+	{HTTP_GET, "/rooted", ROLE_PUBLIC, 0, h_hello, ROUTE_NEEDS_ROOT, NULL},
 };
 
 static int up(void **state)

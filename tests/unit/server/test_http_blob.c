@@ -47,7 +47,7 @@ static enum h_result h_blob(struct req *req, struct res *res)
 	return H_DONE;
 }
 
-static const struct route rows[] = {{HTTP_GET, "/blob", ROLE_PUBLIC, 0, h_blob, 0}};
+static const struct route rows[] = {{HTTP_GET, "/blob", ROLE_PUBLIC, 0, h_blob, 0, NULL}};
 
 static int up(void **state)
 {

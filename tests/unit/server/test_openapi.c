@@ -96,6 +96,43 @@ static void test_every_route_is_described(void **state)
 	json_decref(doc);
 }
 
+/* The names of an operation's query parameters as a row has them. */
+static void query_of(const json_t *op, char *out, size_t cap)
+{
+	const json_t *parameter;
+	size_t i, used = 0;
+
+	out[0] = '\0';
+	json_array_foreach(json_object_get(op, "parameters"), i, parameter)
+	{
+		if (strcmp(json_string_value(json_object_get(parameter, "in")), "query") == 0)
+			used += (size_t)snprintf(out + used, cap - used, "%s%s", used ? " " : "",
+				json_string_value(json_object_get(parameter, "name")));
+		assert_true(used < cap);
+	}
+}
+
+/* The operators' API refuses a parameter that its description does not have; other routes pass on what comes.
+ */
+static void test_query_parameters(void **state)
+{
+	json_t *doc = description(), *paths = json_object_get(doc, "paths");
+
+	(void)state;
+	for (size_t i = 0; i < n_routes; i++) {
+		char template[256], method[8], query[256];
+
+		template_of(routes[i].path, template);
+		lower_method(routes[i].method, method);
+		query_of(json_object_get(json_object_get(paths, template), method), query, sizeof(query));
+		if (!!routes[i].query != (routes[i].role >= ROLE_VIEWER) ||
+			(routes[i].query && strcmp(routes[i].query, query) != 0))
+			fail_msg("%s %s: openapi.json has the query parameters '%s', the table '%s'", method,
+				template, query, routes[i].query ? routes[i].query : "(any)");
+	}
+	json_decref(doc);
+}
+
 static void check_refs(const json_t *schemas, const json_t *value)
 {
 	const char *key;
@@ -150,6 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_route_is_described),
+		cmocka_unit_test(test_query_parameters),
 		cmocka_unit_test(test_every_schema_exists),
 		cmocka_unit_test(test_every_route_is_documented),
 	};

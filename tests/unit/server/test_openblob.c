@@ -224,7 +224,7 @@ static void read_again(void **state)
 	assert_int_equal(n_damaged, 1);
 }
 
-static const struct route rows[] = {{HTTP_GET, "/i/:sha256", ROLE_FETCH, 0, blobserve_get, 0}};
+static const struct route rows[] = {{HTTP_GET, "/i/:sha256", ROLE_FETCH, 0, blobserve_get, 0, NULL}};
 
 static struct blob_reply *get(struct fake *f, uint8_t name, const char *range)
 {

@@ -4,14 +4,14 @@
 #include "tests/unit/server/cmocka_all.h"
 
 static const struct route rows[] = {
-	{HTTP_GET, "/", ROLE_PUBLIC, 0, NULL, 0},
-	{HTTP_GET, "/v1/devices", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_GET, "/v1/devices/:id", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_GET, "/v1/devices/pending", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_PATCH, "/v1/devices/:id", ROLE_OPERATOR, 100, NULL, 0},
-	{HTTP_POST, "/v1/devices/:id/hold", ROLE_OPERATOR, 100, NULL, 0},
-	{HTTP_GET, "/x/:a/:b/:c/:d", ROLE_VIEWER, 0, NULL, 0},
-	{HTTP_PUT, "/v1/images/:sha256", ROLE_OPERATOR, 0, NULL, ROUTE_UPLOAD},
+	{HTTP_GET, "/", ROLE_PUBLIC, 0, NULL, 0, NULL},
+	{HTTP_GET, "/v1/devices", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_GET, "/v1/devices/:id", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_GET, "/v1/devices/pending", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_PATCH, "/v1/devices/:id", ROLE_OPERATOR, 100, NULL, 0, NULL},
+	{HTTP_POST, "/v1/devices/:id/hold", ROLE_OPERATOR, 100, NULL, 0, NULL},
+	{HTTP_GET, "/x/:a/:b/:c/:d", ROLE_VIEWER, 0, NULL, 0, NULL},
+	{HTTP_PUT, "/v1/images/:sha256", ROLE_OPERATOR, 0, NULL, ROUTE_UPLOAD, NULL},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -115,9 +115,47 @@ static void doors(void **state)
 		assert_int_equal(route_doors((enum role)r), DOOR_OPERATORS);
 }
 
+static void query_names(void **state)
+{
+	static const struct {
+		const char *query, *name;
+		bool is_taken;
+		const char *meant;
+	} tries[] = {
+		{NULL, "anything", true, ""},
+		{"", "limit", false, ""},
+		{"", "", false, ""},
+		{"limit", "limit", true, ""},
+		{"limit after state", "limit", true, ""},
+		{"limit after state", "after", true, ""},
+		{"limit after state", "state", true, ""},
+		{"limit after state", "limit after", false, ""},
+		{"limit after state", "Limit", false, "limit"},
+		{"limit after state", "lim", false, "limit"},
+		{"limit after state", "stats", false, "state"},
+		{"limit after state", "atfer", false, "after"},
+		{"limit after state", "afters", false, "after"},
+		{"limit after state", "", false, ""},
+		{"limit after state", " ", false, ""},
+		{"limit after state", "nonsense", false, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+		const struct route row = {.query = tries[i].query};
+		const char *meant;
+		size_t len;
+
+		if (route_takes_query(&row, tries[i].name, &meant, &len) != tries[i].is_taken ||
+			len != strlen(tries[i].meant) || (len && memcmp(meant, tries[i].meant, len) != 0))
+			fail_msg("'%s' in '%s'", tries[i].name, tries[i].query ? tries[i].query : "(any)");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(query_names),
 		cmocka_unit_test(matching),
 		cmocka_unit_test(captures_are_bounded),
 		cmocka_unit_test(methods),
