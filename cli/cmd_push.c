@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,12 +8,13 @@
 #include "cli/show.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
+#include "proto/limits.h"
 
 struct push {
 	int n;
 	struct push_file file[PUSH_FILES_MAX];
 	json_t *boards;
-	char version[65];
+	char version[LIMIT_VERSION + 1];
 	bool is_timed;        /* the version is the time, for want of a better one */
 	const char *selector; /* NULL: nothing is assigned */
 	bool is_dry;          /* only say what would happen */
@@ -144,13 +144,6 @@ static int free_version(struct cli *cli, struct push *p)
 	return code;
 }
 
-static bool has_control(const char *text)
-{
-	while (*text && !iscntrl((unsigned char)*text))
-		text++;
-	return *text;
-}
-
 static int choose_version(struct cli *cli, const struct args *args, struct push *p)
 {
 	const char *given = args_get(args, "version");
@@ -166,8 +159,11 @@ static int choose_version(struct cli *cli, const struct args *args, struct push 
 				"the files say different versions (%s, %s): choose with --version", said, v);
 		said = v;
 	}
-	if (said && (!said[0] || strlen(said) >= sizeof p->version || has_control(said)))
-		return cli_usage(cli, "--version takes 1 to 64 bytes in one line");
+	if (said && !limit_version_is_valid(said))
+		return cli_usage(cli,
+			"version '%s': a version is 1 to %d printable characters without spaces and / \" \\ "
+			", =%s",
+			out_safe(said), LIMIT_VERSION, given ? "" : "; choose one with --version");
 	if (said) {
 		(void)snprintf(p->version, sizeof p->version, "%s", said);
 	} else {
@@ -420,12 +416,30 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	return code;
 }
 
+/* The server would refuse them with the release, when the images have been sent already. */
+static int check_notes(struct cli *cli, const char *notes)
+{
+	json_t *text;
+
+	if (!notes)
+		return EXIT_DONE;
+	if (strlen(notes) > LIMIT_TEXT)
+		return cli_usage(cli, "--notes: %zu bytes, at most %d are kept; nothing was uploaded",
+			strlen(notes), LIMIT_TEXT);
+	text = json_string(notes); /* UTF-8 alone becomes one */
+	json_decref(text);
+	if (!text || !limit_text_is_plain(notes, true))
+		return cli_usage(cli, "--notes takes plain UTF-8 text without control characters");
+	return EXIT_DONE;
+}
+
 int cmd_push(struct cli *cli, const struct args *args)
 {
 	const char *to = args_get(args, "to"), *timeout = args_get(args, "timeout");
 	struct push *p = NULL;
 	long long timeout_s = 0;
 	json_t *boards = NULL;
+	int code;
 
 	if (to && args_has(args, "all"))
 		return cli_usage(cli, "--to and --all exclude each other");
@@ -435,6 +449,9 @@ int cmd_push(struct cli *cli, const struct args *args)
 		return cli_usage(cli, "--wait needs --all or --to: nothing would be assigned");
 	if (timeout && (!args_duration(timeout, &timeout_s) || timeout_s == 0))
 		return cli_usage(cli, "--timeout takes a time such as 90s or 15m");
+	code = check_notes(cli, args_get(args, "notes"));
+	if (code != EXIT_DONE)
+		return code;
 	if (!cli_list(cli, "/v1/boards", &boards))
 		return EXIT_FAILED;
 	p = calloc(1, sizeof *p);
@@ -446,8 +463,7 @@ int cmd_push(struct cli *cli, const struct args *args)
 	p->selector = args_has(args, "all") ? "all" : to;
 	p->is_dry = args_has(args, "dry-run");
 	p->preview = json_array();
-	int code = run_push(cli, args, p, timeout_s);
-
+	code = run_push(cli, args, p, timeout_s);
 	for (int i = 0; i < p->n; i++)
 		inspect_release(&p->file[i].in);
 	json_decref(p->preview);

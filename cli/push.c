@@ -6,6 +6,7 @@
 
 #include "cli/file.h"
 #include "proto/crypto.h"
+#include "proto/limits.h"
 
 static bool copy_part(char *out, size_t cap, const char *from, const char *to)
 {
@@ -120,6 +121,19 @@ static bool is_main_of(const json_t *board, const char *component)
 	return strcmp(js_text(first, "name", ""), component) == 0 && !js_text(first, "format", "")[0];
 }
 
+static bool has_component(const json_t *board, const char *name)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(js_array(board, "components"), i, c)
+	{
+		if (strcmp(js_text(c, "name", ""), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 {
 	const struct image_info *info = &f->in.info;
@@ -145,6 +159,11 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 		(void)snprintf(f->component, sizeof f->component, "%s",
 			js_text(json_array_get(components, 0), "name", "app"));
 	}
+	if (!has_component(board, f->component))
+		return cli_fail(cli, "board %s has no component '%s' (%s); nothing was uploaded", f->board,
+			out_safe(f->component), shown);
+	if (f->variant[0] && !limit_name_is_valid(f->variant))
+		return cli_usage(cli, "'%s' is no name for a variant", out_safe(f->variant));
 	bool is_odd = chip[0] && !info->chip[0] && is_main_of(board, f->component);
 
 	if (is_odd && strncmp(chip, "esp", 3) == 0)

@@ -86,7 +86,7 @@ static enum ota_err key_add(struct pack *p, int dir, const char *dir_name, const
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return errmsg_fail_errno(e, errno, "cannot read '%s/%s'", dir_name, name);
-	if (!S_ISREG(st.st_mode) || !db_name_is_valid(name) || st.st_size > BACKUP_KEY_FILE_MAX ||
+	if (!S_ISREG(st.st_mode) || !limit_name_is_valid(name) || st.st_size > BACKUP_KEY_FILE_MAX ||
 		snprintf(path, sizeof path, "%s/%s", dir_name, name) >= (int)sizeof path)
 		return errmsg_fail(e, OTA_INVALID, "'%s/%s' does not belong there", dir_name, name);
 	return pack_file(p, path, fd, (uint64_t)st.st_size, crypto, NULL, now, e);

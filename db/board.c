@@ -119,14 +119,14 @@ enum ota_err board_load_class(struct db *db, const uint8_t class_id[static 16], 
 
 static enum ota_err validate(const struct board_row *row, struct errmsg *e)
 {
-	if (!db_name_is_valid(row->name))
+	if (!limit_name_is_valid(row->name))
 		return errmsg_fail(e, OTA_INVALID, "bad board name '%s'", row->name);
 	if (row->n_components < 1 || row->n_components > BOARD_COMPONENTS_MAX)
 		return errmsg_fail(e, OTA_INVALID, "a board has 1 to %d components", BOARD_COMPONENTS_MAX);
 	for (size_t i = 0; i < row->n_components; i++) {
 		const struct board_component *c = &row->components[i];
 
-		if (!db_name_is_valid(c->name) || c->id_len < 1 || c->id_len > sizeof c->id)
+		if (!limit_name_is_valid(c->name) || c->id_len < 1 || c->id_len > sizeof c->id)
 			return errmsg_fail(e, OTA_INVALID, "bad component '%s'", c->name);
 		for (size_t k = 0; k < i; k++) {
 			const struct board_component *d = &row->components[k];

@@ -29,6 +29,7 @@
 #include "proto/arena.h"
 #include "proto/cleanup.h"
 #include "proto/errmsg.h"
+#include "proto/limits.h"
 
 struct db;
 
@@ -109,17 +110,10 @@ struct db_page {
 
 enum {
 	DB_PAGE_MAX = 1000,
-	DB_NAME_MAX = 63,    /* characters of a board's, device's, token's or tag's name */
-	DB_UID_MAX = 64,     /* characters of an id that a client chose */
-	DB_VERSION_MAX = 63, /* characters of a version */
-	DB_TEXT_MAX = 4096,  /* bytes of notes, selectors and the like */
+	DB_NAME_MAX = LIMIT_NAME, /* characters of a board's, device's, token's or tag's name */
+	DB_UID_MAX = 64,          /* characters of an id that a client chose */
+	DB_VERSION_MAX = LIMIT_VERSION,
+	DB_TEXT_MAX = LIMIT_TEXT, /* bytes of notes, settings and the like */
 };
-
-/* A name of a board, device, token, tag or attribute: 1..63 of A-Z a-z 0-9 . _ - and not starting with '.' or
- * '-'. One rule for all, so that names need no quoting in selectors, topics, paths and shells. */
-bool db_name_is_valid(const char *name);
-
-/* A version: 1..63 printable ASCII characters without space, '/', '"', '\\', ',' and '='. */
-bool db_version_is_valid(const char *version);
 
 #endif

@@ -14,7 +14,7 @@ enum { MEM_MAX = 64 * 1024 }; /* one device with its texts */
 
 static enum ota_err tag_check(const char *tag, struct errmsg *e)
 {
-	return db_name_is_valid(tag) ? OTA_OK : errmsg_fail(e, OTA_INVALID, "bad tag '%s'", tag);
+	return limit_name_is_valid(tag) ? OTA_OK : errmsg_fail(e, OTA_INVALID, "bad tag '%s'", tag);
 }
 
 /* Add or remove one; `*changed` becomes true when that made a difference. */
@@ -112,7 +112,7 @@ enum ota_err device_insert(
 
 	if (!hex_is_lower(row->uid, 32))
 		return errmsg_fail(e, OTA_INVALID, "a device's id is 32 hex digits");
-	if (row->name && row->name[0] && !db_name_is_valid(row->name))
+	if (row->name && row->name[0] && !limit_name_is_valid(row->name))
 		return errmsg_fail(e, OTA_INVALID, "bad device name '%s'", row->name);
 	for (size_t i = 0; err == OTA_OK && i < row->n_tags; i++)
 		err = tag_check(row->tags[i], e);
@@ -176,7 +176,7 @@ static enum ota_err change_check(const struct device_change *c, struct errmsg *e
 {
 	enum ota_err err = OTA_OK;
 
-	if (c->name && !db_name_is_valid(c->name))
+	if (c->name && !limit_name_is_valid(c->name))
 		return errmsg_fail(e, OTA_INVALID, "bad device name '%s'", c->name);
 	if (c->state == DEVICE_PENDING)
 		return errmsg_fail(e, OTA_STATE, "a device is approved or revoked, never made pending");
@@ -383,7 +383,7 @@ enum ota_err attribute_set_all(
 	if (n > DEVICE_ATTRIBUTES_MAX)
 		return errmsg_fail(e, OTA_LIMIT, "more than %d attributes", DEVICE_ATTRIBUTES_MAX);
 	for (size_t i = 0; i < n; i++) {
-		if (!db_name_is_valid(rows[i].name) || strlen(rows[i].value) > DEVICE_ATTRIBUTE_VALUE_MAX)
+		if (!limit_name_is_valid(rows[i].name) || strlen(rows[i].value) > DEVICE_ATTRIBUTE_VALUE_MAX)
 			return errmsg_fail(e, OTA_INVALID, "bad attribute");
 	}
 	err = db_begin(db, &tx, e);

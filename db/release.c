@@ -144,7 +144,7 @@ static enum ota_err items_sort(const struct release_row *row, const struct board
 {
 	unsigned seen = 0;
 
-	if (!db_version_is_valid(row->version))
+	if (!limit_version_is_valid(row->version))
 		return errmsg_fail(e, OTA_INVALID, "bad version '%s'", row->version);
 	if (row->n_items < 1 || row->n_items > RELEASE_ITEMS_MAX)
 		return errmsg_fail(e, OTA_INVALID, "a release has 1 to %d images", RELEASE_ITEMS_MAX);
@@ -153,7 +153,7 @@ static enum ota_err items_sort(const struct release_row *row, const struct board
 		size_t k = i;
 
 		if (item->component >= board->n_components ||
-			(item->variant[0] && !db_name_is_valid(item->variant)))
+			(item->variant[0] && !limit_name_is_valid(item->variant)))
 			return errmsg_fail(
 				e, OTA_INVALID, "board '%s' has no such component or variant", board->name);
 		for (; k > 0 && item_compare(item, &sorted[k - 1]) <= 0; k--) {

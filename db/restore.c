@@ -146,7 +146,7 @@ static enum ota_err key_store(
 		size_t len = strlen(backup_key_dirs[i]);
 
 		if (strncmp(entry->name, backup_key_dirs[i], len) != 0 || entry->name[len] != '/' ||
-			!db_name_is_valid(entry->name + len + 1))
+			!limit_name_is_valid(entry->name + len + 1))
 			continue;
 		err = path_in(dir, r->stage, backup_key_dirs[i], e);
 		if (err == OTA_OK && mkdir(dir, 0700) < 0 && errno != EEXIST)

@@ -96,7 +96,7 @@ static bool uid_is_valid(const char *uid)
 	for (size_t i = 0; i < len; i++) {
 		char one[2] = {uid[i], '\0'};
 
-		if (uid[i] != '.' && uid[i] != '-' && !db_name_is_valid(one))
+		if (uid[i] != '.' && uid[i] != '-' && !limit_name_is_valid(one))
 			return false;
 	}
 	return true;

@@ -101,7 +101,7 @@ enum ota_err secret_insert(struct db *db, const struct secret_row *row, int64_t 
 	int64_t got = 0;
 	enum ota_err err;
 
-	if (has_name && !db_name_is_valid(row->name))
+	if (has_name && !limit_name_is_valid(row->name))
 		return errmsg_fail(e, OTA_INVALID, "bad device name '%s'", row->name);
 	if (row->serial && (row->serial_len < 1 || row->serial_len > SERIAL_LEN_MAX))
 		return errmsg_fail(e, OTA_INVALID, "a serial has 1 to %d bytes", SERIAL_LEN_MAX);

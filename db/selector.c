@@ -59,7 +59,7 @@ static enum ota_err key_parse(char *word, struct selector_term *term, struct err
 			return OTA_OK;
 		}
 	}
-	if (strncmp(word, "attr.", 5) == 0 && db_name_is_valid(word + 5)) {
+	if (strncmp(word, "attr.", 5) == 0 && limit_name_is_valid(word + 5)) {
 		term->key = SELECTOR_ATTRIBUTE;
 		term->attribute = word + 5;
 		return OTA_OK;
@@ -95,7 +95,7 @@ static enum ota_err value_check(const struct selector_term *term, struct errmsg 
 
 	switch (term->key) {
 	case SELECTOR_VERSION:
-		is_valid = db_version_is_valid(term->value);
+		is_valid = limit_version_is_valid(term->value);
 		break;
 	case SELECTOR_STATE:
 		is_valid = false;
@@ -110,7 +110,7 @@ static enum ota_err value_check(const struct selector_term *term, struct errmsg 
 	case SELECTOR_NAME:
 	case SELECTOR_ID:
 	default:
-		is_valid = db_name_is_valid(term->value);
+		is_valid = limit_name_is_valid(term->value);
 		break;
 	}
 	if (!is_valid)

@@ -5,8 +5,8 @@
  * 	name=kitchen   id=00112233445566778899aabbccddeeff   state=approved   attr.floor=2
  *
  * Operators: = and != everywhere, < <= > >= for version alone (version order of proto/version.h; a device
- * whose version is not known matches none of version's but !=). Names and values are as db_name_is_valid and
- * db_version_is_valid have them. Pure: no database, no heap. */
+ * whose version is not known matches none of version's but !=). Names and values are as limit_name_is_valid
+ * and limit_version_is_valid have them. Pure: no database, no heap. */
 #ifndef DB_SELECTOR_H
 #define DB_SELECTOR_H
 

@@ -59,7 +59,7 @@ enum ota_err setting_set(struct db *db, const char *name, const char *value, int
 	AUTO(tx) struct db_tx tx = {0};
 	enum ota_err err;
 
-	if (!db_name_is_valid(name) || (value && strlen(value) > DB_TEXT_MAX))
+	if (!limit_name_is_valid(name) || (value && strlen(value) > DB_TEXT_MAX))
 		return errmsg_fail(e, OTA_INVALID, "setting '%s': bad name or value", name);
 	err = db_begin(db, &tx, e);
 	if (err != OTA_OK)

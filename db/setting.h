@@ -12,7 +12,7 @@ OTA_MUST_USE enum ota_err setting_get(
 /* As setting_get, as a decimal number. OTA_CORRUPT: not a number. */
 OTA_MUST_USE enum ota_err setting_get_i64(struct db *db, const char *name, int64_t *value, struct errmsg *e);
 
-/* Set; value NULL removes. OTA_INVALID: name outside db_name_is_valid, or a value above 4,096 bytes. */
+/* Set; value NULL removes. OTA_INVALID: name outside limit_name_is_valid, or a value above 4,096 bytes. */
 OTA_MUST_USE enum ota_err setting_set(
 	struct db *db, const char *name, const char *value, int64_t now, struct errmsg *e);
 OTA_MUST_USE enum ota_err setting_set_i64(

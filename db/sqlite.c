@@ -448,35 +448,3 @@ enum ota_err sqlite_check(
 	*n = found;
 	return OTA_OK;
 }
-
-static bool is_name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-	       c == '_' || c == '-';
-}
-
-bool db_name_is_valid(const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len == 0 || len > DB_NAME_MAX || name[0] == '.' || name[0] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (!is_name_char(name[i]))
-			return false;
-	}
-	return true;
-}
-
-bool db_version_is_valid(const char *version)
-{
-	size_t len = strlen(version);
-
-	if (len == 0 || len > DB_VERSION_MAX)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (version[i] <= ' ' || version[i] > '~' || strchr("/\"\\,=", version[i]))
-			return false;
-	}
-	return true;
-}

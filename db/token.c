@@ -52,7 +52,7 @@ enum ota_err token_insert(struct db *db, const struct token_row *row, int64_t *i
 	enum ota_err err;
 	int64_t got = 0;
 
-	if (!db_name_is_valid(row->name))
+	if (!limit_name_is_valid(row->name))
 		return errmsg_fail(e, OTA_INVALID, "bad token name '%s'", row->name);
 	if (!hex_is_lower(row->uid, 16))
 		return errmsg_fail(e, OTA_INVALID, "a token's id is 16 hex digits");

@@ -151,12 +151,12 @@ static const char *device_facts(struct arena *mem, const struct device_row *row)
 
 static enum ota_err names_are_valid(const struct device_in *in, struct errmsg *e)
 {
-	if (in->name && !db_name_is_valid(in->name))
+	if (in->name && !limit_name_is_valid(in->name))
 		return errmsg_fail(e, OTA_INVALID,
 			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
 			in->name);
 	for (size_t i = 0; i < in->tags_add.n; i++) {
-		if (!db_name_is_valid(in->tags_add.value[i]))
+		if (!limit_name_is_valid(in->tags_add.value[i]))
 			return errmsg_fail(e, OTA_INVALID,
 				"'%s' is no tag: letters, digits, '.', '_' and '-', not starting with '.' or "
 				"'-'",

@@ -207,7 +207,7 @@ static struct secret_in *secret_body(
 	in->approve = -1;
 	if (!api_body(req, fields, n_fields, in, answer))
 		return NULL;
-	if (in->name && !db_name_is_valid(in->name)) {
+	if (in->name && !limit_name_is_valid(in->name)) {
 		errmsg_set(&e,
 			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
 			in->name);

@@ -116,7 +116,7 @@ static enum ota_err take_variant(
 
 	if (*own && *said && strcmp(own, said) != 0)
 		return errmsg_fail(e, OTA_INVALID, "this image is linked as %s, not as '%s'", own, said);
-	if (*said && !db_name_is_valid(said))
+	if (*said && !limit_name_is_valid(said))
 		return errmsg_fail(e, OTA_INVALID, "'%s' is no name for a variant", said);
 	snprintf(item->variant, sizeof(item->variant), "%s", *said ? said : own);
 	return OTA_OK;
@@ -241,7 +241,7 @@ enum h_result h_release_create(struct req *req, struct res *res)
 		return res_error(req, OTA_NO_MEMORY, NULL);
 	if (!api_body(req, release_fields, sizeof(release_fields) / sizeof(release_fields[0]), in, &answer))
 		return answer;
-	if (!db_version_is_valid(in->version)) {
+	if (!limit_version_is_valid(in->version)) {
 		errmsg_set(&e,
 			"'%s' is no version: printable ASCII without space, '/', ',', '=', quotes or '\\'",
 			in->version);

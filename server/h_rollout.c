@@ -383,7 +383,7 @@ enum h_result h_rollout_put(struct req *req, struct res *res)
 		return res_error(req, OTA_NO_MEMORY, NULL);
 	if (!api_body(req, push_fields, sizeof(push_fields) / sizeof(push_fields[0]), in, &answer))
 		return answer;
-	if (!db_name_is_valid(req->cap.value[0])) {
+	if (!limit_name_is_valid(req->cap.value[0])) {
 		errmsg_set(&e,
 			"a push is named by 1 to 63 letters, digits, '.', '_' and '-' that its client chose");
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);

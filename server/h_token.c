@@ -161,7 +161,7 @@ enum h_result h_token_create(struct req *req, struct res *res)
 		errmsg_set(&e, "role must be admin, operator, uploader or viewer, not '%s'", in->role);
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}
-	if (!db_name_is_valid(in->name)) {
+	if (!limit_name_is_valid(in->name)) {
 		errmsg_set(&e, "'%s' is no name for a token (letters, digits, '.', '_' and '-')", in->name);
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}

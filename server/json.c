@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/hex.h"
+#include "proto/limits.h"
 
 static void auto_json(json_t **j)
 {
@@ -32,18 +33,6 @@ static bool depth_fits(const uint8_t *bytes, size_t len, unsigned max)
 		} else if ((bytes[i] == '}' || bytes[i] == ']') && depth) {
 			depth--;
 		}
-	}
-	return true;
-}
-
-/* DEL and the C0 controls; UTF-8 itself was checked by the parser. */
-static bool is_line(const char *text, bool prose)
-{
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == 0x7f || (c < 0x20 && !(prose && (c == '\n' || c == '\t'))))
-			return false;
 	}
 	return true;
 }
@@ -84,7 +73,7 @@ static enum ota_err read_text(struct arena *mem, const json_t *v, const char *na
 			len ? "'%s' is too short: at least %" PRId64 " bytes" : "'%s' is empty", name, min);
 	if ((int64_t)len > max)
 		return errmsg_fail(e, OTA_INVALID, "'%s' is too long: at most %" PRId64 " bytes", name, max);
-	if (!is_line(json_string_value(v), prose))
+	if (!limit_text_is_plain(json_string_value(v), prose))
 		return errmsg_fail(e, OTA_INVALID, "'%s' has control characters in it", name);
 	*out = arena_strdup(mem, json_string_value(v));
 	return *out ? OTA_OK : errmsg_fail(e, OTA_NO_MEMORY, "out of memory");

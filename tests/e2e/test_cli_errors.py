@@ -204,3 +204,25 @@ def test_an_id_that_is_the_start_of_another(make_fleet):
     for name in ("night", "night-2"):
         assert fleet.ctl.json("rollout", "show", name)["id"] == name
     assert "is the start of 2 push ids" in fleet.ctl("rollout", "show", "nigh", code=1).err
+
+
+def test_texts_are_judged_before_the_upload(make_fleet):
+    """What the server would refuse in the release is refused before the images are sent for it."""
+    fleet = make_fleet(broker=False)
+    prepared(fleet)
+    image, odd = fleet.image("1.0.0"), fleet.image("a b")
+    for code, words, args in (
+        (2, "--notes: 4097 bytes, at most 4096", [image, "--notes", "x" * 4097]),
+        (2, "--notes: 4098 bytes", [image, "--notes", "\u00fc" * 2049]),
+        (2, "plain UTF-8 text", [image, "--notes", "a\x1bb"]),
+        (2, "plain UTF-8 text", [image, "--notes", "a\udcff"]),
+        (2, f"version '{'x' * 64}': a version is 1 to 63", [image, "--version", "x" * 64]),
+        (2, "version 'a b'", [image, "--version", "a b"]),
+        (2, "version 'a b'", [odd]),
+        (1, "board lamp has no component 'nose'", [f"nose={image}"]),
+        (2, "no name for a variant", [f"app.a b={image}"]),
+    ):
+        done = fleet.ctl("push", *args, code=code)
+        assert words in done.err and fleet.ctl.json("image", "list") == [], (args, done.err)
+    fleet.ctl("push", image, "--version", "x" * 63, "--notes", "first\nsecond" + "x" * 4084)
+    assert fleet.ctl.json("release", "list")[0]["version"] == "x" * 63

@@ -51,7 +51,7 @@ ROWS = {
         "output": ["/no/such/folder/x"]}, changes=True, root=True),
     "push": Row(["lamp:{file}", "--all"], {"No such file": ["/no/such/file", "--all"], "'nobody'": ["nobody:{file}", "--all"],
                                       "nothing was uploaded": ["lamp:{file}", "--to", "tag=nowhere"]}, {
-        "version": ["a\nb", "x" * 300], "notes": [], "board": ["nobody", ""], "to": [",", "colour=red", "version<"],
+        "version": ["a\nb", "x" * 300, "x" * 64, "a b", ""], "notes": ["x" * 4097, "a\x1bb"], "board": ["nobody", ""], "to": [",", "colour=red", "version<"],
         "timeout": TIMES}, changes=True, root=True, usage={"expected": ["app.={file}"], "exclude": ["{file}", "--all", "--to", "*"]}),
     "cancel": Row(["first"], {"'nobody'": ["nobody"], "no device": ["--device", "nobody"]}, {"device": ["nobody"]}, changes=True,
                   usage={"say what": []}),

@@ -583,36 +583,6 @@ static void old_schemas_migrate(void **state)
 	}
 }
 
-static void names(void **state)
-{
-	static const struct {
-		const char *text;
-		bool is_name, is_version;
-	} rows[] = {
-		{"lamp", true, true},
-		{"a", true, true},
-		{"", false, false},
-		{"-x", false, true},
-		{".x", false, true},
-		{"a b", false, false},
-		{"a/b", false, false},
-		{"a,b", false, false},
-		{"a=b", false, false},
-		{"1.2.3+b", false, true},
-		{"k\xc3\xbc", false, false},
-		{"a\n", false, false},
-		{"A_9.z-", true, true},
-		{"123456789012345678901234567890123456789012345678901234567890123", true, true},
-		{"1234567890123456789012345678901234567890123456789012345678901234", false, false},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		assert_int_equal(db_name_is_valid(rows[i].text), rows[i].is_name);
-		assert_int_equal(db_version_is_valid(rows[i].text), rows[i].is_version);
-	}
-}
-
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -633,7 +603,6 @@ int main(void)
 		test(newer_schema_is_refused),
 		test(migrations_are_one_step),
 		test(old_schemas_migrate),
-		cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "proto/cleanup.h"
 #include "proto/errmsg.h"
 #include "proto/hex.h"
+#include "proto/limits.h"
 
 static void hex_round(void **state)
 {
@@ -171,6 +172,57 @@ static void cleanup_closes(void **state)
 	assert_int_equal(close(copy), 0);
 }
 
+static void names(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_name, is_version;
+	} rows[] = {
+		{"lamp", true, true},
+		{"a", true, true},
+		{"", false, false},
+		{"-x", false, true},
+		{".x", false, true},
+		{"a b", false, false},
+		{"a/b", false, false},
+		{"a,b", false, false},
+		{"a=b", false, false},
+		{"1.2.3+b", false, true},
+		{"k\xc3\xbc", false, false},
+		{"a\n", false, false},
+		{"A_9.z-", true, true},
+		{"123456789012345678901234567890123456789012345678901234567890123", true, true},
+		{"1234567890123456789012345678901234567890123456789012345678901234", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(limit_name_is_valid(rows[i].text), rows[i].is_name);
+		assert_int_equal(limit_version_is_valid(rows[i].text), rows[i].is_version);
+	}
+}
+
+static void plain_texts(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_line, is_prose;
+	} rows[] = {
+		{"", true, true},
+		{"k\xc3\xbc", true, true},
+		{"a\nb\tc", false, true},
+		{"a\rb", false, false},
+		{"\x1b[2J", false, false},
+		{"a\x7f", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(limit_text_is_plain(rows[i].text, false), rows[i].is_line);
+		assert_int_equal(limit_text_is_plain(rows[i].text, true), rows[i].is_prose);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +232,8 @@ int main(void)
 		cmocka_unit_test(arena_texts),
 		cmocka_unit_test(errmsg_words),
 		cmocka_unit_test(cleanup_closes),
+		cmocka_unit_test(names),
+		cmocka_unit_test(plain_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
