@@ -172,7 +172,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
 	if (!c)
 		return NULL;
 	/* The request line is there; its header has as long as that of a new connection. */
-	conn_set_deadline(c, HTTP_HEADER_MS);
+	conn_set_deadline(c, c->door->http->header_ms);
 	c->current = exchange_new(c, target, resume);
 	return c->current;
 }
@@ -438,6 +438,12 @@ static unsigned descriptors(void)
 	return (unsigned)limit.rlim_cur;
 }
 
+void http_set_deadlines(struct http *http, int64_t header_ms, int64_t body_ms)
+{
+	http->header_ms = header_ms;
+	http->body_ms = body_ms;
+}
+
 enum ota_err http_new(struct app *app, struct loop *loop, const struct route *rows, size_t n_rows,
 	struct http **out, struct errmsg *e)
 {
@@ -449,6 +455,7 @@ enum ota_err http_new(struct app *app, struct loop *loop, const struct route *ro
 	http->loop = loop;
 	http->routes = rows;
 	http->n_routes = n_rows;
+	http_set_deadlines(http, HTTP_HEADER_MS, HTTP_BODY_MS);
 	http->library_limit = descriptors();
 	timer_arm(app->timers, &http->tick, TICK_MS, tick, http);
 	*out = http;

@@ -12,8 +12,8 @@
 #include "server/doors.h"
 
 enum {
-	HTTP_HEADER_MS = 10000,
-	HTTP_BODY_MS = 10000,
+	HTTP_HEADER_MS = 10000, /* http_set_deadlines changes it */
+	HTTP_BODY_MS = 10000,   /* and this one */
 	HTTP_IDLE_MS = 60000,
 	HTTP_UPLOAD_GRACE_MS = 30000,
 	HTTP_UPLOAD_BYTES_PER_S = 1024,
@@ -25,6 +25,10 @@ struct http;
 /* No door is open yet. `routes` is the table; it must outlive `http`. */
 OTA_MUST_USE enum ota_err http_new(struct app *app, struct loop *loop, const struct route *rows,
 	size_t n_rows, struct http **out, struct errmsg *e);
+
+/* How long a header and a small body may take, in place of HTTP_HEADER_MS and HTTP_BODY_MS; before the first
+ * door is open. */
+void http_set_deadlines(struct http *http, int64_t header_ms, int64_t body_ms);
 
 /* Open a door on a listening socket, which then belongs to `http`. `cert` and `key` are PEM texts (copied)
  * for DOOR_HTTPS, else NULL. */

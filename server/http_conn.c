@@ -76,7 +76,7 @@ static void upload_check(struct timer *t)
 	if (!h)
 		return;
 	if (upload_is_open(&h->req) && h->req.upload_err) {
-		conn_set_deadline(c, HTTP_BODY_MS);
+		conn_set_deadline(c, c->door->http->body_ms);
 		return;
 	}
 	age_ms = c->door->http->app->timers->now_ms - h->upload_begin_ms;
@@ -125,7 +125,7 @@ struct conn *conn_new(struct door *door, struct MHD_Connection *mhd, int fd)
 	http->n_conns++;
 	door->n_conns++;
 	c->is_over_limit = http->n_conns > (unsigned)http->app->cfg->connections;
-	conn_set_deadline(c, HTTP_HEADER_MS);
+	conn_set_deadline(c, http->header_ms);
 	return c;
 }
 

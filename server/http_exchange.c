@@ -183,7 +183,7 @@ enum turn exchange_begin(struct hreq *h, const char *method, const char *version
 	}
 	h->state = STATE_BODY;
 	if (dispatch_has_body(&h->req))
-		conn_set_deadline(c, HTTP_BODY_MS);
+		conn_set_deadline(c, c->door->http->body_ms);
 	else
 		conn_clear_deadline(c);
 	return TURN_MORE;
@@ -287,7 +287,7 @@ void exchange_end(struct hreq *h)
 
 	c->current = NULL;
 	/* The next request of this connection: idle time and its header together. */
-	conn_set_deadline(c, HTTP_IDLE_MS + HTTP_HEADER_MS);
+	conn_set_deadline(c, HTTP_IDLE_MS + c->door->http->header_ms);
 	if (h->is_suspended) {
 		/* Only at the end of the daemon: the job that still has the request ends it. */
 		h->state = STATE_ORPHAN;

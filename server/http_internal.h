@@ -78,6 +78,7 @@ struct http {
 	unsigned library_limit; /* above every limit of ours that a reload may bring */
 	unsigned n_waiting;     /* suspended for a job, orphans too */
 	bool is_draining;
+	int64_t header_ms, body_ms; /* deadlines */
 	uint64_t n_requests, n_refused;
 	struct log_limit library_log, limit_log;
 	struct timer tick;
@@ -100,7 +101,7 @@ void conn_set_deadline(struct conn *c, int64_t ms);
 void conn_clear_deadline(struct conn *c);
 
 /* Instead of a deadline: cut the connection when its upload is slower than it may be or the peer is gone, and
- * when what follows a failed write takes longer than HTTP_BODY_MS. */
+ * when what follows a failed write takes longer than a small body may. */
 void conn_watch_upload(struct conn *c);
 
 /* Both directions, now. The library then ends the request and the connection in its own time. */

@@ -85,7 +85,8 @@ static uint16_t open_door(struct httpd *s, const char *text, const char *cert, c
 	return ntohs(addr.sin_port);
 }
 
-struct httpd *httpd_start(const struct route *rows, size_t n_rows)
+struct httpd *httpd_start_deadlines(
+	const struct route *rows, size_t n_rows, int64_t header_ms, int64_t body_ms)
 {
 	struct httpd *s = calloc(1, sizeof *s);
 	const struct jobs_config jobs = {.db_open = NULL};
@@ -117,11 +118,17 @@ struct httpd *httpd_start(const struct route *rows, size_t n_rows)
 	s->stop.ctx = s;
 	must(loop_add(s->loop, &s->stop, s->stop_fd, EPOLLIN, &e), &e);
 	must(http_new(&s->app, s->loop, rows, n_rows, &s->app.http, &e), &e);
+	http_set_deadlines(s->app.http, header_ms, body_ms);
 	s->port = open_door(s, "http://127.0.0.1:0", NULL, NULL);
 	must(tls_load(&s->cfg, 1800000000, &s->tls, &e), &e);
 	s->tls_port = open_door(s, "https://127.0.0.1:0", s->tls.cert, s->tls.key);
 	assert_int_equal(pthread_create(&s->thread, NULL, run, s), 0);
 	return s;
+}
+
+struct httpd *httpd_start(const struct route *rows, size_t n_rows)
+{
+	return httpd_start_deadlines(rows, n_rows, HTTP_HEADER_MS, HTTP_BODY_MS);
 }
 
 void httpd_stop(struct httpd *s)

@@ -23,6 +23,8 @@ struct httpd {
 /* Doors with and without TLS on loopback; at most 40 connections, bodies of 64 MiB, five failures of an
  * address. "Bearer good" is a viewer. */
 struct httpd *httpd_start(const struct route *rows, size_t n_rows);
+struct httpd *httpd_start_deadlines(
+	const struct route *rows, size_t n_rows, int64_t header_ms, int64_t body_ms);
 void httpd_stop(struct httpd *s);
 
 int httpd_dial_port(uint16_t port);
