@@ -281,20 +281,77 @@ enum ota_err rollout_load_growing(struct db *db, struct arena *mem, struct rollo
 
 enum { WITHDRAW_PIECE = 100 };
 
-/* The ids of its open assignments. */
-struct open_row {
-	int64_t id;
-};
-
-static enum ota_err open_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
+static enum ota_err task_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
-	struct open_row row = {.id = col_i64(st, "id")};
+	struct rollout_task row = {.id = col_i64(st, "id"), .device = col_i64(st, "device")};
 	enum ota_err err = stmt_status(st, e);
 
 	(void)mem;
 	if (err == OTA_OK)
-		*(struct open_row *)out = row;
+		*(struct rollout_task *)out = row;
 	return err;
+}
+
+static enum ota_err tasks_run(struct stmt *st, int64_t id, const struct db_page *page, struct arena *mem,
+	struct rollout_tasks *out, struct errmsg *e)
+{
+	struct list_page list;
+	enum ota_err err;
+
+	list_bind(st, page);
+	bind_i64(st, "rollout", id);
+	err = list_run(st, page, mem, sizeof *out->rows, task_fill, &list, e);
+	if (err == OTA_OK)
+		*out = (struct rollout_tasks){.rows = list.rows, .n = list.n, .next = list.next};
+	return err;
+}
+
+enum ota_err rollout_list_open(struct db *db, int64_t id, const struct db_page *page, struct arena *mem,
+	struct rollout_tasks *out, struct errmsg *e)
+{
+	static const char q_open[] = "SELECT id, device FROM assignment WHERE rollout = $rollout"
+				     " AND ended_at IS NULL AND id > $cursor ORDER BY id LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
+
+	return tasks_run(st, id, page, mem, out, e);
+}
+
+enum ota_err rollout_list_tasks(struct db *db, int64_t id, int64_t last, const struct db_page *page,
+	struct arena *mem, struct rollout_tasks *out, struct errmsg *e)
+{
+	/* By id and not by the index of rollouts, which would be sorted anew for every page. */
+	static const char q_tasks[] =
+		"SELECT id, device FROM assignment WHERE +rollout = $rollout AND id > $cursor AND id <= $end"
+		" ORDER BY id LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_tasks);
+	int64_t end = last - page->cursor > ROLLOUT_LOOK ? page->cursor + ROLLOUT_LOOK : last;
+	struct rollout_tasks got;
+	enum ota_err err;
+
+	bind_i64(st, "end", end);
+	err = tasks_run(st, id, page, mem, &got, e);
+	if (err != OTA_OK)
+		return err;
+	if (got.next == 0 && end < last)
+		got.next = end;
+	*out = got;
+	return OTA_OK;
+}
+
+enum ota_err rollout_span(struct db *db, int64_t id, int64_t *first, int64_t *last, struct errmsg *e)
+{
+	static const char q_span[] = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last"
+				     " FROM assignment WHERE rollout = $rollout";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_span);
+	enum ota_err err;
+
+	bind_i64(st, "rollout", id);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	*first = col_i64(st, "first");
+	*last = col_i64(st, "last");
+	return stmt_status(st, e);
 }
 
 static enum ota_err cancel_one(
@@ -317,28 +374,19 @@ static enum ota_err cancel_one(
 enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
 	struct rollout_cancelled *out, struct errmsg *e)
 {
-	static const char q_open[] = "SELECT id FROM assignment WHERE rollout = $rollout AND ended_at IS NULL"
-				     " AND id > $cursor ORDER BY id LIMIT $limit";
 	const struct db_page page = {.cursor = *cursor, .limit = WITHDRAW_PIECE};
 	struct rollout_cancelled done = *out;
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
-	struct list_page list = {0};
-	struct open_row *rows;
+	struct rollout_tasks list = {0};
 	enum ota_err err;
 
 	arena_init(&mem, 64 * 1024);
 	err = db_begin(db, &tx, e);
-	if (err == OTA_OK) {
-		AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
-
-		list_bind(st, &page);
-		bind_i64(st, "rollout", id);
-		err = list_run(st, &page, &mem, sizeof *rows, open_fill, &list, e);
-	}
-	rows = list.rows;
+	if (err == OTA_OK)
+		err = rollout_list_open(db, id, &page, &mem, &list, e);
 	for (size_t i = 0; err == OTA_OK && i < list.n; i++)
-		err = cancel_one(db, rows[i].id, now, &done, e);
+		err = cancel_one(db, list.rows[i].id, now, &done, e);
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err != OTA_OK)

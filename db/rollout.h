@@ -69,6 +69,28 @@ OTA_MUST_USE enum ota_err rollout_load_growing(
 OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
 	enum rollout_state state, int64_t now, struct errmsg *e);
 
+/* What it has assigned, a page at a time: ids of assignments and of their devices, in the order of creation.
+ */
+struct rollout_task {
+	int64_t id, device;
+};
+struct rollout_tasks {
+	struct rollout_task *rows;
+	size_t n;
+	int64_t next;
+};
+/* Those that are open or queued. */
+OTA_MUST_USE enum ota_err rollout_list_open(struct db *db, int64_t id, const struct db_page *page,
+	struct arena *mem, struct rollout_tasks *out, struct errmsg *e);
+/* All, up to `last`: a page looks at ROLLOUT_LOOK assignments of any rollout at most, so it may be short or
+ * empty without being the last one; `next` tells. */
+enum { ROLLOUT_LOOK = 1000 };
+OTA_MUST_USE enum ota_err rollout_list_tasks(struct db *db, int64_t id, int64_t last,
+	const struct db_page *page, struct arena *mem, struct rollout_tasks *out, struct errmsg *e);
+/* The oldest and newest of them; 0 and 0 where there is none. */
+OTA_MUST_USE enum ota_err rollout_span(
+	struct db *db, int64_t id, int64_t *first, int64_t *last, struct errmsg *e);
+
 /* What a cancel has done: by enum assignment_cancel of assignment.h. */
 struct rollout_cancelled {
 	uint64_t n_withdrawn, n_committed, n_unsure;

@@ -10,7 +10,6 @@
 enum {
 	SCRATCH_MAX = 8 * 1024 * 1024, /* for one row and what hangs on it */
 	SEEN_MAX = 4096,
-	ROLLOUT_PAGE = 500,
 };
 
 struct loading {
@@ -83,34 +82,28 @@ static enum ota_err load_assignment(struct loading *l, int64_t id)
 	return err ? err : load_device(l, row.device);
 }
 
-/* A changed rollout touches its open assignments (hold). A new one has a row for each already. */
-static enum ota_err load_rollout(struct loading *l, int64_t id)
+/* A changed rollout touches its open assignments (hold, cancel): a part of them, from `*cursor` on; 0 when it
+ * is all. A new one has a row for each already. */
+static enum ota_err load_rollout(struct loading *l, int64_t id, int64_t *cursor)
 {
-	struct assignment_filter filter = {.rollout = id, .only_open = true};
-	struct db_page page = {.limit = ROLLOUT_PAGE};
+	const struct db_page page = {.cursor = *cursor, .limit = CHUNK_DEVICES};
+	AUTO(arena) struct arena mem;
+	struct rollout_tasks list;
 	struct rollout_row row;
 	enum ota_err err;
 
+	arena_init(&mem, 64 * 1024); /* load_device clears the scratch */
 	arena_clear(&l->scratch);
+	*cursor = 0;
 	err = rollout_load(l->job->db, id, &l->scratch, &row, &l->job->e);
 	if (err == OTA_NOT_FOUND || (!err && row.revision == 1))
 		return OTA_OK;
-	do {
-		struct assignment_list list;
-		int64_t device[ROLLOUT_PAGE];
-
-		arena_clear(&l->scratch);
-		if (!err)
-			err = assignment_list(l->job->db, &filter, &page, &l->scratch, &list, &l->job->e);
-		if (err)
-			return err;
-		/* load_device clears the scratch. */
-		for (size_t i = 0; i < list.n; i++)
-			device[i] = list.rows[i].device;
-		for (size_t i = 0; !err && i < list.n; i++)
-			err = load_device(l, device[i]);
-		page.cursor = list.next;
-	} while (!err && page.cursor);
+	if (!err)
+		err = rollout_list_open(l->job->db, id, &page, &mem, &list, &l->job->e);
+	for (size_t i = 0; !err && i < list.n; i++)
+		err = load_device(l, list.rows[i].device);
+	if (!err)
+		*cursor = list.next;
 	return err;
 }
 
@@ -193,7 +186,7 @@ static enum ota_err load_root(struct loading *l)
 	return OTA_OK;
 }
 
-static enum ota_err load_change(struct loading *l, const struct change_row *row)
+static enum ota_err load_change(struct loading *l, const struct change_row *row, int64_t *cursor)
 {
 	switch (row->kind) {
 	case CHANGE_DEVICE:
@@ -201,7 +194,7 @@ static enum ota_err load_change(struct loading *l, const struct change_row *row)
 	case CHANGE_ASSIGNMENT:
 		return load_assignment(l, row->id);
 	case CHANGE_ROLLOUT:
-		return load_rollout(l, row->id);
+		return load_rollout(l, row->id, cursor);
 	case CHANGE_RELEASE:
 		return load_release(l, row->id);
 	case CHANGE_BOARD:
@@ -222,6 +215,7 @@ enum ota_err chunk_load(struct job *job)
 {
 	struct loading l = {.ch = job->ctx, .job = job, .seen_cap = SEEN_MAX};
 	struct db_page page = {.cursor = l.ch->from, .limit = CHUNK_CHANGES};
+	struct chunk_within within;
 	struct change_list list;
 	enum ota_err err = change_list(job->db, &page, job->mem, &list, &job->e);
 
@@ -236,11 +230,19 @@ enum ota_err chunk_load(struct job *job)
 		return OTA_NO_MEMORY;
 	l.ch->to = l.ch->from;
 	arena_init(&l.scratch, SCRATCH_MAX);
-	for (size_t i = 0; !err && i < list.n; i++) {
-		err = load_change(&l, &list.rows[i]);
-		l.ch->to = list.rows[i].seq;
+	within = l.ch->within;
+	l.ch->within = (struct chunk_within){0};
+	for (size_t i = 0; !err && i < list.n && !l.ch->within.seq; i++) {
+		const struct change_row *row = &list.rows[i];
+		int64_t cursor = row->seq == within.seq ? within.cursor : 0;
+
+		err = load_change(&l, row, &cursor);
+		if (cursor)
+			l.ch->within = (struct chunk_within){row->seq, cursor};
+		else
+			l.ch->to = row->seq;
 	}
 	arena_release(&l.scratch);
-	l.ch->has_more = list.next != 0;
+	l.ch->has_more = list.next != 0 || l.ch->within.seq;
 	return err;
 }

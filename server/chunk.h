@@ -9,7 +9,16 @@
 #include "server/facts.h"
 #include "server/jobs.h"
 
-enum { CHUNK_CHANGES = 1000 /* change rows a job */ };
+enum {
+	CHUNK_CHANGES = 1000, /* change rows a job */
+	CHUNK_DEVICES = 250,  /* of a changed rollout, a job */
+};
+
+/* In the middle of a change that names too many devices for one job. */
+struct chunk_within {
+	int64_t seq;    /* the change; 0: of none */
+	int64_t cursor; /* its devices up to this assignment are loaded */
+};
 
 struct domain;
 
@@ -47,6 +56,8 @@ struct chunk {
 	const struct ota_crypto *crypto;
 	const struct keystore *keys;
 	int64_t from; /* changes after this */
+	struct chunk_within
+		within; /* and after this of the next one; as a result: where the next chunk begins */
 	/* results */
 	int64_t to;
 	bool has_more;

@@ -8,6 +8,7 @@
 
 #include "proto/root.h"
 #include "server/app.h"
+#include "server/chunk.h"
 #include "server/damaged.h"
 #include "server/keystore.h"
 #include "server/log.h"
@@ -37,7 +38,8 @@ struct domain {
 	uint32_t root_missing; /* highest root that a device has and we have not; 0: none */
 
 	/* The follower's (follow.c). */
-	int64_t applied; /* change row that the registry is at */
+	int64_t applied;            /* change row that the registry is at */
+	struct chunk_within within; /* and what it has of the next one */
 	bool is_following;
 	bool follow_again;
 	uint64_t rounds_begun, rounds_done;

@@ -397,6 +397,7 @@ static void chunk_done(struct job *job)
 	/* A job that committed after this one was loaded may have gone past. */
 	if (ch->to > d->applied)
 		d->applied = ch->to;
+	d->within = ch->within;
 	end_what_runs_already(d);
 	if (ch->has_more)
 		post_chunk(d);
@@ -419,6 +420,7 @@ static void post_chunk(struct domain *d)
 	ch->crypto = d->app->crypto;
 	ch->keys = d->keys;
 	ch->from = d->applied;
+	ch->within = d->within;
 	ch->domain = d;
 	job->ctx = ch;
 	jobs_post(d->app->jobs, JOB_STORE, job, chunk_load, chunk_done);

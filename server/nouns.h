@@ -56,15 +56,21 @@ enum h_result h_secret_create(struct req *req, struct res *res);
 enum h_result h_secret_revoke(struct req *req, struct res *res);
 enum h_result h_provision_create(struct req *req, struct res *res);
 
-/* h_rollout.c */
+/* h_selection.c */
 enum h_result h_selection_get(struct req *req, struct res *res);
+
+/* h_rollout.c */
 enum h_result h_rollout_list(struct req *req, struct res *res);
 enum h_result h_rollout_put(struct req *req, struct res *res);
 enum h_result h_rollout_get(struct req *req, struct res *res);
-enum h_result h_rollout_assignments(struct req *req, struct res *res);
+
+/* h_rollout_change.c */
 enum h_result h_rollout_cancel(struct req *req, struct res *res);
 enum h_result h_rollout_retry(struct req *req, struct res *res);
 enum h_result h_rollout_unhold(struct req *req, struct res *res);
+
+/* h_assignment.c */
+enum h_result h_rollout_assignments(struct req *req, struct res *res);
 enum h_result h_assignment_list(struct req *req, struct res *res);
 
 /* h_change.c */

@@ -668,6 +668,24 @@ OP(o_rollout_unhold)
 {
 	return rollout_unhold(f->db, w.held, 0, &f->e);
 }
+OP(o_rollout_open)
+{
+	struct rollout_tasks tasks;
+
+	return rollout_list_open(f->db, w.rollout, &all, &f->mem, &tasks, &f->e);
+}
+OP(o_rollout_tasks)
+{
+	struct rollout_tasks tasks;
+
+	return rollout_list_tasks(f->db, w.rollout, INT64_MAX, &all, &f->mem, &tasks, &f->e);
+}
+OP(o_rollout_span)
+{
+	int64_t first, last;
+
+	return rollout_span(f->db, w.rollout, &first, &last, &f->e);
+}
 OP(o_rollout_count)
 {
 	struct rollout_counts counts;
@@ -940,6 +958,9 @@ static const struct {
 	ROW(o_rollout_withdraw),
 	ROW(o_assignment_stop),
 	ROW(o_rollout_unhold),
+	ROW(o_rollout_open),
+	ROW(o_rollout_tasks),
+	ROW(o_rollout_span),
 	ROW(o_rollout_count),
 	ROW(o_assign),
 	ROW(o_assign_again),

@@ -4,6 +4,8 @@
 #include "tests/unit/server/cmocka_all.h"
 #include "db/change.h"
 #include "db/enroll.h"
+#include "db/release.h"
+#include "db/rollout.h"
 #include "proto/hex.h"
 #include "server/follow.h"
 #include "server/upkeep.h"
@@ -101,6 +103,65 @@ static void test_many_changes_at_once(void **state)
 	assert_int_equal(d->applied, newest);
 	assert_false(d->is_following);
 	assert_int_equal(registry_board(d->reg, 0)->n_devices, MANY);
+	expect_same_after_restart();
+}
+
+/* A rollout of many is followed a piece at a time, and what comes behind it after its last. */
+static void test_a_large_rollout_changes(void **state)
+{
+	struct domain *d = fl.f.app.domain;
+	struct chunk_within within = {0};
+	struct device_list devices;
+	struct rollout_row row = {.uid = "p", .selector = "all", .is_held = true, .created_by = "op"};
+	struct release_row release;
+	uint8_t digest[32];
+	int64_t rollout;
+	size_t n = 0, n_jobs = 0;
+	bool has_more = true;
+
+	(void)state;
+	enroll_many(MANY);
+	fleet_follow(&fl);
+	row.release = fleet_release_of(&fl, "1.0", "one", digest);
+	assert_int_equal(release_load(fl.db, row.release, &fl.mem, &release, &e), OTA_OK);
+	assert_int_equal(rollout_insert(fl.db, &row, &rollout, NULL, &e), OTA_OK);
+	assert_int_equal(
+		device_list(fl.db, NULL, &(struct db_page){.limit = DB_PAGE_MAX}, &fl.mem, &devices, &e),
+		OTA_OK);
+	for (size_t i = 0; i < devices.n; i++) {
+		struct assignment_opened opened;
+
+		assert_int_equal(assignment_open(fl.db, rollout, devices.rows[i].id, release.manifest,
+					 fl.f.now, &opened, &e),
+			OTA_OK);
+	}
+	fleet_follow(&fl);
+	assert_int_equal(rollout_unhold(fl.db, rollout, 0, &e), OTA_OK);
+	for (int64_t from = d->applied; has_more; n_jobs++) {
+		struct job *job = job_new(64 << 20);
+		struct chunk *ch = arena_alloc(job->mem, sizeof(*ch));
+
+		ch->crypto = fl.f.app.crypto;
+		ch->keys = d->keys;
+		ch->from = from;
+		ch->within = within;
+		job->ctx = ch;
+		job->db = fl.db;
+		assert_int_equal(chunk_load(job), OTA_OK);
+		for (const struct found_device *f = ch->devices; f; f = f->next) {
+			assert_false(f->facts.dev.task.hold);
+			n++;
+		}
+		assert_true(n <= (n_jobs + 1) * CHUNK_DEVICES);
+		from = ch->to;
+		within = ch->within;
+		has_more = ch->has_more;
+		job_drop(job);
+	}
+	assert_int_equal(n, devices.n);
+	assert_int_equal(within.seq, 0);
+	assert_int_equal(rollout_end(fl.db, rollout, 0, ROLLOUT_CANCELLED, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
 	expect_same_after_restart();
 }
 
@@ -255,6 +316,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_many_changes_at_once),
+		TEST(test_a_large_rollout_changes),
 		TEST(test_each_kind_of_change),
 		TEST(test_own_changes_are_not_loaded_again),
 		TEST(test_settle),

@@ -457,6 +457,91 @@ static void test_push_wakes_once(void **state)
 	assert_int_equal(registry_board(reg, 0)->revision, plan_revision_next(before, n->f.now));
 }
 
+/* How often the registry was told of something while the request ran: after each piece. */
+static uint64_t pieces_of(struct nouns *n, const char *path)
+{
+	uint64_t before = n->f.app.domain->rounds_begun;
+
+	nouns_call(n, ROLE_OPERATOR, "POST", path, NULL);
+	if (n->status != 200)
+		fail_msg("%s: %u %s", path, n->status, nouns_text(n, "detail"));
+	return n->f.app.domain->rounds_begun - before;
+}
+
+static void test_retry_pieces(void **state)
+{
+	static const char fail_all[] = "UPDATE assignment SET state = 6, ended_at = 1, offered_at = 1;"
+				       "UPDATE rollout SET state = 1, ended_at = 1";
+	struct nouns *n = *state;
+
+	assert_int_equal(ASSIGN_FAILED, 6);
+	nouns_devices(n, "lamp", "bulb", MANY, true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "*", 201);
+	push(n, "p2", "lamp:1.0", "bulb-7", 201);
+	if (stmt_script(n->db, fail_all, NULL))
+		fail();
+	/* What an earlier retry, killed after its first pieces, has done already stays as it is. */
+	if (stmt_script(n->db,
+		    "INSERT INTO assignment (rollout, device, manifest, attempt, state, created_at, state_at,"
+		    " is_queued) SELECT rollout, device, manifest, 2, 0, 1, 1, 0 FROM assignment"
+		    " WHERE rollout = 1 ORDER BY id LIMIT 2",
+		    NULL))
+		fail();
+	assert_in_range(pieces_of(n, "/v1/rollouts/p1/retry"), MANY / GROW_PIECE, 10);
+	/* Neither these two nor the one that another push had last. */
+	assert_int_equal(nouns_int(n, "retried"), MANY - 3);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "open");
+	assert_int_equal(nouns_int(n, "targets"), MANY);
+	assert_int_equal(nouns_int(n, "counts.waiting"), MANY - 1);
+	(void)pieces_of(n, "/v1/rollouts/p1/retry");
+	assert_int_equal(nouns_int(n, "retried"), 0);
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.retry", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-9", NULL);
+	assert_int_equal(nouns_int(n, "assignment.attempt"), 2);
+}
+
+static void test_cancel_pieces(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_devices(n, "lamp", "bulb", MANY, true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "*", 201);
+	assert_in_range(pieces_of(n, "/v1/rollouts/p1/cancel"), MANY / GROW_PIECE, 10);
+	assert_int_equal(nouns_int(n, "withdrawn"), MANY);
+	assert_int_equal(nouns_int(n, "unsure"), 0);
+	(void)pieces_of(n, "/v1/rollouts/p1/cancel");
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_int_equal(nouns_int(n, "counts.cancelled"), MANY);
+}
+
+/* While another's is taken back, a device says that it had not started. */
+static void test_cancel_counts_a_word(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_devices(n, "lamp", "bulb", 3, true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/bulb-1/cancel", NULL);
+	if (stmt_script(n->db,
+		    "CREATE TEMP TRIGGER word AFTER UPDATE OF state ON assignment BEGIN"
+		    " UPDATE assignment SET state = 9, ended_at = 1 WHERE id ="
+		    " (SELECT max(id) FROM assignment WHERE ended_at IS NULL); END",
+		    NULL))
+		fail();
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 2);
+	assert_int_equal(nouns_int(n, "committed"), 0);
+	assert_int_equal(nouns_int(n, "unsure"), 0);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+}
+
 /* The first device that is meant is far away, and then there is none. */
 static void test_push_seeks(void **state)
 {
@@ -483,6 +568,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_push_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_wakes_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retry_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_counts_a_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_push_seeks, setup, teardown),
 	};
 
