@@ -5,15 +5,22 @@
 #include "device-agent/src/slot.h"
 #include "device-agent/src/trust.h"
 
+enum { CHECKS = 4 };
+
 struct boot {
 	const struct ota_boot_config *cfg;
 	struct ota_boot_work *w;
 	struct ota_boot_choice *out;
 };
 
+/* A read that fails is tried again: what is decided by it is not undone. */
 static enum ota_err check(const struct boot *b, unsigned k)
 {
-	return slot_check(b->cfg->flash, b->cfg->crypto, &b->w->journal.s.slot[k], k);
+	enum ota_err err = OTA_FLASH;
+
+	for (unsigned i = 0; err == OTA_FLASH && i < CHECKS; i++)
+		err = slot_check(b->cfg->flash, b->cfg->crypto, &b->w->journal.s.slot[k], k);
+	return err;
 }
 
 static uint8_t attempts(const struct boot *b)

@@ -222,6 +222,28 @@ static void settled(void)
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
 }
 
+/* A read that fails now and then is no rotten image: nothing goes back, and no update ends. */
+static void test_read_fails_once(void **state)
+{
+	(void)state;
+	settled();
+	kit_assign(&k, 1, 1);
+	while (k.agent.journal.s.phase != JOURNAL_ARMED)
+		kit_step(&k);
+	for (unsigned i = 0; i < 3; i++) {
+		k.flash.fail_reads = 1 + i % 2;
+		assert_int_equal(boot(), OTA_OK);
+		assert_int_equal(k.choice.slot, 1);
+		assert_true(k.choice.is_trial);
+		assert_false(k.choice.is_reverted);
+		assert_int_equal(k.flash.fail_reads, 0);
+	}
+	/* One that goes on failing is. */
+	k.flash.fail_reads = 4;
+	assert_int_equal(boot(), OTA_OK);
+	assert_int_equal(k.choice.slot, 0);
+}
+
 static void test_attempts_of_the_port(void **state)
 {
 	struct ota_boot_config cfg = {.flash = &k.flash.flash, .crypto = crypto_openssl(), .attempts = 1};
@@ -486,6 +508,7 @@ int main(void)
 		T(test_signed_first),
 		T(test_damaged_image_or_envelope),
 		T(test_running_rots),
+		T(test_read_fails_once),
 		T(test_both_rot),
 		T(test_attempt_is_written_first),
 		T(test_journal_takes_nothing),
