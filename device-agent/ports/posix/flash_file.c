@@ -210,6 +210,15 @@ static bool tmp_path(const char *path, char out[PATH_MAX_TMP])
 	return n > 0 && n < PATH_MAX_TMP;
 }
 
+/* Is `tmp` still the file that is open? Another agent may have given it its name before it was locked. */
+static bool is_named(int fd, const char *tmp)
+{
+	struct stat opened, named;
+
+	return fstat(fd, &opened) == 0 && lstat(tmp, &named) == 0 && opened.st_dev == named.st_dev &&
+	       opened.st_ino == named.st_ino;
+}
+
 enum ota_err flash_file_create(
 	struct flash_file *f, const char *path, const struct flash_options *o, struct errmsg *e)
 {
@@ -230,7 +239,7 @@ enum ota_err flash_file_create(
 	f->fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (f->fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot create flash file '%s'", tmp);
-	if (flock(f->fd, LOCK_EX | LOCK_NB) != 0)
+	if (flock(f->fd, LOCK_EX | LOCK_NB) != 0 || !is_named(f->fd, tmp))
 		return errmsg_fail(e, OTA_BUSY, "flash file '%s' is in use by another agent", path);
 	f->made = *o;
 	wire(f);

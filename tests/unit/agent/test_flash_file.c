@@ -27,6 +27,8 @@ static void note(char what)
 ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t at);
 int __wrap_fdatasync(int fd);
+int __real_flock(int fd, int how);
+int __wrap_flock(int fd, int how);
 
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t at)
 {
@@ -39,6 +41,48 @@ int __wrap_fdatasync(int fd)
 	(void)fd;
 	note(is_sync_bad ? 'x' : '|');
 	return is_sync_bad ? -1 : 0;
+}
+
+/* Another agent that makes the same flash is done between our open and our lock. */
+static const char *published_as;
+
+int __wrap_flock(int fd, int how)
+{
+	char tmp[64];
+
+	if (published_as) {
+		(void)snprintf(tmp, sizeof tmp, "%s.new", published_as);
+		assert_int_equal(rename(tmp, published_as), 0);
+	}
+	return __real_flock(fd, how);
+}
+
+static void test_another_was_quicker(void **state)
+{
+	static const struct flash_options o = {16384, 4096, 4, 1};
+	char folder[] = "/tmp/flash-XXXXXX", path[64], tmp[80];
+	struct flash_file f = {.fd = -1};
+	struct errmsg e;
+	FILE *made;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof path, "%s/flash", folder);
+	(void)snprintf(tmp, sizeof tmp, "%s.new", path);
+	made = fopen(tmp, "w");
+	assert_non_null(made);
+	assert_true(fputs("whole", made) >= 0);
+	assert_int_equal(fclose(made), 0);
+	published_as = path;
+	assert_int_equal(flash_file_create(&f, path, &o, &e), OTA_BUSY);
+	published_as = NULL;
+	flash_file_close(&f);
+	made = fopen(path, "r");
+	assert_non_null(made);
+	assert_int_equal(fgetc(made), 'w');
+	assert_int_equal(fclose(made), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 static void test_order(void **state)
@@ -78,7 +122,8 @@ static void test_order(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_order)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_order), cmocka_unit_test(test_another_was_quicker)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
