@@ -1,6 +1,9 @@
-"""A push to many devices is made in pieces: killed between two of them it is finished, by whoever is there."""
+"""A push to many devices is made in pieces: killed between two of them it is finished, by whoever is there. So is what
+is done to all of it."""
 import hashlib
+import json
 import os
+import sqlite3
 
 import pytest
 
@@ -16,10 +19,9 @@ MANY = 1500
 SYNC = 7  # a piece is a commit with a sync; so some are there, and most are not
 
 
-@pytest.mark.parametrize("by", ["the same request", "upkeep"])
-def test_killed_between_two_pieces(make_fleet, by):
-    fleet = make_fleet(broker=False)
-    otad, token = fleet.otad, fleet.token()
+def crowded(fleet, token):
+    """A release, and many devices to have it; (api, switch)."""
+    otad = fleet.otad
     faults.prepared(fleet)
     api = rig.Api(otad.port, token)
     data = esp32_image("1.0.0", size=2000)
@@ -33,6 +35,14 @@ def test_killed_between_two_pieces(make_fleet, by):
     switch = faults.Faults(fleet.folder)
     otad.env.update(switch.env(otad.data))
     otad.start(until="/readyz")
+    return api, switch
+
+
+@pytest.mark.parametrize("by", ["the same request", "upkeep"])
+def test_killed_between_two_pieces(make_fleet, by):
+    fleet = make_fleet(broker=False)
+    otad, token = fleet.otad, fleet.token()
+    api, switch = crowded(fleet, token)
     path, body = f"/v1/rollouts/{os.urandom(16).hex()}", {"release": "lamp:1.0.0", "selector": "*"}
     switch.arm(faults.KILL, ["sync"], first=SYNC)
     with pytest.raises(rig.GONE):
@@ -50,5 +60,42 @@ def test_killed_between_two_pieces(make_fleet, by):
     assert not now["growing"] and now["targets"] == now["counts"]["waiting"] == MANY + 1, now
     names = [row["device"]["name"] for row in api.every(f"{path}/assignments")]
     assert len(set(names)) == len(names) == MANY + 1
+    api.close()
+    rig.check(otad)
+
+
+def fail_all(otad, api):
+    """All of them have tried it, and it did not work."""
+    assert otad.stop() == 0
+    with sqlite3.connect(otad.data / "otad.db") as db:
+        db.execute("UPDATE assignment SET state = 6, offered_at = created_at, ended_at = created_at, reason = 1")
+        db.execute("UPDATE rollout SET state = 1, ended_at = created_at")
+    db.close()
+    otad.start(until="/readyz")
+    api.close()
+
+
+@pytest.mark.parametrize("verb, from_state, to_state, said", [
+    ("cancel", "waiting", "cancelled", "withdrawn"), ("retry", "failed", "waiting", "retried")])
+def test_the_same_request_does_the_rest(make_fleet, verb, from_state, to_state, said):
+    fleet = make_fleet(broker=False)
+    otad, token = fleet.otad, fleet.token()
+    api, switch = crowded(fleet, token)
+    path = f"/v1/rollouts/{os.urandom(16).hex()}"
+    assert api.ask("PUT", path, {"release": "lamp:1.0.0", "selector": "*"})[0] == 201
+    if verb == "retry":
+        fail_all(otad, api)
+    switch.arm(faults.KILL, ["sync"], first=SYNC)
+    with pytest.raises(rig.GONE):
+        api.ask("POST", f"{path}/{verb}")
+    otad.kill9()
+    switch.lift()
+    otad.start(until="/readyz")
+    before = api.json(path)["counts"]
+    assert before[from_state] + before[to_state] == MANY + 1 and before[from_state] > 0, before
+    for left in (before[from_state], 0):
+        status, _, answer = api.ask("POST", f"{path}/{verb}")
+        assert status == 200 and json.loads(answer)[said] == left, answer
+        assert api.json(path)["counts"][to_state] == MANY + 1
     api.close()
     rig.check(otad)
