@@ -30,6 +30,9 @@ bool cli_path(
  * status means, and what to do next. */
 int cli_problem(
 	const struct cli *cli, const char *method, const char *path, const struct client_answer *answer);
+/* The same in the words of `detail`, where the server knows less than we do. */
+int cli_problem_is(const struct cli *cli, const char *method, const char *path,
+	const struct client_answer *answer, const char *detail);
 
 /* The last thing that one of these said, for programs: {code, detail, hint?, status?}. The caller owns it. */
 json_t *fail_json(void);
@@ -44,9 +47,6 @@ bool cli_list(struct cli *cli, const char *path, json_t **out);
 
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* One line from the terminal, unseen. False without a terminal. */
-bool cli_ask_hidden(const char *prompt, char *buf, size_t cap);
 
 /* A passphrase from `file`, else OTACTL_PASSPHRASE, else the terminal (asked twice when `is_new`). The text
  * is written to `buf`; wipe it. False after the reason was printed. */

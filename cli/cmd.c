@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/file.h"
+#include "proto/ask.h"
 #include "proto/crypto.h"
 #include "proto/suggest.h"
 
@@ -35,11 +35,7 @@ const char *args_nth(const struct args *a, const char *name, int k)
 
 const char *args_get(const struct args *a, const char *name)
 {
-	const char *value = NULL, *next;
-
-	for (int k = 0; (next = args_nth(a, name, k)); k++)
-		value = next;
-	return value;
+	return args_nth(a, name, 0);
 }
 
 bool args_has(const struct args *a, const char *name)
@@ -95,34 +91,6 @@ bool cli_confirm(const struct cli *cli, const char *fmt, ...)
 	return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
 }
 
-bool cli_ask_hidden(const char *prompt, char *buf, size_t cap)
-{
-	struct termios old, quiet;
-	FILE *tty = fopen("/dev/tty", "r+e");
-
-	if (!tty)
-		return false;
-	bool has_echo = tcgetattr(fileno(tty), &old) == 0;
-
-	/* Before the prompt: what is typed once it shows is neither shown nor thrown away. */
-	if (has_echo) {
-		quiet = old;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		(void)tcsetattr(fileno(tty), TCSAFLUSH, &quiet);
-	}
-	fprintf(tty, "%s: ", prompt);
-	(void)fflush(tty);
-	bool ok = fgets(buf, (int)cap, tty) != NULL;
-
-	if (has_echo) {
-		(void)tcsetattr(fileno(tty), TCSAFLUSH, &old);
-		fputc('\n', tty);
-	}
-	(void)fclose(tty);
-	buf[strcspn(buf, "\r\n")] = '\0';
-	return ok;
-}
-
 bool cli_passphrase(
 	const struct cli *cli, const char *file, const char *what, bool is_new, char *buf, size_t cap)
 {
@@ -144,14 +112,13 @@ bool cli_passphrase(
 		(void)snprintf(buf, cap, "%s", env);
 	} else {
 		(void)snprintf(prompt, sizeof prompt, "passphrase for %s", what);
-		if (!cli_ask_hidden(prompt, buf, cap)) {
+		if (!ask_hidden(prompt, buf, cap)) {
 			(void)cli_fail(cli, "no terminal to ask for a passphrase: use --passphrase-file FILE "
 					    "or OTACTL_PASSPHRASE");
 			return false;
 		}
 		if (is_new) {
-			bool same = cli_ask_hidden("once more", again, sizeof again) &&
-				    strcmp(buf, again) == 0;
+			bool same = ask_hidden("once more", again, sizeof again) && strcmp(buf, again) == 0;
 
 			ota_wipe(again, sizeof again);
 			if (!same) {
@@ -267,14 +234,22 @@ static void print_wrapped(FILE *to, const char *left, const char *help)
 	fprintf(to, "%s\n", help);
 }
 
+static bool is_repeatable(const struct opt *o)
+{
+	size_t len = o->arg ? strlen(o->arg) : 0;
+
+	return !o->arg || (len > 3 && strcmp(o->arg + len - 3, "...") == 0);
+}
+
 static void print_opts(FILE *to, const struct opt *o)
 {
 	for (; o && o->name; o++) {
 		char left[48];
+		const int arg_len = o->arg ? (int)strlen(o->arg) - (is_repeatable(o) ? 3 : 0) : 0;
 
-		(void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
+		(void)snprintf(left, sizeof left, "%s%c%s--%s%s%.*s", o->letter ? "-" : "",
 			o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name, o->arg ? " " : "",
-			o->arg ? o->arg : "");
+			arg_len, o->arg ? o->arg : "");
 		print_wrapped(to, left, o->help);
 	}
 }
@@ -349,6 +324,17 @@ static const struct opt *find_opt(const struct opt *o, const char *name, size_t 
 
 static const char *similar_opt(const struct cmd *cmd, const char *name, size_t len);
 
+/* The last of two values would win without a word: which of them was meant is not for us to guess. */
+static int given_twice(const struct opt *o)
+{
+	bool is_to = strcmp(o->name, "to") == 0;
+
+	return cli_usage(NULL, "--%s is given twice%s", o->name,
+		is_to ? ": terms are joined by ',' and all hold; several devices share a tag: "
+			"otactl device tag DEVICE TAG, then --to tag=TAG"
+		      : "");
+}
+
 /* Take one option at argv[*i]; false after the reason was printed. */
 static bool take_opt(struct args *a, int argc, char **argv, int *i)
 {
@@ -377,6 +363,10 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 		}
 	} else if (equals) {
 		(void)cli_usage(NULL, "--%s takes no value", o->name);
+		return false;
+	}
+	if (!is_repeatable(o) && args_has(a, o->name)) {
+		(void)given_twice(o);
 		return false;
 	}
 	if (a->n_opts == (int)(sizeof a->opt / sizeof a->opt[0])) {

@@ -21,7 +21,8 @@ enum {
 /* An option of one command or of all. */
 struct opt {
 	const char *name; /* without "--" */
-	const char *arg;  /* name of its value, NULL for a flag */
+	const char *arg;  /* name of its value, NULL for a flag; one that ends in "..." may be repeated
+			   * (its help says so) */
 	char letter;      /* one-letter form, or 0 */
 	const char *help;
 };
@@ -58,7 +59,7 @@ struct args {
 	} opt[64];
 };
 
-/* Value of the last --name; NULL when it was not given. */
+/* Value of --name; NULL when it was not given. */
 const char *args_get(const struct args *a, const char *name);
 bool args_has(const struct args *a, const char *name);
 /* The k-th --name of a repeatable option; NULL when there are fewer. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cmds.h"
+#include "proto/ask.h"
 #include "proto/crypto.h"
 
 /* The server's key is shown once and remembered, as ssh does. */
@@ -69,7 +70,7 @@ int cmd_login(struct cli *cli, const struct args *args)
 	if (!accept_pin(cli, args, &t))
 		return EXIT_FAILED;
 	if (!args_has(args, "token-file") && !getenv("OTACTL_TOKEN") &&
-		!cli_ask_hidden("token (otactl token create makes one)", t.token, sizeof t.token))
+		!ask_hidden("token (otactl token create makes one)", t.token, sizeof t.token))
 		return cli_fail(cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
 	if (client_new(&t, &cli->client, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);

@@ -133,25 +133,68 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
-/* What a person typed after `status` is a push when its hex starts one, else a device. */
+/* The server's answer of the device `text`: 200 and its object, 404, or another; 0 after the reason was
+ * printed. */
+static long ask_device(
+	struct cli *cli, const char *text, char path[400], struct client_answer *a, json_t **device)
+{
+	struct errmsg e;
+
+	if (!cli_path(cli, path, 400, "/v1/devices/", text, ""))
+		return 0;
+	if (client_call(cli->client, "GET", path, NULL, NULL, 0, 0, a, &e) != OTA_OK) {
+		(void)cli_fail(cli, "%s", e.text);
+		return 0;
+	}
+	*device = a->status == 200 && a->len ? json_loadb(a->body, a->len, 0, NULL) : NULL;
+	return a->status;
+}
+
+static bool is_wholly(const json_t *device, const char *text)
+{
+	return strcmp(js_text(device, "name", ""), text) == 0 || strcmp(js_text(device, "id", ""), text) == 0;
+}
+
+/* What a person typed after `status` is a device when it is the whole name or id of one, else what starts the
+ * id of one push or one device. */
 static int status_of(struct cli *cli, const struct args *args)
 {
+	struct client_answer a = {.upload_offset = -1};
 	const char *text = args->pos[0];
-	json_t *list = NULL, *r, *hit = NULL;
-	size_t i, n = 0, len = strlen(text);
-	int code;
+	json_t *list = NULL, *push = NULL, *device = NULL;
+	char path[400], words[200];
+	long status = ask_device(cli, text, path, &a, &device);
+	int code = EXIT_FAILED;
+	size_t n;
 
-	if (len >= 6 && strspn(text, "0123456789abcdef") == len && cli_list(cli, "/v1/rollouts", &list)) {
-		json_array_foreach(list, i, r)
-		{
-			if (strncmp(js_text(r, "id", ""), text, len) == 0) {
-				hit = r;
-				n++;
-			}
-		}
+	if (status == 0)
+		goto out;
+	if (!is_wholly(device, text) && !cli_list(cli, find_pushes.path, &list))
+		goto out;
+	n = find_among(list, &find_pushes, text, &push);
+
+	if (n && device) {
+		code = cli_fail(cli, "'%s' is the start of a push's id and names device %s: give more of it",
+			out_safe(text), js_text(device, "name", "?"));
+	} else if (n == 1) {
+		code = show_with_devices(cli, push);
+	} else if (device) {
+		if (cli->json)
+			out_json(device);
+		else
+			show_device(device);
+		code = EXIT_DONE;
+	} else if (n > 1) {
+		code = cli_fail(cli, "'%s' is the start of %zu push ids: give more of it; see: %s",
+			out_safe(text), n, find_pushes.list);
+	} else {
+		(void)snprintf(words, sizeof words, "there is no device and no push '%.100s'", text);
+		code = cli_problem_is(cli, "GET", path, &a, status == 404 ? words : NULL);
 	}
-	code = n == 1 ? show_with_devices(cli, hit) : cmd_device_show(cli, args);
+out:
+	client_answer_clear(&a);
 	json_decref(list);
+	json_decref(device);
 	return code;
 }
 

@@ -77,8 +77,17 @@ static const char *list_for(const char *path)
 int cli_problem(
 	const struct cli *cli, const char *method, const char *path, const struct client_answer *answer)
 {
+	return cli_problem_is(cli, method, path, answer, NULL);
+}
+
+int cli_problem_is(const struct cli *cli, const char *method, const char *path,
+	const struct client_answer *answer, const char *detail)
+{
 	json_t *problem = json_loadb(answer->body, answer->len, 0, NULL);
-	const char *detail = js_text(problem, "detail", NULL), *hint = js_text(problem, "hint", NULL);
+	const char *hint = js_text(problem, "hint", NULL);
+
+	if (!detail)
+		detail = js_text(problem, "detail", NULL);
 	const char *where = client_name(cli->client);
 
 	if (detail)

@@ -11,28 +11,38 @@ const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl i
 const struct find_kind find_secrets = {"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list"};
 const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list"};
 
-bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out)
+size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit)
 {
-	json_t *list = NULL, *r, *hit = NULL;
 	size_t i, n = 0, len = strlen(text);
+	json_t *r, *last = NULL;
 
-	if (!cli_list(cli, kind->path, &list))
-		return false;
-	json_array_foreach(list, i, r)
+	json_array_foreach((json_t *)(uintptr_t)list, i, r)
 	{
 		const char *id = js_text(r, kind->field, "");
 
 		/* Clients choose the ids of pushes: one may be the start of another. */
 		if (text[0] && strcmp(id, text) == 0) {
-			hit = r;
-			n = 1;
-			break;
+			*hit = r;
+			return 1;
 		}
 		if (text[0] && strncasecmp(id, text, len) == 0) {
-			hit = r;
+			last = r;
 			n++;
 		}
 	}
+	if (n == 1)
+		*hit = last;
+	return n;
+}
+
+bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out)
+{
+	json_t *list = NULL, *hit = NULL;
+
+	if (!cli_list(cli, kind->path, &list))
+		return false;
+	size_t n = find_among(list, kind, text, &hit);
+
 	if (n == 1)
 		*out = json_incref(hit);
 	else if (n > 1)

@@ -15,6 +15,10 @@ extern const struct find_kind find_pushes, find_images, find_secrets, find_token
 /* The one row whose id starts with `text`. False after the reason was printed; the object is the caller's. */
 bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out);
 
+/* The row of `list` whose id is `text`, else the one whose id starts with it: borrowed. Returns how many
+ * start with it, 1 for the whole id; `*hit` is set when that is 1. */
+size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit);
+
 /* The release "[BOARD:]VERSION", where without a board it must be the only one of that version, or the start
  * of its digest (8 digits or more). */
 bool find_release(struct cli *cli, const char *text, json_t **out);

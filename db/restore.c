@@ -111,7 +111,8 @@ static enum ota_err take_manifest(struct restorer *r, struct errmsg *e)
 			"the backup has schema %d, this program knows %d: use a newer otad",
 			r->manifest.schema, migrate_newest());
 	if (r->manifest.has_keys && !r->options->passphrase)
-		return errmsg_fail(e, OTA_DENIED, "the backup holds keys: give its passphrase");
+		return errmsg_fail(e, OTA_DENIED,
+			"the backup holds keys: give its passphrase with --passphrase-file FILE");
 	return OTA_OK;
 }
 

@@ -38,7 +38,7 @@ static int usage(void)
 	options = config_help(&mem);
 	printf("usage: otad [OPTION]...\n"
 	       "       otad health | check [OPTION]...\n"
-	       "       otad backup [--with-keys --passphrase-file FILE] FILE|- [OPTION]...\n"
+	       "       otad backup [--with-keys [--passphrase-file FILE]] FILE|- [OPTION]...\n"
 	       "       otad restore [--passphrase-file FILE] FILE|- [OPTION]...\n\n"
 	       "Options may stand on either side of the command.\n"
 	       "Every option is also a line of the settings file and a variable OTAD_NAME.\n\n%s",

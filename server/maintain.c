@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "db/backup.h"
+#include "proto/ask.h"
 #include "proto/crypto_openssl.h"
 #include "server/datadir.h"
 
@@ -77,6 +78,23 @@ static enum ota_err read_passphrase(const char *path, char out[static PASSPHRASE
 	if (strlen(out) < 8)
 		return errmsg_fail(e, OTA_INVALID, "the passphrase in '%s' is shorter than 8 bytes", path);
 	return OTA_OK;
+}
+
+/* Asked for on the terminal; twice where it makes a box that nobody can open without it. */
+static enum ota_err ask_passphrase(char out[static PASSPHRASE_MAX], struct errmsg *e)
+{
+	char again[PASSPHRASE_MAX];
+
+	if (!ask_hidden("passphrase for the keys in the backup", out, PASSPHRASE_MAX))
+		return errmsg_fail(e, OTA_INVALID,
+			"--with-keys needs a passphrase, and there is no terminal to ask for it: "
+			"--passphrase-file FILE");
+	if (strlen(out) < 8)
+		return errmsg_fail(e, OTA_INVALID, "a passphrase needs at least 8 bytes; nothing was done");
+	bool same = ask_hidden("once more", again, sizeof again) && strcmp(out, again) == 0;
+
+	explicit_bzero(again, sizeof again);
+	return same ? OTA_OK : errmsg_fail(e, OTA_INVALID, "the two passphrases differ; nothing was done");
 }
 
 static enum ota_err run_backup(
@@ -182,12 +200,17 @@ enum ota_err maintain_run(struct config *cfg, int argc, char *const *argv, char 
 	}
 	if (!a.file)
 		return errmsg_fail(e, OTA_INVALID, "%s needs a FILE, or - for a pipe", argv[0]);
-	if (strcmp(argv[0], "backup") == 0 && a.with_keys != (a.passphrase_file != NULL))
-		return errmsg_fail(e, OTA_INVALID, "--with-keys and --passphrase-file go together");
-	if (a.passphrase_file) {
-		err = read_passphrase(a.passphrase_file, passphrase, e);
-		if (err)
+	if (strcmp(argv[0], "backup") == 0 && a.passphrase_file && !a.with_keys)
+		return errmsg_fail(e, OTA_INVALID, "--passphrase-file is for a backup --with-keys");
+	if (strcmp(argv[0], "backup") != 0 && a.with_keys)
+		return errmsg_fail(e, OTA_INVALID, "--with-keys is for backup alone");
+	if (a.passphrase_file || a.with_keys) {
+		err = a.passphrase_file ? read_passphrase(a.passphrase_file, passphrase, e)
+					: ask_passphrase(passphrase, e);
+		if (err) {
+			explicit_bzero(passphrase, sizeof passphrase);
 			return err;
+		}
 		options.passphrase = passphrase;
 	}
 	if (strcmp(argv[0], "backup") == 0)

@@ -12,6 +12,12 @@ enum ota_err select_parse(
 
 	if (!text || !*text || strcmp(text, "*") == 0)
 		text = "all";
+	if (strchr(text, ',') && !strpbrk(text, "=!<>"))
+		return errmsg_fail(&job->e, OTA_INVALID,
+			"'%.64s' is no selector: it names one device, or has terms like tag=TAG that all "
+			"hold; "
+			"for several devices: otactl device tag DEVICE TAG, then tag=TAG",
+			text);
 	if (strcmp(text, "all") != 0 && !strpbrk(text, "=!<>")) {
 		err = find_device(a, job, text, &row);
 		if (err)

@@ -232,8 +232,8 @@ def test_cancel_and_the_newest_decision(fleet):
     nothing = fleet.ctl.run("--json", "cancel", "--device", "lamp-0", code=1)
     assert "nothing was open on lamp-0" in nothing.err and nothing.json()["withdrawn"] == 0
     agent.start()
-    seen = fleet.devices()["lamp-0"]["last_seen"]
-    wait_for("two more polls", lambda: fleet.devices()["lamp-0"]["last_seen"] > seen + 1)
+    seen = fleet.devices()["lamp-0"]["last_seen"] or 0
+    wait_for("two more polls", lambda: (fleet.devices()["lamp-0"]["last_seen"] or 0) > seen + 1)
     assert fleet.devices()["lamp-0"]["running"] is None
     fleet.ctl("push", fleet.image("3.0.0"), "--all", "--wait", "--timeout", "60s")
 

@@ -22,7 +22,7 @@ from raw import Reader, exchange
 
 
 def run(*args, env=None):
-    done = subprocess.run([harness.BIN / "otad", *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True,
+    done = subprocess.run([harness.BIN / "otad", *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True,
                           timeout=60 * harness.PATIENCE, env={**os.environ, **(env or {})}, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -52,7 +52,9 @@ def main_pid(otad):
     (["--data", ""], 2, "no data directory"),
     (["backup"], 2, "backup needs a FILE"),
     (["restore"], 2, "restore needs a FILE"),
-    (["backup", "x", "--with-keys"], 2, "go together"),
+    (["backup", "x", "--with-keys"], 2, "no terminal to ask for it: --passphrase-file FILE"),
+    (["backup", "x", "--passphrase-file", "y"], 2, "is for a backup --with-keys"),
+    (["restore", "x", "--with-keys"], 2, "is for backup alone"),
     (["check", "x"], 2, "check takes no argument"),
     (["health"], 1, "there is no socket"),
     (["--plain-http", "check", "x"], 2, "check takes no argument"),

@@ -1,0 +1,31 @@
+"""A program on a terminal of its own, and a person who answers what it asks."""
+import os
+import pty
+
+from harness import Result
+
+
+def on_terminal(argv, answers, env=None):
+    """Run `argv`; whenever the next (question, reply) of `answers` has its question on the screen, type the reply.
+    A Result whose `out` is the screen."""
+    argv = [str(word) for word in argv]
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(argv[0], argv, {**os.environ, **(env or {})})
+    screen, at, answers = b"", 0, list(answers)
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # EIO: the other side is closed
+            piece = b""
+        if not piece:
+            break
+        screen += piece
+        while answers and (found := screen.find(answers[0][0].encode(), at)) >= 0:
+            at = found + len(answers[0][0])
+            os.write(master, answers.pop(0)[1].encode() + b"\n")
+    os.close(master)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    text = screen.decode(errors="replace").replace("\r\n", "\n")
+    assert not answers, (f"never asked {answers[0][0]!r}", code, text)
+    return Result(argv, code, text, "")
