@@ -8,6 +8,7 @@
 
 #include "db/image.h"
 #include "db/report.h"
+#include "db/setting.h"
 #include "proto/hex.h"
 
 void temp_dir(char out[256])
@@ -228,4 +229,13 @@ struct rollout_cancelled cancel_rollout(struct fixture *f, int64_t rollout, int6
 		ok(f, rollout_withdraw(f->db, rollout, now, &cursor, &done, &f->e));
 	while (cursor);
 	return done;
+}
+
+bool has_setting(struct fixture *f, struct db *db, const char *name)
+{
+	const char *value;
+	enum ota_err err = setting_get(db, name, &f->mem, &value, &f->e);
+
+	assert_true(err == OTA_OK || err == OTA_NOT_FOUND);
+	return err == OTA_OK;
 }

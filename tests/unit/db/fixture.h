@@ -71,4 +71,7 @@ struct rollout_cancelled cancel_rollout(struct fixture *f, int64_t rollout, int6
 /* The device says that it runs the manifest of this sequence, in this check-in state. */
 void say_running(struct fixture *f, int64_t device, uint64_t counter, uint32_t sequence, int agent_state);
 
+/* Is there a setting of that name, as `db` sees it? */
+bool has_setting(struct fixture *f, struct db *db, const char *name);
+
 #endif
