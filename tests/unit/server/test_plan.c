@@ -1,52 +1,12 @@
+/* The plan: what a check-in does to an assignment, and what of it is committed. */
 #include <string.h>
 
 #include "tests/unit/server/cmocka_all.h"
 #include "proto/crypto_openssl.h"
 #include "proto/ticket.h"
-#include "server/plan.h"
+#include "tests/unit/server/plan_case.h"
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
-
-enum { OLD = 1, NEW = 2, OTHER = 3 };
-
-static const struct plan_policy policy = {.poll_s = 300, .poll_spread = 10, .root_version = 4};
-
-static void digest_of(int which, uint8_t out[32])
-{
-	memset(out, which, 32);
-}
-
-/* An approved device that runs OLD, with an assignment of NEW, attempt 2, in `state`. */
-static struct plan_device device(enum assign_state state)
-{
-	struct plan_device d = {
-		.approved = true,
-		.heard = true,
-		.counter = 100,
-		.root_version = 4,
-		.has_running = true,
-		.running_sequence = 10,
-		.state = CHECKIN_IDLE,
-		.task = {.exists = true, .state = state, .attempt = 2, .envelope_size = 370},
-	};
-
-	digest_of(OLD, d.running_digest);
-	digest_of(NEW, d.task.digest);
-	memset(d.mark, 7, sizeof(d.mark));
-	return d;
-}
-
-static struct checkin checkin(enum checkin_state state, int running)
-{
-	struct checkin ci = {.counter = 101,
-		.root_version = 4,
-		.has_running = true,
-		.running_sequence = 10,
-		.state = state};
-
-	digest_of(running, ci.running_digest);
-	return ci;
-}
 
 static void test_counter(void **state)
 {
@@ -67,7 +27,7 @@ static void test_counter(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_device d = device(ASSIGN_WAITING);
+		struct plan_device d = plan_case_device(ASSIGN_WAITING);
 		uint8_t mark[PLAN_MARK_LEN];
 
 		d.heard = cases[i].heard;
@@ -127,20 +87,20 @@ static void test_moves(void **state)
 	(void)state;
 	for (size_t i = 0; i < N(moves); i++) {
 		const struct move_case *m = &moves[i];
-		struct plan_device d = device(m->from);
-		struct checkin ci = checkin(m->state, m->running);
+		struct plan_device d = plan_case_device(m->from);
+		struct checkin ci = plan_case_said(m->state, m->running);
 		struct plan_step step;
 
 		ci.has_target = m->target;
-		digest_of(m->target, ci.target_digest);
+		plan_case_digest(m->target, ci.target_digest);
 		ci.target_attempt = m->target_attempt;
 		ci.has_result = m->result;
-		digest_of(m->result, ci.result_digest);
+		plan_case_digest(m->result, ci.result_digest);
 		ci.result_attempt = m->result_attempt;
 		ci.result_reason = m->reason;
 		ci.result_detail = m->detail;
 		ci.result_offset = 5;
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		if (step.has_move != m->moves || (m->moves && step.to != m->to))
 			fail_msg("%s: moves %d to %s", m->name, step.has_move, assign_state_name(step.to));
 		if (m->moves && (m->to == ASSIGN_FAILED || m->to == ASSIGN_REVERTED)) {
@@ -204,22 +164,22 @@ static void test_what_gives_way(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_device d = device(cases[i].from);
-		struct checkin ci = checkin(cases[i].state, cases[i].running);
+		struct plan_device d = plan_case_device(cases[i].from);
+		struct checkin ci = plan_case_said(cases[i].state, cases[i].running);
 		struct plan_ticket ticket;
 		struct plan_step step;
 
 		d.task.has_next = cases[i].next;
 		d.task.withdrawn = cases[i].withdrawn;
 		ci.has_target = cases[i].target;
-		digest_of(cases[i].target, ci.target_digest);
+		plan_case_digest(cases[i].target, ci.target_digest);
 		ci.target_attempt = 2;
 		ci.has_result = cases[i].result;
-		digest_of(cases[i].result, ci.result_digest);
+		plan_case_digest(cases[i].result, ci.result_digest);
 		ci.result_attempt = 2;
 		ci.result_reason = 11;
 		ci.result_detail = cases[i].detail;
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		if (step.has_move != cases[i].moves || (step.has_move && step.to != cases[i].to))
 			fail_msg("%s: moves %d to %s", cases[i].name, step.has_move,
 				assign_state_name(step.to));
@@ -228,7 +188,7 @@ static void test_what_gives_way(void **state)
 			assert_true(step.commit);
 		}
 		/* No ticket lets it begin. */
-		plan_ticket(&d, &policy, false, 0, &ticket);
+		plan_ticket(&d, &plan_case_policy, false, 0, &ticket);
 		assert_true(!ticket.has_assignment || (ticket.flags & TICKET_FLAG_HOLD));
 		assert_false(ticket.has_assignment && cases[i].withdrawn);
 	}
@@ -243,19 +203,19 @@ static void test_moves_are_legal(void **state)
 	for (int from = 0; from < ASSIGN_STATES; from++) {
 		for (size_t i = 0; i < N(moves); i++) {
 			const struct move_case *m = &moves[i];
-			struct plan_device d = device((enum assign_state)from);
-			struct checkin ci = checkin(m->state, m->running);
+			struct plan_device d = plan_case_device((enum assign_state)from);
+			struct checkin ci = plan_case_said(m->state, m->running);
 			struct plan_step step;
 
 			ci.has_target = m->target;
-			digest_of(m->target, ci.target_digest);
+			plan_case_digest(m->target, ci.target_digest);
 			ci.target_attempt = m->target_attempt;
 			ci.has_result = m->result;
-			digest_of(m->result, ci.result_digest);
+			plan_case_digest(m->result, ci.result_digest);
 			ci.result_attempt = m->result_attempt;
 			ci.result_reason = m->reason;
 			ci.result_detail = m->detail;
-			plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+			plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 			if (!step.has_move)
 				continue;
 			moved++;
@@ -279,7 +239,7 @@ static void change_root(struct checkin *ci)
 
 static void change_running(struct checkin *ci)
 {
-	digest_of(OTHER, ci->running_digest);
+	plan_case_digest(OTHER, ci->running_digest);
 }
 
 static void change_sequence(struct checkin *ci)
@@ -300,7 +260,7 @@ static void change_state(struct checkin *ci)
 static void progress(struct checkin *ci)
 {
 	ci->has_target = true;
-	digest_of(OTHER, ci->target_digest);
+	plan_case_digest(OTHER, ci->target_digest);
 	ci->target_attempt = 1;
 	ci->target_bytes = 4096;
 }
@@ -308,7 +268,7 @@ static void progress(struct checkin *ci)
 static void add_result(struct checkin *ci)
 {
 	ci->has_result = true;
-	digest_of(OTHER, ci->result_digest);
+	plan_case_digest(OTHER, ci->result_digest);
 	ci->result_attempt = 1;
 	ci->result_reason = 11;
 }
@@ -331,18 +291,18 @@ static void test_what_is_committed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_device d = device(ASSIGN_WAITING);
-		struct checkin ci = checkin(CHECKIN_IDLE, OLD);
+		struct plan_device d = plan_case_device(ASSIGN_WAITING);
+		struct checkin ci = plan_case_said(CHECKIN_IDLE, OLD);
 		struct plan_step step;
 		uint8_t mark[PLAN_MARK_LEN] = {1};
 
 		cases[i].change(&ci);
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		assert_int_equal(step.commit, cases[i].commit);
 		/* Told once more, it is no news. */
 		plan_take(&d, crypto_openssl(), &ci, mark);
 		ci.counter++;
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		assert_false(step.commit);
 		assert_int_equal(d.counter, 101);
 		assert_memory_equal(d.mark, mark, sizeof(mark));
@@ -356,14 +316,14 @@ static void test_first_word_is_committed(void **state)
 	struct plan_step step;
 
 	(void)state;
-	plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+	plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 	assert_true(step.commit);
 }
 
 static void test_result_acknowledged(void **state)
 {
-	struct plan_device d = device(ASSIGN_FAILED);
-	struct checkin ci = checkin(CHECKIN_IDLE, OLD);
+	struct plan_device d = plan_case_device(ASSIGN_FAILED);
+	struct checkin ci = plan_case_said(CHECKIN_IDLE, OLD);
 	struct plan_step step;
 	uint8_t mark[PLAN_MARK_LEN] = {1};
 
@@ -371,18 +331,18 @@ static void test_result_acknowledged(void **state)
 	add_result(&ci);
 	plan_take(&d, crypto_openssl(), &ci, mark);
 	ci.has_result = false;
-	plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+	plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 	assert_false(step.commit);
 	/* Another result is news, whatever field of it differs. */
 	for (int i = 0; i < 5; i++) {
-		ci = checkin(CHECKIN_IDLE, OLD);
+		ci = plan_case_said(CHECKIN_IDLE, OLD);
 		add_result(&ci);
 		ci.result_digest[31] ^= (uint8_t)(i == 0);
 		ci.result_attempt = (uint8_t)(ci.result_attempt + (i == 1));
 		ci.result_reason = (uint8_t)(ci.result_reason + (i == 2));
 		ci.result_detail = (uint16_t)(ci.result_detail + 256 * (i == 3));
 		ci.result_offset = ci.result_offset + 65536 * (uint32_t)(i == 4);
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		assert_true(step.result_is_new);
 		assert_true(step.commit);
 	}
@@ -404,236 +364,27 @@ static void test_claims(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_device d = device(ASSIGN_OFFERED);
-		struct checkin ci = checkin(cases[i].state, cases[i].running);
+		struct plan_device d = plan_case_device(ASSIGN_OFFERED);
+		struct checkin ci = plan_case_said(cases[i].state, cases[i].running);
 		struct plan_step step;
 
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		assert_int_equal(step.is_claim, cases[i].is_claim);
 	}
 }
 
 static void test_root_missing(void **state)
 {
-	struct plan_device d = device(ASSIGN_OFFERED);
-	struct checkin ci = checkin(CHECKIN_IDLE, OLD);
+	struct plan_device d = plan_case_device(ASSIGN_OFFERED);
+	struct checkin ci = plan_case_said(CHECKIN_IDLE, OLD);
 	struct plan_step step;
 
 	(void)state;
 	for (uint32_t v = 3; v <= 5; v++) {
 		ci.root_version = v;
-		plan_checkin(&d, &policy, crypto_openssl(), &ci, &step);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		assert_int_equal(step.root_missing, v == 5);
 	}
-}
-
-static void test_ticket_by_state(void **state)
-{
-	(void)state;
-	for (int s = 0; s < ASSIGN_STATES; s++) {
-		struct plan_device d = device((enum assign_state)s);
-		struct plan_ticket t;
-		bool named = s < ASSIGN_TRIAL;
-
-		plan_ticket(&d, &policy, false, 0, &t);
-		assert_int_equal(t.has_assignment, named);
-		assert_int_equal(t.must_sign, named);
-		assert_int_equal(t.offers, s == ASSIGN_WAITING);
-		assert_int_equal(t.flags, 0);
-		plan_ticket(&d, &policy, true, 0, &t);
-		assert_true(t.must_sign);
-		assert_int_equal(t.has_assignment, named);
-	}
-}
-
-static void test_ticket_conditions(void **state)
-{
-	struct plan_device d = device(ASSIGN_STAGED);
-	struct plan_ticket t;
-
-	(void)state;
-	d.hold = true;
-	plan_ticket(&d, &policy, false, 0, &t);
-	assert_int_equal(t.flags, TICKET_FLAG_HOLD);
-	assert_true(t.has_assignment);
-	d.hold = false;
-	d.task.hold = true;
-	plan_ticket(&d, &policy, false, 0, &t);
-	assert_int_equal(t.flags, TICKET_FLAG_HOLD);
-	/* A device that waits for approval is told nothing, whatever it asks for. */
-	d.approved = false;
-	plan_ticket(&d, &policy, true, 0, &t);
-	assert_false(t.has_assignment);
-	assert_false(t.must_sign);
-	/* A draft is named nowhere. */
-	d = device(ASSIGN_WAITING);
-	d.task.envelope_size = 0;
-	plan_ticket(&d, &policy, false, 0, &t);
-	assert_false(t.has_assignment);
-	assert_false(t.offers);
-	/* A device in trial first has to decide. */
-	d = device(ASSIGN_WAITING);
-	d.state = CHECKIN_TRIAL;
-	plan_ticket(&d, &policy, false, 0, &t);
-	assert_false(t.has_assignment);
-	/* Nothing was ever assigned. */
-	d.task.exists = false;
-	d.state = CHECKIN_IDLE;
-	plan_ticket(&d, &policy, false, 0, &t);
-	assert_false(t.must_sign);
-}
-
-/* What happens while a ticket is being signed. */
-static void test_ticket_still_true(void **state)
-{
-	static const struct {
-		const char *what;
-		enum assign_state now;
-		int digest, attempt;
-		bool hold, is_revoked, still;
-	} rows[] = {
-		{"nothing", ASSIGN_WAITING, NEW, 2, false, false, true},
-		{"offered", ASSIGN_OFFERED, NEW, 2, false, false, true},
-		{"cancelled", ASSIGN_CANCELLED, NEW, 2, false, false, false},
-		{"superseded", ASSIGN_WAITING, OTHER, 2, false, false, false},
-		{"cancelled and tried again", ASSIGN_WAITING, NEW, 3, false, false, false},
-		{"held", ASSIGN_WAITING, NEW, 2, true, false, false},
-		{"no longer approved", ASSIGN_WAITING, NEW, 2, false, true, false},
-	};
-	struct ticket t = {.has_assignment = true, .attempt = 2};
-	struct plan_device d;
-
-	(void)state;
-	digest_of(NEW, t.digest);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		d = device(rows[i].now);
-		digest_of(rows[i].digest, d.task.digest);
-		d.task.attempt = (uint8_t)rows[i].attempt;
-		d.hold = rows[i].hold;
-		d.approved = !rows[i].is_revoked;
-		if (plan_still_says(&d, &t) != rows[i].still)
-			fail_msg("%s", rows[i].what);
-	}
-	/* A signed "nothing to do", and something came. */
-	t.has_assignment = false;
-	d = device(ASSIGN_WAITING);
-	assert_false(plan_still_says(&d, &t));
-	d = device(ASSIGN_RUNNING);
-	assert_true(plan_still_says(&d, &t));
-}
-
-static void test_already_running_and_drift(void **state)
-{
-	struct plan_device d = device(ASSIGN_WAITING);
-
-	(void)state;
-	assert_false(plan_is_already_running(&d));
-	digest_of(NEW, d.running_digest);
-	assert_true(plan_is_already_running(&d));
-	d.state = CHECKIN_TRIAL;
-	assert_false(plan_is_already_running(&d));
-	d.state = CHECKIN_IDLE;
-	d.heard = false;
-	assert_false(plan_is_already_running(&d));
-
-	d = device(ASSIGN_RUNNING);
-	assert_true(plan_is_drifted(&d));
-	digest_of(NEW, d.running_digest);
-	assert_false(plan_is_drifted(&d));
-	d = device(ASSIGN_FAILED);
-	assert_false(plan_is_drifted(&d));
-	d = device(ASSIGN_WAITING);
-	assert_false(plan_is_drifted(&d));
-}
-
-static void test_polls(void **state)
-{
-	static const struct {
-		uint32_t poll_s, spread, min, max;
-	} cases[] = {
-		{300, 10, 270, 330},
-		{300, 0, 300, 300},
-		{1, 50, 10, 10},
-		{7 * 86400, 10, 7 * 86400 * 9 / 10, 7 * 86400},
-		{100, 100, 10, 200},
-		{100, 1000, 10, 200},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_policy p = {.poll_s = cases[i].poll_s, .poll_spread = cases[i].spread};
-		uint32_t lowest = UINT32_MAX, highest = 0, random = 1;
-
-		for (int k = 0; k < 20000; k++) {
-			uint32_t s;
-
-			random = random * 1664525 + 1013904223;
-			s = plan_poll_s(&p, random >> 3);
-			lowest = s < lowest ? s : lowest;
-			highest = s > highest ? s : highest;
-		}
-		assert_in_range(lowest, cases[i].min, cases[i].min + cases[i].poll_s / 50);
-		assert_in_range(highest, cases[i].max - cases[i].poll_s / 50, cases[i].max);
-	}
-	assert_int_equal(plan_next_poll_by(&policy, 1000), 1000 + 330 + PLAN_POLL_GRACE_S);
-	assert_in_range(
-		plan_retry_after_s(UINT32_MAX), PLAN_RETRY_MIN_S, PLAN_RETRY_MIN_S + PLAN_RETRY_SPREAD_S);
-	assert_false(plan_is_herd(PLAN_JOBS_MAX - 1));
-	assert_true(plan_is_herd(PLAN_JOBS_MAX));
-}
-
-static void test_wake(void **state)
-{
-	static const struct {
-		size_t targets, devices;
-		bool board, hints;
-		uint32_t board_spread, hint_spread;
-	} cases[] = {
-		{0, 50000, false, false, 0, 0},
-		{1, 1, true, true, 0, 0},
-		{20, 20, true, true, 0, 0},
-		{1000, 1000, true, true, 20, 20},
-		{1000, 50000, false, true, 60, 20},
-		{1001, 50000, true, false, 60, 20},
-		{50000, 50000, true, false, 60, 1000},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_wake w;
-
-		plan_wake(cases[i].targets, cases[i].devices, 60, &w);
-		assert_int_equal(w.board, cases[i].board);
-		assert_int_equal(w.hints, cases[i].hints);
-		if (w.board)
-			assert_int_equal(w.board_spread_s, cases[i].board_spread);
-		if (w.hints)
-			assert_int_equal(w.hint_spread_s, cases[i].hint_spread);
-	}
-}
-
-static void test_revision(void **state)
-{
-	(void)state;
-	assert_int_equal(plan_revision_next(0, 1700000000), 1700000000);
-	assert_int_equal(plan_revision_next(1700000000, 1700000000), 1700000001);
-	assert_int_equal(plan_revision_next(1700000009, 1700000000), 1700000010);
-	assert_int_equal(plan_revision_next(5, -1), 6);
-	assert_int_equal(plan_revision_next(UINT32_MAX, 1), UINT32_MAX);
-	assert_int_equal(plan_revision_next(1, INT64_C(1) << 40), UINT32_MAX);
-}
-
-static void test_result_text(void **state)
-{
-	char text[PLAN_TEXT_MAX];
-
-	(void)state;
-	plan_result_text(4, 40, 0, text);
-	assert_string_equal(text, "signature or MAC does not verify (reason 4, detail 40)");
-	plan_result_text(11, 123, 65536, text);
-	assert_string_equal(text, "download failed (reason 11, detail 123) at byte 65536");
-	plan_result_text(12, 60000, 0, text);
-	assert_string_equal(text, "unknown failure (reason 12, detail 60000)");
 }
 
 int main(void)
@@ -648,14 +399,6 @@ int main(void)
 		cmocka_unit_test(test_result_acknowledged),
 		cmocka_unit_test(test_claims),
 		cmocka_unit_test(test_root_missing),
-		cmocka_unit_test(test_ticket_by_state),
-		cmocka_unit_test(test_ticket_conditions),
-		cmocka_unit_test(test_ticket_still_true),
-		cmocka_unit_test(test_already_running_and_drift),
-		cmocka_unit_test(test_polls),
-		cmocka_unit_test(test_wake),
-		cmocka_unit_test(test_revision),
-		cmocka_unit_test(test_result_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
