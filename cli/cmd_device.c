@@ -38,6 +38,7 @@ int cmd_device_list(struct cli *cli, const struct args *args)
 		out_json(list);
 	else {
 		show_devices(list, "no devices; provision one: otactl provision --board BOARD --name NAME");
+		show_drifted(list);
 		show_alarms(list);
 	}
 	json_decref(list);

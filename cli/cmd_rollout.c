@@ -212,6 +212,7 @@ int cmd_status(struct cli *cli, const struct args *args)
 	} else if (cli_list(cli, "/v1/devices", &devices)) {
 		json_array_foreach(js_array(s, "warnings"), i, item)
 			printf("! %s\n", out_safe(json_string_value(item)));
+		show_drifted(devices);
 		show_devices(
 			devices, "no devices; provision one: otactl provision --board BOARD --name NAME");
 		if (json_array_size(js_array(s, "rollouts")) > 0) {

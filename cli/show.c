@@ -12,10 +12,9 @@ static const char *running_text(const json_t *d, char *buf, size_t cap)
 	const json_t *r = js_get(d, "running");
 
 	if (!r)
-		return "unknown";
-	(void)snprintf(buf, cap, "%s%s%s", js_text(r, "version", "unknown release"),
-		js_bool(r, "confirmed", true) ? "" : " (trial)",
-		js_bool(d, "drifted", false) ? " (drifted)" : "");
+		return js_bool(d, "drifted", false) ? "nothing of ours" : "unknown";
+	(void)snprintf(buf, cap, "%s%s", js_text(r, "version", "unknown release"),
+		js_bool(r, "confirmed", true) ? "" : " (trial)");
 	return buf;
 }
 
@@ -24,7 +23,9 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	int64_t size = js_int(a, "size", 0), done = js_int(a, "bytes", 0);
 	const char *state = js_text(a, "state", "-"), *why = js_text(a, "text", NULL);
 
-	if (strcmp(state, "fetching") == 0 && size > 0)
+	if (js_bool(a, "drifted", false))
+		(void)snprintf(buf, cap, "drifted: should run %s", js_text(a, "version", "?"));
+	else if (strcmp(state, "fetching") == 0 && size > 0)
 		(void)snprintf(buf, cap, "%s %lld %%", state, (long long)(done * 100 / size));
 	else
 		(void)snprintf(buf, cap, "%s%s%s", state, why && why[0] ? ": " : "", why ? why : "");
@@ -66,8 +67,7 @@ void show_devices(const json_t *devices, const char *none)
 			(void)assignment_text(a, running, sizeof running);
 		/* The version once: what runs as it should stands beside it. */
 		const char *version = a ? js_text(a, "version", "") : "";
-		bool is_done = a && strcmp(js_text(a, "state", ""), "running") == 0 &&
-			       !js_bool(d, "drifted", false);
+		bool is_done = a && strcmp(js_text(a, "state", ""), "running") == 0;
 
 		(void)snprintf(update, sizeof update, "%s%s%s%s%s", is_done ? "" : version,
 			a && !is_done ? " " : "", a ? running : "", next ? ", then " : "",
@@ -77,6 +77,28 @@ void show_devices(const json_t *devices, const char *none)
 					  out_ago(js_int(d, "last_seen", 0))});
 	}
 	out_table_end(&t, none);
+}
+
+enum { DRIFTED_MAX = 5 };
+
+void show_drifted(const json_t *devices)
+{
+	char running[120];
+	size_t i, n = 0;
+	json_t *d;
+
+	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
+	{
+		const json_t *a = js_get(d, "assignment");
+
+		if (!js_bool(d, "drifted", false) || ++n > DRIFTED_MAX)
+			continue;
+		printf("! %s should run %s and reports %s; offer it again: otactl retry %.8s\n",
+			show_label(d), out_safe(js_text(a, "version", "?")),
+			running_text(d, running, sizeof running), js_text(a, "rollout", "?"));
+	}
+	if (n > DRIFTED_MAX)
+		printf("! %zu more do not run what they should; see: otactl device list\n", n - DRIFTED_MAX);
 }
 
 void show_alarms(const json_t *devices)
@@ -123,6 +145,10 @@ void show_device(const json_t *d)
 	out_field("name", "%s", js_text(d, "name", "-"));
 	out_field("id", "%s", js_text(d, "id", "?"));
 	out_field("board", "%s", js_text(d, "board", "?"));
+	if (js_get(d, "serial"))
+		out_field("serial", "%s", js_text(d, "serial", "?"));
+	else if (js_text(d, "serial_hex", "")[0])
+		out_field("serial", "%s (in hex)", js_text(d, "serial_hex", "?"));
 	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
 	if (alarm)
 		show_alarm(d, alarm);
@@ -141,6 +167,9 @@ void show_device(const json_t *d)
 	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),
 		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
 	out_field("running", "%s", running_text(d, text, sizeof text));
+	if (js_bool(d, "drifted", false))
+		out_field("", "it should run %s; offer it again: otactl retry %.8s",
+			js_text(a, "version", "?"), js_text(a, "rollout", "?"));
 	if (r) {
 		out_field("digest", "%s", js_text(r, "digest", "?"));
 		out_field("sequence", "%lld", (long long)js_int(r, "sequence", 0));
@@ -200,6 +229,10 @@ const char *show_counts(const json_t *rollout)
 		if (n > 0 && used < sizeof text)
 			used += (size_t)snprintf(
 				text + used, sizeof text - used, "%s%lld %s", used ? ", " : "", n, states[i]);
+		if (strcmp(states[i], "running") == 0 && js_int(rollout, "drifted", 0) > 0 &&
+			used < sizeof text)
+			used += (size_t)snprintf(text + used, sizeof text - used, " (%lld no longer)",
+				(long long)js_int(rollout, "drifted", 0));
 		if (strcmp(states[i], "waiting") == 0 && js_int(rollout, "queued", 0) > 0 &&
 			used < sizeof text)
 			used += (size_t)snprintf(text + used, sizeof text - used,

@@ -11,6 +11,9 @@ const char *show_label(const json_t *device);
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
 
+/* A line with the remedy for each device that does not run what it should; of many, for the first. */
+void show_drifted(const json_t *devices);
+
 /* A line for each device whose identity two devices seem to use. */
 void show_alarms(const json_t *devices);
 /* One device, all of it. */

@@ -106,7 +106,7 @@ const struct cmd cmds[] = {
 	{"provision", NULL,      "",                "write the provisioning file of one device",      0, 0, NEED_SERVER,  provision_opts,      cmd_provision},
 	{"push",      NULL,      "[BOARD:][COMPONENT[.VARIANT]=]FILE|-...", "upload, release and assign firmware", 1, -1, NEED_SERVER, push_opts, cmd_push},
 	{"cancel",    NULL,      "[PUSH]",          "withdraw a push, or one device's assignment",    0, 1, NEED_SERVER,  cancel_opts,         cmd_cancel},
-	{"retry",     NULL,      "PUSH",            "offer it again where it failed",                 1, 1, NEED_SERVER,  NULL,                cmd_retry},
+	{"retry",     NULL,      "PUSH",            "offer it again where it failed or is gone",      1, 1, NEED_SERVER,  NULL,                cmd_retry},
 	{"status",    NULL,      "[DEVICE|PUSH]",   "what runs where, as seen",                       0, 1, NEED_SERVER,  NULL,                cmd_status},
 	{"log",       NULL,      "DEVICE",          "history of a device",                            1, 1, NEED_SERVER,  NULL,                cmd_log},
 	{"image",     "list",    "",                "list stored images",                             0, 0, NEED_SERVER,  NULL,                cmd_image_list},

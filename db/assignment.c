@@ -13,14 +13,15 @@
 	" o.is_held OR d.is_held AS is_held, a.is_queued AS is_queued, a.withdrawn_at AS withdrawn_at,"      \
 	" o.state = 2 AS is_cancelled,"                                                                      \
 	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
-	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS has_next,"          \
+	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS "                   \
+	"has_next, " ASSIGNMENT_IS_DRIFTED " AS is_drifted,"                                                 \
 	" a.attempt AS attempt, a.state AS state, a.created_at AS created_at,"                               \
 	" a.state_at AS state_at, a.offered_at AS offered_at, a.ended_at AS ended_at, a.reason AS reason,"   \
 	" a.detail AS detail, a.fault_offset AS fault_offset, a.superseded_by AS superseded_by, d.uid AS "   \
 	"device_uid,"                                                                                        \
 	" d.name AS device_name, o.uid AS rollout_uid, r.version AS version FROM assignment a"               \
-	" JOIN rollout o ON o.id = a.rollout JOIN device d ON d.id = a.device JOIN manifest m ON m.id = "    \
-	"a.manifest"                                                                                         \
+	" JOIN rollout o ON o.id = a.rollout JOIN device d ON d.id = a.device JOIN device_said s ON "        \
+	"s.device = d.id JOIN manifest m ON m.id = a.manifest"                                               \
 	" JOIN envelope v ON v.manifest = m.id JOIN release r ON r.id = m.release"
 
 enum { MEM_MAX = 128 * 1024 };
@@ -38,6 +39,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.is_held = col_bool(st, "is_held"),
 		.is_queued = col_bool(st, "is_queued"),
 		.has_next = col_bool(st, "has_next"),
+		.is_drifted = col_bool(st, "is_drifted"),
 		.withdrawn_at = col_time(st, "withdrawn_at"),
 		.attempt = (uint8_t)col_enum(st, "attempt", ASSIGNMENT_ATTEMPTS),
 		.state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1),

@@ -20,6 +20,7 @@ struct assignment_row {
 	bool is_held;         /* by the rollout or the device: stage, do not arm */
 	bool is_queued;       /* waits for the device's open one to end */
 	bool has_next;        /* another one is queued behind this one */
+	bool is_drifted;      /* the device's latest, ended as running, and its device runs that no more */
 	int64_t withdrawn_at; /* taken back while a ticket might still let it be installed; 0 = not */
 	bool is_withdrawn;    /* that, or its rollout was cancelled and it will be: name it in no ticket */
 	uint8_t attempt;      /* 1..255; rises with every retry of this manifest on this device */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "db/assignment.h"
+#include "db/assignment_next.h"
 #include "db/change.h"
 #include "db/list.h"
 #include "db/release.h"
@@ -453,9 +453,13 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
 {
 	/* grouped, not correlated: one pass over the rollout's rows */
-	static const char q_count[] = "SELECT state, is_queued, count(*) AS n FROM assignment WHERE id IN"
-				      " (SELECT max(id) FROM assignment WHERE rollout = $id GROUP BY device)"
-				      " GROUP BY state, is_queued";
+	static const char q_count[] =
+		"SELECT a.state AS state, is_queued, count(*) AS n,"
+		" sum(" ASSIGNMENT_IS_DRIFTED ") AS n_drifted FROM assignment a"
+		" JOIN device d ON d.id = a.device JOIN device_said s ON s.device = d.id"
+		" JOIN manifest m ON m.id = a.manifest WHERE a.id IN"
+		" (SELECT max(id) FROM assignment WHERE rollout = $id GROUP BY device)"
+		" GROUP BY a.state, is_queued";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
 	struct rollout_counts counts = {0};
 	enum ota_err err;
@@ -466,6 +470,7 @@ enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out
 
 		counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] += n;
 		counts.n_queued += col_bool(st, "is_queued") ? n : 0;
+		counts.n_drifted += col_u64(st, "n_drifted");
 		counts.total += n;
 	}
 	if (err != OTA_NOT_FOUND)

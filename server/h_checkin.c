@@ -382,6 +382,23 @@ static enum ota_err move_task(struct job *job)
 		job, assign_state_name(move.to), v->task_row, words_of(job->mem, &move, task.version));
 }
 
+/* What it reports is news, and not what its latest assignment was seen to end in. */
+static enum ota_err judge_drift(struct job *job)
+{
+	const struct visit *v = job->ctx;
+	struct assignment_row task;
+	enum ota_err err = assignment_load_latest(job->db, v->row, job->mem, &task, &job->e);
+
+	if (err == OTA_NOT_FOUND)
+		return OTA_OK;
+	if (err || !task.is_drifted)
+		return err;
+	return add_event(job, "drifted", task.id,
+		arena_printf(job->mem, "runs %s; it should run %s: otactl retry %.8s",
+			v->ci.has_running ? "something else" : "nothing of ours", task.version,
+			task.rollout_uid));
+}
+
 static enum ota_err store_report(struct job *job)
 {
 	struct visit *v = job->ctx;
@@ -395,6 +412,8 @@ static enum ota_err store_report(struct job *job)
 		err = judge_claim(job);
 	if (!err && v->step.has_move)
 		err = move_task(job);
+	if (!err && v->step.running_is_new)
+		err = judge_drift(job);
 	if (!err)
 		err = facts_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);
 	v->has_facts = !err;

@@ -109,9 +109,9 @@ enum h_result h_rollout_cancel(struct req *req, struct res *res)
 	return in ? api_store(req, cancel_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
 }
 
-/* Once more where it did not work: the same manifest, one attempt higher. A device counts by its newest
- * attempt, and one that has something else to do by now is left alone; so the same request again goes on with
- * one that was killed. */
+/* Once more where it did not work, or where the device runs it no more: the same manifest, after a failure
+ * one attempt higher. A device counts by its newest attempt, and one that has something else to do by now is
+ * left alone; so the same request again goes on with one that was killed. */
 enum { RETRY_PIECE = 100 };
 
 struct retry_in {
@@ -129,7 +129,8 @@ static enum ota_err retry_load(struct job *job, int64_t id, int64_t device, stru
 	*is_meant = false;
 	if (err)
 		return err;
-	if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED && was->state != ASSIGN_TIMED_OUT)
+	if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED && was->state != ASSIGN_TIMED_OUT &&
+		!was->is_drifted)
 		return OTA_OK;
 	if (!was->offered_at && was->detail == ota_err_detail(OTA_LIMIT))
 		return OTA_OK; /* nothing has changed since it had no attempt left */

@@ -214,8 +214,8 @@ bool plan_is_already_running(const struct plan_device *d)
 
 bool plan_is_drifted(const struct plan_device *d)
 {
-	return d->task.exists && d->task.state == ASSIGN_RUNNING && d->heard && d->has_running &&
-	       memcmp(d->running_digest, d->task.digest, 32) != 0;
+	return d->task.exists && d->task.state == ASSIGN_RUNNING && d->heard &&
+	       !(d->has_running && memcmp(d->running_digest, d->task.digest, 32) == 0);
 }
 
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random)

@@ -194,6 +194,7 @@ enum ota_err view_assignment(
 	}
 	js_text(o, "text", text);
 	js_bool(o, "queued", row->is_queued);
+	js_bool(o, "drifted", row->is_drifted);
 	js_time(o, "withdrawn", row->withdrawn_at);
 	if (device && device->said.seen_at && assign_state_is_open(row->state)) {
 		struct plan_policy pol = {.poll_spread = (uint32_t)v->poll_spread};
@@ -342,10 +343,8 @@ static enum ota_err running_json(struct view *v, const struct device_row *row)
 
 static enum ota_err latest_json(struct view *v, const struct device_row *row)
 {
-	const struct device_said *said = &row->said;
 	struct js_out *o = &v->a->out;
 	struct assignment_row task, next;
-	bool drifted;
 	enum ota_err err = assignment_load_latest(v->job->db, row->id, &v->tmp, &task, &v->job->e);
 
 	if (err == OTA_NOT_FOUND) {
@@ -368,9 +367,7 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 	} else {
 		js_null(o, "next");
 	}
-	drifted = task.state == ASSIGN_RUNNING && said->has_running &&
-		  memcmp(said->running_digest, task.digest, 32) != 0;
-	js_bool(o, "drifted", drifted);
+	js_bool(o, "drifted", task.is_drifted);
 	return err;
 }
 
@@ -394,6 +391,23 @@ static void alarm_json(struct view *v, const struct device_row *row)
 	js_end(o);
 }
 
+/* A device may choose any bytes: as text where they are that, else in hex. */
+static void serial_json(struct js_out *o, const struct device_row *row)
+{
+	bool is_text = row->serial_len > 0;
+
+	for (size_t i = 0; i < row->serial_len; i++)
+		is_text = is_text && row->serial[i] >= 0x20 && row->serial[i] < 0x7f;
+	if (is_text)
+		js_textn(o, "serial", (const char *)row->serial, row->serial_len);
+	else
+		js_null(o, "serial");
+	if (row->serial_len && !is_text)
+		js_hex(o, "serial_hex", row->serial, row->serial_len);
+	else
+		js_null(o, "serial_hex");
+}
+
 enum ota_err view_device(struct view *v, const struct device_row *row)
 {
 	struct js_out *o = &v->a->out;
@@ -405,6 +419,7 @@ enum ota_err view_device(struct view *v, const struct device_row *row)
 	js_text(o, "id", row->uid);
 	js_text(o, "name", row->name);
 	js_text(o, "board", board.name);
+	serial_json(o, row);
 	js_text(o, "state", view_device_state_name(row->state));
 	js_bool(o, "hold", row->is_held);
 	js_bool(o, "rekey", row->has_waiting_enrolment);
@@ -574,6 +589,7 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 		js_int(o, assign_state_name((enum assign_state)s), (int64_t)counts.by_state[s]);
 	js_end(o);
 	js_int(o, "queued", (int64_t)counts.n_queued);
+	js_int(o, "drifted", (int64_t)counts.n_drifted);
 	js_bool(o, "growing", row->is_growing);
 	js_int(o, "created", row->created_at);
 	js_text(o, "by", row->created_by);
