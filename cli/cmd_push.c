@@ -16,6 +16,7 @@ struct push {
 	json_t *boards;
 	char version[LIMIT_VERSION + 1];
 	bool is_timed;        /* the version is the time, for want of a better one */
+	bool is_again;        /* the version is that of the newest release, which has these bytes */
 	const char *selector; /* NULL: nothing is assigned */
 	bool is_dry;          /* only say what would happen */
 	json_t *preview;      /* for programs: what would happen, a row for each board */
@@ -49,7 +50,7 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 			return cli_fail(cli, "%s", e.text);
 		}
 		fprintf(stderr, "%s: %s, %s\n", strcmp(f->path, "-") == 0 ? "standard input" : f->path,
-			f->in.info.format == IMAGE_RAW ? "not recognised, sent as it is" : f->in.describe,
+			f->in.info.format == IMAGE_RAW ? "not recognised" : f->in.describe,
 			out_size((int64_t)f->in.size));
 		int code = push_resolve(cli, f, p->boards);
 
@@ -125,7 +126,7 @@ static int free_version(struct cli *cli, struct push *p)
 				is_ours = is_ours || strcmp(p->file[k].board, js_text(r, "board", "")) == 0;
 			if (!is_ours || strcmp(js_text(r, "version", ""), p->version) != 0)
 				continue;
-			if (has_same_bytes(p, r)) {
+			if (!p->is_timed && has_same_bytes(p, r)) {
 				mark_released(p, js_text(r, "board", ""));
 				continue;
 			}
@@ -142,6 +143,53 @@ static int free_version(struct cli *cli, struct push *p)
 	}
 	json_decref(list);
 	return code;
+}
+
+/* The newest release of `board` in `list`; NULL: none. */
+static json_t *newest_of(const json_t *list, const char *board)
+{
+	json_t *r, *newest = NULL;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, r)
+	{
+		if (strcmp(js_text(r, "board", ""), board) == 0 &&
+			(!newest || js_int(r, "sequence", 0) > js_int(newest, "sequence", 0)))
+			newest = r;
+	}
+	return newest;
+}
+
+/* The version for want of a better one: that of the newest release, where it has these bytes and the push is
+ * only run again, else the time. An older release with these bytes is not taken: devices that ran a newer one
+ * would refuse it, while as a new release they take it. */
+static int version_without_name(struct cli *cli, struct push *p)
+{
+	json_t *list = NULL;
+	const char *version = NULL;
+	bool is_again = true;
+
+	if (!cli_list(cli, "/v1/releases", &list))
+		return EXIT_FAILED;
+	for (int i = 0; i < p->n && is_again; i++) {
+		json_t *newest = newest_of(list, p->file[i].board);
+		const char *v = js_text(newest, "version", "");
+
+		is_again = newest && has_same_bytes(p, newest) && (!version || strcmp(version, v) == 0);
+		version = v;
+	}
+	if (is_again && version) {
+		(void)snprintf(p->version, sizeof p->version, "%s", version);
+		p->is_again = true;
+	} else {
+		time_t now = time(NULL);
+		struct tm tm;
+
+		(void)strftime(p->version, sizeof p->version, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+		p->is_timed = true;
+	}
+	json_decref(list);
+	return EXIT_DONE;
 }
 
 static int choose_version(struct cli *cli, const struct args *args, struct push *p)
@@ -164,22 +212,21 @@ static int choose_version(struct cli *cli, const struct args *args, struct push 
 			"version '%s': a version is 1 to %d printable characters without spaces and / \" \\ "
 			", =%s",
 			out_safe(said), LIMIT_VERSION, given ? "" : "; choose one with --version");
-	if (said) {
-		(void)snprintf(p->version, sizeof p->version, "%s", said);
-	} else {
-		time_t now = time(NULL);
-		struct tm tm;
+	int code = EXIT_DONE;
 
-		(void)strftime(p->version, sizeof p->version, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
-		p->is_timed = true;
-	}
-	int code = free_version(cli, p);
+	if (said)
+		(void)snprintf(p->version, sizeof p->version, "%s", said);
+	else
+		code = version_without_name(cli, p);
+	if (code == EXIT_DONE)
+		code = free_version(cli, p);
 
 	if (code == EXIT_DONE)
 		fprintf(stderr, "version: %s%s\n", out_safe(p->version),
-			given  ? ""
-			: said ? " (the image says so)"
-			       : " (the time: the image says none)");
+			given         ? ""
+			: said        ? " (the image says so)"
+			: p->is_again ? " (already a release: these bytes)"
+				      : " (the time: the image says none)");
 	return code;
 }
 
@@ -249,9 +296,9 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 
 	if (n == 0 && others > 0) {
 		code = cli_fail(cli,
-			"no approved device of board %s is selected: nothing was uploaded; %lld wait%s for "
-			"approval or are revoked: otactl device list",
-			f->board, others, others == 1 ? "s" : "");
+			"no approved device of board %s is selected: nothing was uploaded; %lld %s approval "
+			"or %s revoked: otactl device list",
+			f->board, others, others == 1 ? "waits for" : "wait for", others == 1 ? "is" : "are");
 	} else if (n == 0) {
 		code = cli_fail(cli,
 			"no approved device of board %s is selected: nothing was uploaded; see: "
@@ -267,7 +314,15 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 				(json_int_t)held, "newer", (json_int_t)js_int(s, "newer", 0), "newer_items",
 				js_array(s, "newer_items")));
 	}
+	long long newer = (long long)js_int(s, "newer", 0);
+
 	json_decref(s);
+	if (code == EXIT_DONE && newer && !p->is_dry && !cli->yes) {
+		if (!cli->is_tty)
+			return cli_fail(cli, "nothing was done: -y pushes it all the same");
+		if (!cli_confirm(cli, "Push it all the same?"))
+			return cli_fail(cli, "nothing was done");
+	}
 	if (code == EXIT_DONE && strcmp(p->selector, "all") == 0 && !p->is_dry &&
 		!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n, n == 1 ? "" : "s",
 			f->board))

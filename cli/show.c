@@ -186,6 +186,23 @@ void show_device(const json_t *d)
 	out_field("root", "version %lld", (long long)js_int(d, "root_version", 0));
 }
 
+/* For each device of a push the number of its last attempt. */
+static json_t *last_attempts(const json_t *rows)
+{
+	json_t *last = json_object(), *row;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
+	{
+		const char *id = js_text(js_get(row, "device"), "id", "?");
+		int64_t attempt = js_int(row, "attempt", 1);
+
+		if (attempt > js_int(last, id, 0))
+			(void)json_object_set_new(last, id, json_integer(attempt));
+	}
+	return last;
+}
+
 void show_assignments(const json_t *rows)
 {
 	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL BY", NULL};
@@ -193,23 +210,43 @@ void show_assignments(const json_t *rows)
 	json_t *row;
 	size_t i;
 
-	bool is_older = false;
+	bool is_older = false, is_reverted = false;
+	json_t *last = last_attempts(rows);
 
 	out_table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		const json_t *d = js_get(row, "device");
-		char update[300];
+		const char *running = js_text(row, "running_version", "unknown");
+		int64_t attempt = js_int(row, "attempt", 1);
+		bool is_trial = strcmp(js_text(row, "state", ""), "trial") == 0 &&
+				strcmp(js_text(row, "version", ""), running) == 0;
+		char update[300], attempted[340], runs[120];
 
+		/* What an earlier attempt came to is in the device's log. */
+		if (attempt < js_int(last, js_text(d, "id", "?"), 0))
+			continue;
+		const char *state = assignment_text(row, update, sizeof update);
+
+		(void)snprintf(attempted, sizeof attempted, "%s", state);
+		if (attempt > 1)
+			(void)snprintf(
+				attempted, sizeof attempted, "%s (attempt %lld)", state, (long long)attempt);
+		(void)snprintf(runs, sizeof runs, "%s%s", running, is_trial ? " (trial)" : "");
+		is_reverted = is_reverted || strcmp(js_text(row, "state", ""), "reverted") == 0;
 		is_older = is_older || js_int(row, "detail", 0) == ota_err_detail(OTA_ROLLBACK);
 
 		out_table_row(&t,
-			(const char *const[]){show_label(d), assignment_text(row, update, sizeof update),
-				js_text(row, "running_version", "unknown"),
+			(const char *const[]){show_label(d), attempted, runs,
 				out_ago(js_int(row, "last_seen", 0)),
 				js_get(row, "next_poll_by") ? out_ago(js_int(row, "next_poll_by", 0)) : "-"});
 	}
 	out_table_end(&t, "no devices");
+	json_decref(last);
+	if (is_reverted)
+		fprintf(stderr,
+			"what went back runs the release it had; once the cause is mended: otactl retry PUSH "
+			"offers it again\n");
 	if (is_older)
 		fprintf(stderr,
 			"a device ran a newer release already; to go back push the old image under a new "
@@ -241,12 +278,31 @@ const char *show_counts(const json_t *rollout)
 	return text[0] ? text : "no devices";
 }
 
+/* A push that ended is not plainly done where devices do not run it. */
+static const char *rollout_state(const json_t *r, char *buf, size_t cap)
+{
+	static const char *const bad[] = {"failed", "reverted", "timed-out"};
+	const char *state = js_text(r, "state", "?");
+	size_t used = (size_t)snprintf(buf, cap, "%s", state);
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0] && strcmp(state, "done") == 0 && used < cap; i++) {
+		long long n = (long long)js_int(js_get(r, "counts"), bad[i], 0);
+
+		if (n > 0)
+			used += (size_t)snprintf(buf + used, cap - used, ", %lld %s", n, bad[i]);
+	}
+	return buf;
+}
+
 void show_rollout(const json_t *r)
 {
+	char state[120];
+
 	out_field("push", "%s", js_text(r, "id", "?"));
 	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
 	out_field("to", "%s", js_text(r, "selector", "all"));
-	out_field("state", "%s%s", js_text(r, "state", "?"), js_bool(r, "hold", false) ? ", on hold" : "");
+	out_field("state", "%s%s", rollout_state(r, state, sizeof state),
+		js_bool(r, "hold", false) ? ", on hold" : "");
 	out_field("devices", "%lld: %s%s", (long long)js_int(r, "targets", 0), show_counts(r),
 		js_bool(r, "growing", false) ? ", and more to come" : "");
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
@@ -265,13 +321,13 @@ void show_rollouts(const json_t *list, const char *none)
 	out_table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)list, i, r)
 	{
-		char id[9];
+		char id[9], state[120];
 
 		(void)snprintf(id, sizeof id, "%.8s", js_text(r, "id", "?"));
 		out_table_row(
 			&t, (const char *const[]){id, js_text(r, "board", ""), js_text(r, "version", ""),
-				    js_text(r, "selector", "all"), js_text(r, "state", ""), show_counts(r),
-				    out_ago(js_int(r, "created", 0))});
+				    js_text(r, "selector", "all"), rollout_state(r, state, sizeof state),
+				    show_counts(r), out_ago(js_int(r, "created", 0))});
 	}
 	out_table_end(&t, none);
 }

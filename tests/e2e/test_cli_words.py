@@ -55,3 +55,45 @@ def test_a_backup_asks_for_its_passphrase(bare, folder):
     assert "--passphrase-file FILE" in on_terminal(restore, []).out
     (folder / "word").write_text("one long word\n")
     assert on_terminal([*restore, "--passphrase-file", folder / "word"], []).code == 0
+
+
+def test_the_same_bytes_without_a_version(fleet, folder):
+    fleet.ctl("board", "add", "mote")
+    files = []
+    for n in (1, 2):
+        files.append(folder / f"{n}.bin")
+        files[-1].write_bytes(bytes(range(n, 256)) * 20)
+
+    def push(file):
+        return fleet.ctl("push", file, "--board", "mote").err
+
+    assert "the time: the image says none" in push(files[0])
+    assert "(already a release: these bytes)" in push(files[0])
+    assert len(fleet.ctl.json("release", "list")) == 1
+    assert "the time" in push(files[1])
+    # Not the older release, which devices would refuse after the newer one.
+    assert "the time" in push(files[0])
+    assert len(fleet.ctl.json("release", "list")) == 3
+
+
+def test_an_older_release_is_asked_about_and_its_end_is_told(fleet):
+    fleet.add(1)
+    old = fleet.image("1.0.0")
+    for image in (old, fleet.image("2.0.0")):
+        fleet.ctl("push", image, "--to", "lamp-0", "--wait", "--timeout", "60s")
+    argv = [harness.BIN / "otactl", "push", old, "--to", "lamp-0"]
+    no = on_terminal(argv, [("Push it all the same? [y/N] ", "")], env=fleet.ctl.env)
+    assert no.code == 1 and "nothing was done" in no.out and len(fleet.ctl.json("rollout", "list")) == 2, repr(no)
+    assert on_terminal(argv, [("Push it all the same? [y/N] ", "y")], env=fleet.ctl.env).code == 0
+
+    def ended(attempt):
+        rows = fleet.ctl.json("rollout", "show", push)["assignments"]
+        return any(row["attempt"] == attempt and row["state"] == "failed" for row in rows)
+
+    push = next(row["id"] for row in fleet.ctl.json("rollout", "list") if row["state"] != "done" or row["counts"]["failed"])
+    harness.wait_for("it to be refused", lambda: ended(1))
+    assert "done, 1 failed" in fleet.ctl("rollout", "list").out
+    fleet.ctl("retry", push)
+    harness.wait_for("it to be refused again", lambda: ended(2))
+    shown = fleet.ctl("rollout", "show", push).out
+    assert shown.count("\nlamp-0 ") == 1 and "(attempt 2)" in shown, shown
