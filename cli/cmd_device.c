@@ -9,7 +9,8 @@ static bool device_path(const struct cli *cli, char path[400], const char *ref, 
 {
 	if (path_join(path, 400, "/v1/devices/", ref, tail))
 		return true;
-	(void)cli_usage(cli, "'%s' is no device: use its name, an id prefix or a MAC address", out_safe(ref));
+	(void)cli_usage(cli, "'%s' is no device: use its name, an id prefix, a MAC address or its serial",
+		out_safe(ref));
 	return false;
 }
 

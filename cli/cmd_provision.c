@@ -91,6 +91,41 @@ static int check_output(const struct cli *cli, const char *output)
 	return EXIT_DONE;
 }
 
+/* A new file for a device that is there already: with its serial it stays the same one. */
+static int for_device(struct cli *cli, const struct args *args, json_t **answer)
+{
+	static const char *const others[] = {"board", "name", "id", "replace", "batch"};
+	char path[400];
+	json_t *d = NULL, *body;
+	int code = EXIT_DONE;
+
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		if (args_has(args, others[i]))
+			return cli_usage(cli, "--device says all of the device: no --%s with it", others[i]);
+	}
+	if (!path_join(path, sizeof path, "/v1/devices/", args_get(args, "device"), ""))
+		return cli_usage(cli, "'%s' is no device", out_safe(args_get(args, "device")));
+	if (!cli_call(cli, "GET", path, NULL, &d))
+		return EXIT_FAILED;
+	if (!js_get(d, "serial")) {
+		code = cli_fail(cli,
+			"%s has no serial that is text: provision it under a new name, then: otactl "
+			"device replace",
+			out_safe(js_text(d, "name", "?")));
+	} else {
+		body = json_pack(
+			"{s:s, s:s}", "board", js_text(d, "board", ""), "serial", js_text(d, "serial", ""));
+		code = cli_call(cli, "POST", "/v1/provisions", body, answer) ? EXIT_DONE : EXIT_FAILED;
+		if (code == EXIT_DONE)
+			fprintf(stderr,
+				"when %s has enrolled with it, let its new key in: otactl device approve "
+				"%s\n",
+				out_safe(js_text(d, "name", "?")), out_safe(js_text(d, "name", "?")));
+	}
+	json_decref(d);
+	return code;
+}
+
 static int from_server(struct cli *cli, const struct args *args, json_t **answer)
 {
 	const char *board = args_get(args, "board"), *name = args_get(args, "name");
@@ -217,7 +252,9 @@ int cmd_provision(struct cli *cli, const struct args *args)
 	if (region && (end == region || *end || size < REGION_MIN || size > REGION_MAX || size % 2))
 		return cli_usage(
 			cli, "--region takes an even number of bytes from %d to %d", REGION_MIN, REGION_MAX);
-	code = args_has(args, "batch") ? from_batch(cli, args, &answer) : from_server(cli, args, &answer);
+	code = args_has(args, "device")  ? for_device(cli, args, &answer)
+	       : args_has(args, "batch") ? from_batch(cli, args, &answer)
+					 : from_server(cli, args, &answer);
 	if (code != EXIT_DONE)
 		return code;
 	if (write_answer(answer, output, region, size, &e) == OTA_OK) {

@@ -219,9 +219,7 @@ int cmd_status(struct cli *cli, const struct args *args)
 			putchar('\n');
 			show_rollouts(js_array(s, "rollouts"), NULL);
 		}
-		json_array_foreach(js_array(s, "pending"), i, item)
-			printf("waits for approval: otactl device approve %s\n",
-				out_safe(js_text(item, "name", "?")));
+		json_array_foreach(js_array(s, "pending"), i, item) show_waiting(item);
 	}
 	json_decref(devices);
 	json_decref(s);

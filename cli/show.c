@@ -61,7 +61,8 @@ void show_devices(const json_t *devices, const char *none)
 		const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next");
 		char running[120], update[300], state[64];
 
-		(void)snprintf(state, sizeof state, "%s%s%s", js_text(d, "state", "?"),
+		(void)snprintf(state, sizeof state, "%s%s%s%s", js_text(d, "state", "?"),
+			js_bool(d, "rekey", false) ? ", new key waits" : "",
 			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
 			(void)assignment_text(a, running, sizeof running);
@@ -99,6 +100,17 @@ void show_drifted(const json_t *devices)
 	}
 	if (n > DRIFTED_MAX)
 		printf("! %zu more do not run what they should; see: otactl device list\n", n - DRIFTED_MAX);
+}
+
+void show_waiting(const json_t *d)
+{
+	const char *serial = js_text(d, "serial", js_text(d, "serial_hex", "")),
+		   *address = js_text(d, "address", "");
+
+	printf("%s: otactl device approve %s%s%s%s%s%s\n",
+		strcmp(js_text(d, "state", ""), "pending") == 0 ? "waits for approval" : "a new key waits",
+		show_label(d), serial[0] || address[0] ? "   # " : "", serial[0] ? "serial " : "",
+		out_safe(serial), address[0] ? serial[0] ? ", from " : "from " : "", out_safe(address));
 }
 
 void show_alarms(const json_t *devices)
@@ -150,6 +162,9 @@ void show_device(const json_t *d)
 	else if (js_text(d, "serial_hex", "")[0])
 		out_field("serial", "%s (in hex)", js_text(d, "serial_hex", "?"));
 	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
+	if (js_bool(d, "rekey", false))
+		out_field("", "it enrolled again and its new key waits: otactl device approve %s",
+			show_label(d));
 	if (alarm)
 		show_alarm(d, alarm);
 	text[0] = '\0';
@@ -164,6 +179,8 @@ void show_device(const json_t *d)
 		out_field("tags", "%s", text);
 	json_array_foreach(js_array(d, "identities"), i, item)
 		out_field("identity", "%s %s", js_text(item, "kind", "?"), js_text(item, "value", "?"));
+	if (js_text(d, "address", "")[0])
+		out_field("address", "%s", js_text(d, "address", "?"));
 	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),
 		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
 	out_field("running", "%s", running_text(d, text, sizeof text));

@@ -16,6 +16,8 @@ void show_drifted(const json_t *devices);
 
 /* A line for each device whose identity two devices seem to use. */
 void show_alarms(const json_t *devices);
+/* A line: that it waits for the owner, or its new key does; which one it is, and the command. */
+void show_waiting(const json_t *device);
 /* One device, all of it. */
 void show_device(const json_t *d);
 /* Table of assignment rows of a push. */

@@ -39,6 +39,7 @@ static const struct opt provision_opts[] = {
 	{"board", "BOARD", 0, "what the device is"},
 	{"name", "NAME", 0, "its name from the start"},
 	{"replace", NULL, 0, "its unused file is lost: make another, the lost one ends"},
+	{"device", "DEVICE", 0, "a device that is known and lost its flash: its board and serial"},
 	{"batch", "FILE", 0, "one device of a batch file (enroll create -o); needs no server"},
 	{"id", "ID", 0, "its serial, 1 to 32 bytes (default: random)"},
 	{"region", "SIZE", 0, "write a flash region of this size with two copies"},

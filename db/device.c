@@ -191,6 +191,29 @@ static enum ota_err find_mac(struct db *db, const char *typed, int64_t *id, stru
 	return err;
 }
 
+/* Two boards' vendors may have counted alike. */
+static enum ota_err find_serial(struct db *db, const char *typed, int64_t *id, struct errmsg *e)
+{
+	static const char q_serial[] = "SELECT id FROM device WHERE serial = $serial ORDER BY id LIMIT 2";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_serial);
+	int64_t got;
+	enum ota_err err;
+
+	bind_blob(st, "serial", (const uint8_t *)typed, strlen(typed));
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	got = col_i64(st, "id");
+	err = stmt_row(st, e);
+	if (err == OTA_OK)
+		return errmsg_fail(e, OTA_CONFLICT, "'%s' is the serial of several devices", typed);
+	if (err == OTA_NOT_FOUND) {
+		*id = got;
+		return OTA_OK;
+	}
+	return err;
+}
+
 enum ota_err device_find(struct db *db, const char *typed, int64_t *id, struct errmsg *e)
 {
 	enum ota_err err = find_name(db, typed, id, e);
@@ -199,6 +222,8 @@ enum ota_err device_find(struct db *db, const char *typed, int64_t *id, struct e
 		err = find_uid(db, typed, id, e);
 	if (err == OTA_NOT_FOUND)
 		err = find_mac(db, typed, id, e);
+	if (err == OTA_NOT_FOUND)
+		err = find_serial(db, typed, id, e);
 	if (err == OTA_NOT_FOUND)
 		return errmsg_fail(e, err, "no device '%s'", typed);
 	return err;

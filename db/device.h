@@ -72,7 +72,8 @@ OTA_MUST_USE enum ota_err device_load_uid(
 	struct db *db, const char *uid, struct arena *mem, struct device_row *out, struct errmsg *e);
 
 /* What an operator typed: a name, else a uid or the beginning of one (4 digits or more), else a MAC address
- * in any usual spelling. OTA_NOT_FOUND. OTA_CONFLICT: the beginning fits several. */
+ * in any usual spelling, else the serial it was provisioned with. OTA_NOT_FOUND. OTA_CONFLICT: the beginning
+ * fits several, or several have the serial. */
 OTA_MUST_USE enum ota_err device_find(struct db *db, const char *typed, int64_t *id, struct errmsg *e);
 
 struct device_filter {

@@ -75,8 +75,10 @@ enum ota_err find_device(struct api_job *a, struct job *job, const char *ref, st
 	if (device_hint(a, job, ref, err == OTA_CONFLICT))
 		a->hint = NULL;
 	if (err == OTA_CONFLICT)
-		return errmsg_fail(
-			&job->e, OTA_EXISTS, "'%.64s' is the beginning of several device ids", ref);
+		return errmsg_fail(&job->e, OTA_EXISTS,
+			a->hint ? "'%.64s' is the beginning of several device ids"
+				: "'%.64s' is the serial of several devices: give the id of one",
+			ref);
 	return errmsg_fail(&job->e, OTA_NOT_FOUND, "there is no device '%.64s'", ref);
 }
 

@@ -30,14 +30,30 @@ static const char *const outcome_words[] = {
 	[ENROLL_WAITING] = "enrolled again: its key stays, the new one waits for approval",
 };
 
+/* For people; "" where the device chose bytes that are no text. */
+static void serial_text(const struct enroll_job *j, char text[static SERIAL_MAX + 1])
+{
+	size_t len = j->in.serial_len <= SERIAL_MAX ? j->in.serial_len : 0;
+
+	memcpy(text, j->ask.serial, len);
+	text[len] = '\0';
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < 0x20 || text[i] >= 0x7f)
+			text[0] = '\0';
+	}
+}
+
 static enum ota_err log_outcome(struct job *job)
 {
 	const struct enroll_job *j = job->ctx;
-	struct event_row event = {.device = j->out.device,
-		.at = j->in.now,
-		.kind = "enrolled",
-		.text = outcome_words[j->out.outcome]};
+	struct event_row event = {.device = j->out.device, .at = j->in.now, .kind = "enrolled"};
+	char serial[SERIAL_MAX + 1];
 
+	serial_text(j, serial);
+	event.text = arena_printf(
+		job->mem, "%s%s%s", outcome_words[j->out.outcome], *serial ? ", serial " : "", serial);
+	if (!event.text)
+		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
 	return j->out.outcome == ENROLL_REPEATED ? OTA_OK : event_add(job->db, &event, &job->e);
 }
 
@@ -95,11 +111,13 @@ static enum h_result answer(struct req *req, struct res *res, const struct enrol
 
 static void tell(const struct enroll_job *j, const char *peer)
 {
-	char uid[2 * DEVICE_ID_LEN + 1];
+	char uid[2 * DEVICE_ID_LEN + 1], serial[SERIAL_MAX + 1];
 
+	serial_text(j, serial);
 	hex_encode(j->in.device_id, sizeof(j->in.device_id), uid);
 	if (j->out.outcome != ENROLL_REPEATED)
-		log_info("device %s, from %s: %s", uid, peer, outcome_words[j->out.outcome]);
+		log_info("device %s, serial %s, from %s: %s", uid, *serial ? serial : "(no text)", peer,
+			outcome_words[j->out.outcome]);
 }
 
 static enum h_result enrolled(struct req *req, struct res *res, struct job *job)

@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "db/device.h"
@@ -150,7 +151,7 @@ static enum ota_err insert_secret(
 	row->expires_at = in->expires_s ? a->now + in->expires_s : 0;
 	err = secret_insert(job->db, row, &row->id, &job->e);
 	if (err == OTA_EXISTS) {
-		a->hint = in->replace ? "a device has it. Its flash is lost: otactl provision --id SERIAL, "
+		a->hint = in->replace ? "a device has it. Its flash is lost: otactl provision --device NAME, "
 					"then device "
 					"approve. It is gone: provision another name, then device replace"
 				      : "a device has it, or a provisioning file that is not used yet: "
@@ -288,6 +289,32 @@ static void broker_json(struct js_out *o, const struct secret_in *in)
 	js_end(o);
 }
 
+/* A serial makes a device: one that is another device's name is a guess that would make a second one. */
+static enum ota_err serial_is_no_name(struct api_job *a, struct job *job)
+{
+	const struct secret_in *in = a->in;
+	struct device_row row;
+	int64_t id;
+	enum ota_err err;
+
+	if (in->has_random_serial || !in->serial)
+		return OTA_OK;
+	err = device_find(job->db, in->serial, &id, &job->e);
+	if (err == OTA_NOT_FOUND || err == OTA_CONFLICT)
+		return OTA_OK;
+	if (!err)
+		err = device_load(job->db, id, job->mem, &row, &job->e);
+	if (err || (strcmp(row.name, in->serial) != 0 && strcasecmp(row.uid, in->serial) != 0))
+		return err;
+	if (row.serial_len == strlen(in->serial) && memcmp(row.serial, in->serial, row.serial_len) == 0)
+		return OTA_OK;
+	a->hint = arena_printf(job->mem,
+		"its flash is lost: otactl provision --device %s; another device: give it another serial",
+		row.name);
+	return errmsg_fail(&job->e, OTA_EXISTS,
+		"there is a device '%.64s' with another serial: this would not be a file for it", in->serial);
+}
+
 static enum ota_err provision_run(struct api_job *a, struct job *job)
 {
 	struct secret_in *in = a->in;
@@ -300,6 +327,8 @@ static enum ota_err provision_run(struct api_job *a, struct job *job)
 
 	if (err == OTA_NO_ROOT)
 		return errmsg_fail(&job->e, err, "no root yet: run otactl init");
+	if (!err)
+		err = serial_is_no_name(a, job);
 	if (!err)
 		err = insert_secret(a, job, &board, "device.provision");
 	if (err)

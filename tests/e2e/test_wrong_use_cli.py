@@ -47,7 +47,7 @@ ROWS = {
     "enroll list": Row(reads=True), "enroll revoke": Row(["{secret}"], {"'nobody'": ["nobody"]}, changes=True),
     "provision": Row(["--board", "lamp"], {"'nobody'": ["--board", "nobody"]}, {
         "board": ["nobody"], "name": ["a\nb", "x" * 300], "id": ["x" * 33], "region": ["x", "-1", "0", "1x", "7"],
-        "batch": ["/no/such/file", "{file}", "/"],
+        "batch": ["/no/such/file", "{file}", "/"], "device": ["nobody", ""],
         "output": ["/no/such/folder/x"]}, changes=True, root=True),
     "push": Row(["lamp:{file}", "--all"], {"No such file": ["/no/such/file", "--all"], "'nobody'": ["nobody:{file}", "--all"],
                                       "nothing was uploaded": ["lamp:{file}", "--to", "tag=nowhere"]}, {

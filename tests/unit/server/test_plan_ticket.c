@@ -118,6 +118,8 @@ static void test_already_running_and_drift(void **state)
 	assert_true(plan_is_drifted(&d));
 	plan_case_digest(NEW, d.running_digest);
 	assert_false(plan_is_drifted(&d));
+	d.has_running = false;
+	assert_true(plan_is_drifted(&d));
 	d = plan_case_device(ASSIGN_FAILED);
 	assert_false(plan_is_drifted(&d));
 	d = plan_case_device(ASSIGN_WAITING);
