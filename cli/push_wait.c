@@ -165,24 +165,66 @@ static void print_follow(const json_t *rollouts)
 		js_text(r, "id", ""), js_text(r, "id", ""));
 }
 
-enum { QUIET_S = 20 };
+enum { QUIET_S = 20, AGAIN_S = 60, NAMED_MAX = 5, INTERVAL_S = 300 };
 
-/* Once, when nothing was heard for a while: a device may look minutes from now. */
-static void explain_silence(struct cli *cli, const json_t *rollouts)
+/* The waiting devices of one push, the first few by name. `*due` becomes the earliest time at which one of
+ * them has to have looked, where that is still to come. */
+static void name_waiting(struct cli *cli, const json_t *rollout, bool is_again, int64_t *due)
 {
+	json_t *rows = NULL, *row;
+	char path[140];
+	size_t i, n = 0;
+
+	if (!cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(rollout, "id", ""), "/assignments") ||
+		!cli_list(cli, path, &rows))
+		return;
+	json_array_foreach(rows, i, row)
+	{
+		const json_t *d = js_get(row, "device");
+		int64_t by = js_int(row, "next_poll_by", 0), now = time(NULL);
+
+		if (strcmp(js_text(row, "state", ""), "waiting") != 0)
+			continue;
+		if (by > now && (!*due || by < *due))
+			*due = by;
+		if (n++ >= NAMED_MAX)
+			continue;
+		fprintf(stderr, "%s: %slast seen %s", show_label(d), is_again ? "still not seen; " : "",
+			out_ago(js_int(row, "last_seen", 0)));
+		if (js_bool(d, "hold", false))
+			fputs(", on hold: it installs nothing", stderr);
+		else if (by)
+			fprintf(stderr, ", its next look %s %s", by > now ? "is due" : "was due",
+				out_ago(by));
+		fputc('\n', stderr);
+	}
+	if (n > NAMED_MAX)
+		fprintf(stderr, "and %zu more: otactl status %.8s\n", n - NAMED_MAX,
+			js_text(rollout, "id", ""));
+	json_decref(rows);
+}
+
+/* When nothing was heard for a while: a device may look minutes from now. Returns after how many seconds to
+ * say it again: once what is due has passed. */
+static int64_t explain_silence(struct cli *cli, const json_t *rollouts, bool is_again)
+{
+	int64_t due = 0, left;
+	json_t *r;
+	size_t i;
+
 	if (cli->is_tty)
 		fputc('\n', stderr);
-	fprintf(stderr,
-		"a device takes it when it checks in next; by when: otactl status %.8s (Ctrl-C ends the "
-		"waiting "
-		"only)\n",
-		js_text(json_array_get(rollouts, 0), "id", ""));
+	if (!is_again)
+		fputs("a device takes it when it checks in next (Ctrl-C ends the waiting only)\n", stderr);
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r) name_waiting(cli, r, is_again, &due);
+	left = due ? due - (int64_t)time(NULL) + 1 : INTERVAL_S;
+	return left > AGAIN_S ? left : AGAIN_S;
 }
 
 int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
 {
 	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
-	int64_t begun = now_s();
+	int64_t explain_at = now_s() + QUIET_S;
 	bool is_lost = false, is_late = false, is_explained = false;
 	char last[200] = "";
 
@@ -196,9 +238,8 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 			show_progress(cli, rollouts, last);
 			if (count_in(rollouts, true, ASSIGN_WAITING) == 0 && !is_growing(rollouts))
 				break;
-			if (!is_explained && now_s() - begun >= QUIET_S &&
-				count_in(rollouts, false, ASSIGN_WAITING) > 0) {
-				explain_silence(cli, rollouts);
+			if (now_s() >= explain_at && count_in(rollouts, false, ASSIGN_WAITING) > 0) {
+				explain_at = now_s() + explain_silence(cli, rollouts, is_explained);
 				is_explained = true;
 			}
 		}

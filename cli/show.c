@@ -32,6 +32,17 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	return buf;
 }
 
+/* The same without the numbers, which would make a table too wide: device show and the log have them. */
+static const char *table_text(const json_t *a, char *buf, size_t cap)
+{
+	const char *text = assignment_text(a, buf, cap);
+	char *numbers = strstr(buf, " (reason ");
+
+	if (text == buf && numbers)
+		*numbers = '\0';
+	return text;
+}
+
 static bool is_shared(const json_t *device)
 {
 	return strcmp(js_text(js_get(device, "alarm"), "kind", ""), "shared-identity") == 0;
@@ -65,7 +76,7 @@ void show_devices(const json_t *devices, const char *none)
 			js_bool(d, "rekey", false) ? ", new key waits" : "",
 			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
-			(void)assignment_text(a, running, sizeof running);
+			(void)table_text(a, running, sizeof running);
 		/* The version once: what runs as it should stands beside it. */
 		const char *version = a ? js_text(a, "version", "") : "";
 		bool is_done = a && strcmp(js_text(a, "state", ""), "running") == 0;
@@ -243,9 +254,10 @@ void show_assignments(const json_t *rows)
 		/* What an earlier attempt came to is in the device's log. */
 		if (attempt < js_int(last, js_text(d, "id", "?"), 0))
 			continue;
-		const char *state = assignment_text(row, update, sizeof update);
+		const char *state = table_text(row, update, sizeof update);
+		bool is_on_hold = js_bool(d, "hold", false) && js_get(row, "next_poll_by");
 
-		(void)snprintf(attempted, sizeof attempted, "%s", state);
+		(void)snprintf(attempted, sizeof attempted, "%s%s", state, is_on_hold ? ", on hold" : "");
 		if (attempt > 1)
 			(void)snprintf(
 				attempted, sizeof attempted, "%s (attempt %lld)", state, (long long)attempt);

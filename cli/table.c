@@ -113,7 +113,7 @@ const struct cmd cmds[] = {
 	{"image",     "list",    "",                "list stored images",                             0, 0, NEED_SERVER,  NULL,                cmd_image_list},
 	{"image",     "show",    "SHA256",          "show a stored image",                            1, 1, NEED_SERVER,  NULL,                cmd_image_show},
 	{"image",     "remove",  "SHA256",          "remove an image that no release uses",           1, 1, NEED_SERVER,  NULL,                cmd_image_remove},
-	{"image",     "inspect", "FILE",            "say what a file is; needs no server",            1, 1, NEED_NOTHING, NULL,                cmd_image_inspect},
+	{"image",     "inspect", "FILE",            "say what a file is (- is stdin); needs no server",            1, 1, NEED_NOTHING, NULL,                cmd_image_inspect},
 	{"release",   "list",    "",                "list releases",                                  0, 0, NEED_SERVER,  release_list_opts,   cmd_release_list},
 	{"release",   "show",    "[BOARD:]VERSION", "show a release",                                 1, 1, NEED_SERVER,  NULL,                cmd_release_show},
 	{"release",   "remove",  "[BOARD:]VERSION", "remove a release that nothing needs",            1, 1, NEED_SERVER,  NULL,                cmd_release_remove},

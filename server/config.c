@@ -432,6 +432,25 @@ static enum ota_err load_variables(struct config *c, char *const *env, struct er
 	return OTA_OK;
 }
 
+enum ota_err config_check_word(const char *word, struct errmsg *e)
+{
+	struct suggest near = {0};
+	char name[64];
+	size_t len;
+
+	if (strncmp(word, "--", 2) != 0)
+		return OTA_OK;
+	len = strcspn(word + 2, "=");
+	if (find_option(word + 2, len))
+		return OTA_OK;
+	(void)snprintf(
+		name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : sizeof(name) - 1), word + 2);
+	for (size_t i = 0; i < n_config_options; i++)
+		suggest_offer(&near, name, config_options[i].name);
+	return errmsg_fail(e, OTA_INVALID, "unknown option '%.60s'%s%s%s", word,
+		near.best ? ", did you mean '--" : "", near.best ? near.best : "", near.best ? "'?" : "");
+}
+
 /* One pass over argv. With `only_config` just --config is taken, because the file comes before the rest. */
 static enum ota_err load_argv(
 	struct config *c, int argc, char *const *argv, bool only_config, struct errmsg *e)
@@ -451,7 +470,7 @@ static enum ota_err load_argv(
 		eq = strchr(name, '=');
 		opt = find_option(name, eq ? (size_t)(eq - name) : strlen(name));
 		if (!opt)
-			return errmsg_fail(e, OTA_INVALID, "unknown option '%.60s'", argv[i]);
+			return config_check_word(argv[i], e);
 		if (opt->flags & CONFIG_SECRET) {
 			char variable[64];
 

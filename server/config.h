@@ -107,6 +107,10 @@ void config_release(struct config *c);
 OTA_MUST_USE enum ota_err config_parse(
 	struct config *c, const char *file, const char *text, size_t len, struct errmsg *e);
 
+/* Is `word` of the command line no option, or one that there is? OTA_INVALID, with the nearest: it is none.
+ */
+OTA_MUST_USE enum ota_err config_check_word(const char *word, struct errmsg *e);
+
 /* Take one value as from `where` ("OTAD_POLL", "--poll"). */
 OTA_MUST_USE enum ota_err config_set(struct config *c, const char *where, const struct config_option *opt,
 	const char *value, struct errmsg *e);

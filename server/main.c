@@ -82,10 +82,14 @@ static enum ota_err command_first(int argc, char *const *argv, char **out, struc
 
 	if (!at)
 		return OTA_NOT_FOUND;
-	if (strcmp(argv[at], "health") != 0 && !maintain_is_command(argv[at]))
+	if (strcmp(argv[at], "health") != 0 && !maintain_is_command(argv[at])) {
+		/* The value of a mistyped option is no mistyped command. */
+		if (config_check_word(argv[at - 1], e))
+			return OTA_INVALID;
 		return errmsg_fail(e, OTA_INVALID,
 			"'%.60s' is no command: health, check, backup or restore; without one otad serves",
 			argv[at]);
+	}
 	out[0] = argv[at];
 	for (int i = 1, n = 1; i < argc; i++) {
 		if (i != at)

@@ -97,3 +97,17 @@ def test_an_older_release_is_asked_about_and_its_end_is_told(fleet):
     harness.wait_for("it to be refused again", lambda: ended(2))
     shown = fleet.ctl("rollout", "show", push).out
     assert shown.count("\nlamp-0 ") == 1 and "(attempt 2)" in shown, shown
+
+
+def test_waiting_for_a_device_that_is_not_there(fleet):
+    agent = fleet.add(1)[0]
+    harness.wait_for("it to be seen", lambda: fleet.devices()["lamp-0"]["last_seen"])
+    agent.stop()
+    waiting = fleet.ctl.start("push", fleet.image("1.0.0"), "--all", "--wait")
+    harness.wait_for("it to say when", lambda: "lamp-0: last seen " in waiting.text() and "its next look " in waiting.text(), 60)
+    push = fleet.ctl.json("rollout", "list")[0]["id"]
+    assert "on hold" not in fleet.ctl("rollout", "show", push).out
+    fleet.ctl("device", "hold", "lamp-0")
+    assert "waiting, on hold" in fleet.ctl("rollout", "show", push).out
+    fleet.ctl("cancel", push)
+    assert waiting.wait() == 1

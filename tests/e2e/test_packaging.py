@@ -169,6 +169,13 @@ def test_dev_refuses_wrong_use(args):
     assert refused.stderr.strip().splitlines()[-1].startswith("dev: ")
 
 
+def test_dev_help_of_a_command_does_nothing():
+    for word in "demo test build fuzz bench image fmt lint long clean".split():
+        for flag in ("--help", "-h"):
+            told = dev(word, flag)
+            assert told.returncode == 0 and told.stdout == dev().stdout, (word, told)
+
+
 def test_packages_refuses_an_unknown_role():
     for command in ("ensure", "missing", "sizes", "install"):
         refused = subprocess.run([ROOT / "packaging/packages", command, "nonsense"], stdout=subprocess.PIPE,

@@ -38,6 +38,7 @@ def main_pid(otad):
 # Wrong use: exit code, a line that says what.
 @pytest.mark.parametrize("args,code,words", [
     (["--bogus"], 2, "unknown option '--bogus'"),
+    (["--lisen", "http://127.0.0.1:1"], 2, "unknown option '--lisen', did you mean '--listen'?"),
     (["serve"], 2, "'serve' is no command"),
     (["--plain-http", "serve"], 2, "'serve' is no command"),
     (["--poll", "never"], 2, "--poll: 'never' is not a time"),
