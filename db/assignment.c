@@ -2,6 +2,7 @@
 
 #include "db/assignment_next.h"
 #include "db/change.h"
+#include "db/event.h"
 #include "db/list.h"
 #include "db/rollout_end.h"
 #include "db/stmt.h"
@@ -372,12 +373,12 @@ enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, str
 }
 
 struct expired_row {
-	int64_t id;
+	int64_t id, device;
 };
 
 static enum ota_err expired_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
-	struct expired_row row = {.id = col_i64(st, "id")};
+	struct expired_row row = {.id = col_i64(st, "id"), .device = col_i64(st, "device")};
 	enum ota_err err = stmt_status(st, e);
 
 	(void)mem;
@@ -389,7 +390,7 @@ static enum ota_err expired_fill(struct stmt *st, struct arena *mem, void *out, 
 enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *e)
 {
 	static const char q_expired[] =
-		"SELECT a.id AS id FROM assignment a JOIN rollout o ON o.id = a.rollout"
+		"SELECT a.id AS id, a.device AS device FROM assignment a JOIN rollout o ON o.id = a.rollout"
 		" WHERE a.ended_at IS NULL AND a.created_at < $now"
 		" AND (CASE WHEN o.timeout_s > 0 THEN o.timeout_s ELSE $default_s END) > 0"
 		" AND a.created_at + (CASE WHEN o.timeout_s > 0 THEN o.timeout_s ELSE $default_s END) <= $now"
@@ -413,8 +414,17 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 		err = list_run(st, &page, &mem, sizeof *rows, expired_fill, &due, e);
 	}
 	rows = due.rows;
-	for (size_t i = 0; err == OTA_OK && i < due.n; i++)
+	for (size_t i = 0; err == OTA_OK && i < due.n; i++) {
+		const struct event_row event = {.device = rows[i].device,
+			.at = now,
+			.kind = "timed-out",
+			.text = "not done in its time",
+			.assignment = rows[i].id};
+
 		err = assignment_advance(db, rows[i].id, &move, NULL, e);
+		if (err == OTA_OK)
+			err = event_add(db, &event, e);
+	}
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err == OTA_OK)

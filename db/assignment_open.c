@@ -94,12 +94,18 @@ static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64
 }
 
 /* The newest decision takes the place of an older one. */
-static enum ota_err supersede(
-	struct db *db, const struct assignment_row *old, int64_t rollout, int64_t now, struct errmsg *e)
+static enum ota_err supersede(struct db *db, const struct assignment_row *old, const struct rollout_row *by,
+	int64_t now, struct errmsg *e)
 {
-	const struct assignment_move move = {.to = ASSIGN_SUPERSEDED, .now = now, .superseded_by = rollout};
+	const struct assignment_move move = {.to = ASSIGN_SUPERSEDED, .now = now, .superseded_by = by->id};
+	struct event_row event = {
+		.device = old->device, .at = now, .kind = "superseded", .assignment = old->id};
+	char text[2 * DB_VERSION_MAX];
+	enum ota_err err = assignment_advance(db, old->id, &move, NULL, e);
 
-	return assignment_advance(db, old->id, &move, NULL, e);
+	(void)snprintf(text, sizeof text, "%s: push %.8s took its place", old->version, by->uid);
+	event.text = text;
+	return err == OTA_OK ? event_add(db, &event, e) : err;
 }
 
 static bool is_the_same(const struct assignment_row *a, const struct rollout_row *rollout, int64_t manifest)
@@ -134,13 +140,13 @@ static enum ota_err make_room(struct db *db, const struct rollout_row *rollout, 
 	/* The queued one first: it would open in the place of the other. */
 	if (open.has_next) {
 		out->superseded = next.id;
-		err = supersede(db, &next, rollout->id, now, e);
+		err = supersede(db, &next, rollout, now, e);
 		if (err)
 			return err;
 	}
 	if (!open.withdrawn_at && assignment_is_withdrawable(open.state, open.is_held)) {
 		out->superseded = open.id;
-		return supersede(db, &open, rollout->id, now, e);
+		return supersede(db, &open, rollout, now, e);
 	}
 	out->is_queued = true;
 	(void)snprintf(out->behind, sizeof out->behind, "%s", open.version);

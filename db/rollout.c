@@ -4,6 +4,7 @@
 
 #include "db/assignment_next.h"
 #include "db/change.h"
+#include "db/event.h"
 #include "db/list.h"
 #include "db/release.h"
 #include "db/rollout_end.h"
@@ -354,13 +355,22 @@ enum ota_err rollout_span(struct db *db, int64_t id, int64_t *first, int64_t *la
 	return stmt_status(st, e);
 }
 
-static enum ota_err cancel_one(
-	struct db *db, int64_t id, int64_t now, struct rollout_cancelled *out, struct errmsg *e)
+static enum ota_err cancel_one(struct db *db, const struct rollout_task *task, int64_t now,
+	struct rollout_cancelled *out, struct errmsg *e)
 {
 	enum assignment_cancel what;
+	struct event_row event = {.device = task->device, .at = now, .assignment = task->id};
 	int64_t until = 0;
-	enum ota_err err = assignment_cancel(db, id, now, &what, &until, e);
+	enum ota_err err = assignment_cancel(db, task->id, now, &what, &until, e);
 
+	if (err != OTA_OK)
+		return err;
+	event.kind = what == ASSIGNMENT_UNSURE ? "cancelling" : "cancelled";
+	event.text = what == ASSIGNMENT_UNSURE
+			     ? "its push was cancelled, but its last ticket may still install it"
+			     : "its push was cancelled, in time";
+	if (what != ASSIGNMENT_COMMITTED)
+		err = event_add(db, &event, e);
 	if (err != OTA_OK)
 		return err;
 	out->n_withdrawn += what == ASSIGNMENT_WITHDRAWN;
@@ -386,7 +396,7 @@ enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *c
 	if (err == OTA_OK)
 		err = rollout_list_open(db, id, &page, &mem, &list, e);
 	for (size_t i = 0; err == OTA_OK && i < list.n; i++)
-		err = cancel_one(db, list.rows[i].id, now, &done, e);
+		err = cancel_one(db, &list.rows[i], now, &done, e);
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err != OTA_OK)

@@ -5,6 +5,7 @@
 #include "db/assignment.h"
 #include "db/board.h"
 #include "db/device.h"
+#include "db/event.h"
 #include "db/image.h"
 #include "db/rootdoc.h"
 #include "server/chunk.h"
@@ -44,13 +45,33 @@ struct end_job {
 	int64_t task[]; /* rows of assignments */
 };
 
+static enum ota_err note_already_running(struct job *job, int64_t id, int64_t now)
+{
+	struct event_row event = {.at = now, .kind = "running", .assignment = id};
+	AUTO(arena) struct arena mem;
+	struct assignment_row task;
+	enum ota_err err;
+
+	arena_init(&mem, (size_t)128 * 1024);
+	err = assignment_load(job->db, id, &mem, &task, &job->e);
+	if (err)
+		return err;
+	event.device = task.device;
+	event.text = arena_printf(&mem, "runs %s already", task.version);
+	return event.text ? event_add(job->db, &event, &job->e) : OTA_NO_MEMORY;
+}
+
 static enum ota_err end_already_running(struct job *job)
 {
 	struct end_job *j = job->ctx;
 	struct assignment_move move = {.to = ASSIGN_RUNNING, .now = j->now};
 
 	for (size_t i = 0; i < j->n; i++) {
-		enum ota_err err = assignment_advance(job->db, j->task[i], &move, NULL, &job->e);
+		bool moved = false;
+		enum ota_err err = assignment_advance(job->db, j->task[i], &move, &moved, &job->e);
+
+		if (!err && moved)
+			err = note_already_running(job, j->task[i], j->now);
 
 		/* Somebody was first: its change will be followed. */
 		if (err && err != OTA_STATE && err != OTA_NOT_FOUND)

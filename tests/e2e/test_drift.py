@@ -81,3 +81,19 @@ def test_a_newer_push_is_no_drift(ran):
     assert ran.ctl.json("rollout", "show", ran.push)["drifted"] == 0
     assert "offered again to 0 devices" in ran.ctl("retry", ran.push).out
     assert "!" not in ran.ctl("status").out
+
+
+def test_every_end_is_in_the_log(ran):
+    """A push taken back, one that another took the place of, and one of what runs already."""
+    ran.agents[0].stop()
+    taken = ran.ctl.json("push", ran.image("1.1.0", size=60_000), "--all")[0]["id"]
+    ran.ctl("push", ran.image("1.2.0", size=60_000), "--all")
+    last = ran.ctl.json("push", ran.image("1.3.0", size=60_000), "--all")[0]["id"]
+    ran.ctl("cancel", last)
+    again = ran.ctl.json("push", ran.folder / "1.0.0.bin", "--all")[0]["id"]
+    wait_for("it to be done", lambda: ran.ctl.json("rollout", "show", again)["state"] == "done", 60)
+    log = ran.ctl.json("log", "lamp-0")
+    ends = {(row["kind"], row["release"]): row["text"] for row in log if row["kind"] in ("superseded", "cancelled", "cancelling")}
+    assert set(ends) in ({("superseded", "1.1.0"), ("superseded", "1.2.0"), (kind, "1.3.0")} for kind in ("cancelled", "cancelling"))
+    assert f"push {last[:8]} took its place" in ends["superseded", "1.2.0"] and taken
+    assert [row["text"] for row in log if row["rollout"] == again and row["kind"] == "running"] == ["runs 1.0.0 already"]
