@@ -54,6 +54,26 @@ int cmd_image_show(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
+/* The server says that a release uses it; this says which. */
+static void name_users(struct cli *cli, const char *sha256)
+{
+	json_t *list = NULL, *r, *image;
+	size_t i, k;
+
+	if (!cli_list(cli, "/v1/releases", &list))
+		return;
+	json_array_foreach(list, i, r)
+	{
+		json_array_foreach(js_array(r, "images"), k, image)
+		{
+			if (strcmp(js_text(image, "sha256", ""), sha256) == 0)
+				fprintf(stderr, "        release %s:%s has it\n", js_text(r, "board", "?"),
+					js_text(r, "version", "?"));
+		}
+	}
+	json_decref(list);
+}
+
 int cmd_image_remove(struct cli *cli, const struct args *args)
 {
 	char path[200];
@@ -66,6 +86,8 @@ int cmd_image_remove(struct cli *cli, const struct args *args)
 
 	if (ok)
 		out_done(cli->json, "removed", js_text(image, "sha256", ""), "");
+	else if (!cli->json)
+		name_users(cli, js_text(image, "sha256", ""));
 	json_decref(image);
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }

@@ -111,3 +111,12 @@ def test_waiting_for_a_device_that_is_not_there(fleet):
     assert "waiting, on hold" in fleet.ctl("rollout", "show", push).out
     fleet.ctl("cancel", push)
     assert waiting.wait() == 1
+
+
+def test_an_image_in_use_names_its_release(fleet):
+    fleet.ctl("push", fleet.image("1.0.0"))
+    image = fleet.ctl.json("image", "list")[0]["sha256"]
+    kept = fleet.ctl.run("image", "remove", image, code=1)
+    assert "release lamp:1.0.0 has it" in kept.err, repr(kept)
+    fleet.ctl("release", "remove", "lamp:1.0.0")
+    fleet.ctl("image", "remove", image)
