@@ -259,8 +259,10 @@ static enum h_result counter_went_back(struct req *req, struct res *res, uint32_
 		return refuse_counter(req, res);
 	hex_encode(v->id, sizeof(v->id), hex);
 	log_limited(&d->log_alarms, 30, v->now, LOG_LEVEL_WARN,
-		"device %s: counter went back (%llu after %llu)", hex, (unsigned long long)v->ci.counter,
-		(unsigned long long)v->counter_was);
+		"device %s: counter went back (%llu after %llu): a copy of its flash, or one that lost its "
+		"state; if "
+		"it repeats: otactl provision --device %.8s",
+		hex, (unsigned long long)v->ci.counter, (unsigned long long)v->counter_was, hex);
 	return req_job(req, JOB_STORE, store_alarm, v, alarm_stored);
 }
 

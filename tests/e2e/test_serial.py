@@ -46,11 +46,15 @@ def test_a_new_file_for_a_known_device(fleet):
     assert not path.exists()
     made = fleet.ctl("provision", "--device", "lamp-0", "-o", path)
     assert "otactl device approve lamp-0" in made.err
-    fleet.agents[0].stop()
     fleet.agents.append(Agent("again", fleet.folder, path).start())
     wait_for("its new key", lambda: fleet.devices()["lamp-0"]["rekey"], 60, alive=fleet.agents[1:])
+    # The one with the new key is told what to do; the one with the old key when that counts no more.
+    wait_for("its words", lambda: f"otactl device approve {before['id'][:8]}" in fleet.agents[1].text(), 60, alive=fleet.agents)
     assert "its new key waits: otactl device approve lamp-0" in fleet.ctl("device", "show", "lamp-0").out
     assert "a new key waits: otactl device approve lamp-0" in fleet.ctl("status").out
     fleet.ctl("device", "approve", "lamp-0")
     after = fleet.devices()
     assert list(after) == ["lamp-0"] and after["lamp-0"]["id"] == before["id"] and not after["lamp-0"]["rekey"], json.dumps(after)
+    wait_for("the old one's words", lambda: "the server answered 401: this device's key is not the one it has there" in
+             fleet.agents[0].text(), 60, alive=fleet.agents)
+    assert "otactl provision --device" in fleet.agents[0].text()

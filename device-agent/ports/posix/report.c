@@ -78,7 +78,8 @@ static void line_text(const char *word, const struct ota_event *ev, const uint8_
 	switch (ev->kind) {
 	case OTA_EVENT_ENROLLED:
 		hex_encode(device_id, DEVICE_ID_LEN, hex);
-		printf("%s: device %s\n", word, hex);
+		/* Whether it is approved, no answer tells. */
+		printf("%s: device %s (if nothing is offered: otactl device approve %.8s)\n", word, hex, hex);
 		return;
 	case OTA_EVENT_ASSIGNED:
 		printf("%s: release %u, %u bytes\n", word, ev->sequence, ev->total);
@@ -119,6 +120,27 @@ static void line_text(const char *word, const struct ota_event *ev, const uint8_
 	}
 }
 
+/* What an enrolled device's owner can do about an answer; NULL: nothing but wait. The answer is anybody's who
+ * sits at that address, so the agent itself tries on. */
+static const char *remedy(int status)
+{
+	switch (status) {
+	case 401:
+		return "this device's key is not the one it has there: it was provisioned and approved anew, "
+		       "or this "
+		       "is an older copy of its flash; otactl provision --device makes a new file";
+	case 404:
+		return "it does not know this device: it was removed there; otactl provision makes a new "
+		       "file";
+	case 409:
+		return "it has seen later check-ins of this device: this flash is a copy, or lost its state; "
+		       "otactl "
+		       "provision --device makes a new file";
+	default:
+		return NULL;
+	}
+}
+
 static void unreached(struct report *r, const struct ota_event *ev, bool is_enrolled)
 {
 	if (r->last_err == ev->err && r->last_status == ev->status && r->last_err != OTA_OK)
@@ -131,6 +153,8 @@ static void unreached(struct report *r, const struct ota_event *ev, bool is_enro
 		printf("not enrolled: the server answered %d: the secret is unknown, expired or used up; "
 		       "trying on\n",
 			ev->status);
+	else if (is_enrolled && ev->err == OTA_UNAVAILABLE && remedy(ev->status))
+		printf("unreached: the server answered %d: %s; trying on\n", ev->status, remedy(ev->status));
 	else if (ev->status != 0 && ev->err == OTA_UNAVAILABLE)
 		printf("unreached: the server answered %d, trying on\n", ev->status);
 	else if (ev->status != 0)
