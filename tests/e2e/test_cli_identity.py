@@ -41,16 +41,16 @@ def test_a_device_put_back_from_a_copy_is_no_second_one(fleet, folder):
     shutil.copy(first.flash, folder / "copy.flash")
     first.start()
     for _ in range(2):
-        seen = fleet.devices()["lamp-0"]["last_seen"]
-        wait_for("a poll", lambda: fleet.devices()["lamp-0"]["last_seen"] > seen)
+        seen = fleet.devices()["lamp-0"]["last_seen"] or 0
+        wait_for("a poll", lambda: (fleet.devices()["lamp-0"]["last_seen"] or 0) > seen)
     first.stop()
     shutil.copy(folder / "copy.flash", first.flash)
     first.start()
     row = wait_for("the alarm", lambda: alarm(fleet, "lamp-0"), 60)
     assert row["kind"] == "counter-back" and row["times"] == 1, row
     for _ in range(3):
-        seen = fleet.devices()["lamp-0"]["last_seen"]
-        wait_for("more polls", lambda: fleet.devices()["lamp-0"]["last_seen"] > seen)
+        seen = fleet.devices()["lamp-0"]["last_seen"] or 0
+        wait_for("more polls", lambda: (fleet.devices()["lamp-0"]["last_seen"] or 0) > seen)
     assert alarm(fleet, "lamp-0")["times"] == 1
     assert "restored from a copy does that once" in fleet.ctl("device", "show", "lamp-0").out
     assert "identity" not in fleet.ctl("status").out
