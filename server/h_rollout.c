@@ -250,11 +250,14 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	row.release = release.id;
 	exists = !rollout_load_uid(job->db, row.uid, job->mem, &old, NULL);
 	err = select_parse(a, job, in->selector, &selector, &row.selector);
-	/* A repeated request stays the same one when the device it names was renamed or removed meanwhile. */
+	/* A repeated request stays the same one when the device it names was renamed or removed meanwhile,
+	 * also where that word means another device by now. */
 	if (err == OTA_NOT_FOUND && exists && old.release == row.release)
 		return push_again(a, job, &old);
 	if (err)
 		return err;
+	if (exists && strncmp(old.selector, "name=", 5) == 0 && strcmp(old.selector + 5, in->selector) == 0)
+		row.selector = old.selector;
 	if (!exists && (!release.manifest || !release.is_complete || release.retired_at))
 		return errmsg_fail(&job->e, OTA_STATE,
 			release.retired_at
