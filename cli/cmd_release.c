@@ -74,6 +74,23 @@ int cmd_release_remove(struct cli *cli, const struct args *args)
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+int cmd_release_retire(struct cli *cli, const struct args *args)
+{
+	char path[400]; /* a version of 64 bytes, each percent-encoded, fits */
+	json_t *r = NULL;
+
+	if (!find_release(cli, args->pos[0], &r))
+		return EXIT_FAILED;
+	bool ok = cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "/retire") &&
+		  cli_call(cli, "POST", path, NULL, NULL);
+
+	if (ok)
+		out_done(cli->json, "retired", js_text(r, "id", "?"),
+			"; its images go within days, or now: otactl image remove");
+	json_decref(r);
+	return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
 int cmd_release_envelope(struct cli *cli, const struct args *args)
 {
 	struct client_answer a = {.upload_offset = -1};

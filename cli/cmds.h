@@ -42,6 +42,7 @@ int cmd_release_envelope(struct cli *cli, const struct args *args);
 int cmd_release_inspect(struct cli *cli, const struct args *args);
 int cmd_release_list(struct cli *cli, const struct args *args);
 int cmd_release_remove(struct cli *cli, const struct args *args);
+int cmd_release_retire(struct cli *cli, const struct args *args);
 int cmd_release_show(struct cli *cli, const struct args *args);
 int cmd_retry(struct cli *cli, const struct args *args);
 int cmd_rollout_list(struct cli *cli, const struct args *args);

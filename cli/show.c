@@ -402,4 +402,6 @@ void show_release(const json_t *r)
 	if (js_text(r, "notes", "")[0])
 		out_field("notes", "%s", js_text(r, "notes", ""));
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
+	if (js_get(r, "retired"))
+		out_field("retired", "%s", out_time(js_int(r, "retired", 0)));
 }

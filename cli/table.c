@@ -117,6 +117,7 @@ const struct cmd cmds[] = {
 	{"release",   "list",    "",                "list releases",                                  0, 0, NEED_SERVER,  release_list_opts,   cmd_release_list},
 	{"release",   "show",    "[BOARD:]VERSION", "show a release",                                 1, 1, NEED_SERVER,  NULL,                cmd_release_show},
 	{"release",   "remove",  "[BOARD:]VERSION", "remove a release that nothing needs",            1, 1, NEED_SERVER,  NULL,                cmd_release_remove},
+	{"release",   "retire",  "[BOARD:]VERSION", "give up a release, so that its images may go",   1, 1, NEED_SERVER,  NULL,                cmd_release_retire},
 	{"release",   "envelope", "[BOARD:]VERSION", "write the signed envelope",                     1, 1, NEED_SERVER,  output_opts,         cmd_release_envelope},
 	{"release",   "inspect", "FILE",            "check an envelope; needs no server",             1, 1, NEED_NOTHING, release_inspect_opts, cmd_release_inspect},
 	{"device",    "list",    "",                "list devices",                                   0, 0, NEED_SERVER,  device_list_opts,    cmd_device_list},

@@ -26,20 +26,22 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 
 /* A release keeps its images while it is in use, while an open assignment, a device or what a device reverts
  * to needs it, and while a release in use has it as its way back. */
+#define NEEDED                                                                                               \
+	"EXISTS (SELECT 1 FROM release_item t JOIN release r ON r.id = t.release WHERE t.image = "           \
+	"i.id AND ("                                                                                         \
+	"  r.retired_at IS NULL"                                                                             \
+	"  OR EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = m.id"                       \
+	"   WHERE m.release = r.id AND a.ended_at IS NULL)"                                                  \
+	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.running_digest = m.digest WHERE "     \
+	"m.release = r.id)"                                                                                  \
+	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.previous_digest = m.digest WHERE "    \
+	"m.release = r.id)"                                                                                  \
+	"  OR EXISTS (SELECT 1 FROM manifest m JOIN release n ON n.id = m.after_release"                     \
+	"   WHERE m.release = r.id AND m.kind = 1 AND n.retired_at IS NULL)))"
+
 static const char q_doomed[] =
 	"SELECT i.id AS id, i.sha256 AS sha256 FROM image i WHERE i.id > $cursor AND i.created_at <= $before"
-	" AND NOT EXISTS (SELECT 1 FROM release_item t JOIN release r ON r.id = t.release WHERE t.image = "
-	"i.id AND ("
-	"  r.retired_at IS NULL"
-	"  OR EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = m.id"
-	"   WHERE m.release = r.id AND a.ended_at IS NULL)"
-	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.running_digest = m.digest WHERE "
-	"m.release = r.id)"
-	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.previous_digest = m.digest WHERE "
-	"m.release = r.id)"
-	"  OR EXISTS (SELECT 1 FROM manifest m JOIN release n ON n.id = m.after_release"
-	"   WHERE m.release = r.id AND m.kind = 1 AND n.retired_at IS NULL)))"
-	" ORDER BY i.id LIMIT $limit";
+	" AND NOT " NEEDED " ORDER BY i.id LIMIT $limit";
 
 static enum ota_err forget(struct db *db, int64_t image, struct errmsg *e)
 {
@@ -60,6 +62,27 @@ static enum ota_err forget(struct db *db, int64_t image, struct errmsg *e)
 		err = stmt_done(st, e);
 	}
 	return err == OTA_OK ? change_add(db, CHANGE_IMAGE, image, e) : err;
+}
+
+enum ota_err gc_forget(struct db *db, int64_t image, struct errmsg *e)
+{
+	static const char q_needed[] = "SELECT " NEEDED " AS is_needed FROM image i WHERE i.id = $image";
+	bool needed;
+	enum ota_err err;
+
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_needed);
+
+		bind_i64(st, "image", image);
+		err = stmt_row(st, e);
+		if (err != OTA_OK)
+			return err;
+		needed = col_bool(st, "is_needed");
+		err = stmt_status(st, e);
+	}
+	if (err == OTA_OK && needed)
+		return errmsg_fail(e, OTA_STATE, "a release has this image");
+	return err == OTA_OK ? forget(db, image, e) : err;
 }
 
 enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t limit, struct arena *mem,

@@ -21,6 +21,10 @@ struct gc_list {
 OTA_MUST_USE enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t limit,
 	struct arena *mem, struct gc_list *out, struct errmsg *e);
 
+/* Store thread, inside the caller's transaction: delete the row of one image now, however young, unless it is
+ * needed. OTA_STATE: it is. */
+OTA_MUST_USE enum ota_err gc_forget(struct db *db, int64_t image, struct errmsg *e);
+
 /* Store thread, after the commit that took the row away (a later job): remove a blob unless a row names it
  * (again). OTA_BUSY: a backup is running; leave it, gc_orphans finds it later. A blob that is gone already is
  * OTA_OK. */

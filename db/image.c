@@ -1,3 +1,4 @@
+#include "db/gc.h"
 #include "db/image.h"
 
 #include <string.h>
@@ -252,7 +253,6 @@ enum ota_err image_set_damaged(
 
 enum ota_err image_delete(struct db *db, const uint8_t sha256[static 32], struct errmsg *e)
 {
-	static const char q_delete[] = "DELETE FROM image WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct image_row row;
@@ -262,18 +262,8 @@ enum ota_err image_delete(struct db *db, const uint8_t sha256[static 32], struct
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK)
 		err = image_load(db, sha256, &mem, &row, e);
-	if (err != OTA_OK)
-		return err;
-	{
-		AUTO(stmt) struct stmt *st = stmt_get(db, q_delete);
-
-		bind_i64(st, "id", row.id);
-		err = stmt_done(st, e);
-	}
-	if (err == OTA_CONFLICT)
-		return errmsg_fail(e, OTA_STATE, "a release has this image");
 	if (err == OTA_OK)
-		err = change_add(db, CHANGE_IMAGE, row.id, e);
+		err = gc_forget(db, row.id, e);
 	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 

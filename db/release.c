@@ -356,6 +356,16 @@ enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errms
 	return change_one(db, &tx, st, id, e);
 }
 
+enum ota_err release_is_installed(struct db *db, int64_t id, bool *installed, struct errmsg *e)
+{
+	static const char q_installed[] =
+		"SELECT EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.running_digest = m.digest"
+		" WHERE m.release = $id) OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s"
+		" ON s.previous_digest = m.digest WHERE m.release = $id) AS has";
+
+	return ask(db, q_installed, id, installed, e);
+}
+
 enum ota_err release_delete(struct db *db, int64_t id, struct errmsg *e)
 {
 	static const char q_used[] =

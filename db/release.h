@@ -64,6 +64,9 @@ OTA_MUST_USE enum ota_err release_set_notes(struct db *db, int64_t id, const cha
  * its images were collected. */
 OTA_MUST_USE enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errmsg *e);
 
+/* Does a device run it, or have it as what it reverts to? */
+OTA_MUST_USE enum ota_err release_is_installed(struct db *db, int64_t id, bool *installed, struct errmsg *e);
+
 /* Remove a release that was never assigned. OTA_STATE: it was, a device runs it, or a return belongs to it.
  */
 OTA_MUST_USE enum ota_err release_delete(struct db *db, int64_t id, struct errmsg *e);

@@ -263,9 +263,11 @@ static enum ota_err delete_run(struct api_job *a, struct job *job)
 	if (err)
 		return err;
 	err = release_delete(job->db, row.id, &job->e);
-	if (err == OTA_STATE)
+	if (err == OTA_STATE) {
+		a->hint = "what frees its disk: otactl release retire";
 		return errmsg_fail(
 			&job->e, err, "%s was assigned or is running somewhere; it stays as history", id);
+	}
 	if (!err)
 		err = api_audit(a, job, "release.delete", id, NULL, NULL);
 	a->status = 204;
@@ -276,6 +278,42 @@ enum h_result h_release_delete(struct req *req, struct res *res)
 {
 	(void)res;
 	return api_store(req, delete_run, NULL);
+}
+
+static enum ota_err retire_run(struct api_job *a, struct job *job)
+{
+	struct release_row row;
+	const char *id;
+	bool installed = false;
+	AUTO(view) struct view v = {0};
+	enum ota_err err = find_release(a, job, a->req->cap.value[0], &row);
+
+	view_init(&v, a, job);
+	if (!err)
+		err = view_release_id(&v, row.board, row.version, &id);
+	if (!err && !row.retired_at)
+		err = release_is_installed(job->db, row.id, &installed, &job->e);
+	if (err)
+		return err;
+	if (row.retired_at)
+		return answer_release(a, job, row.id);
+	if (installed)
+		return errmsg_fail(
+			&job->e, OTA_STATE, "a device runs %s, or has it as what it reverts to", id);
+	err = release_retire(job->db, row.id, a->now, &job->e);
+	if (err == OTA_STATE) {
+		a->hint = "cancel that push first: otactl cancel";
+		return errmsg_fail(&job->e, err, "devices are still to install %s", id);
+	}
+	if (!err)
+		err = api_audit(a, job, "release.retire", id, NULL, NULL);
+	return err ? err : answer_release(a, job, row.id);
+}
+
+enum h_result h_release_retire(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, retire_run, NULL);
 }
 
 static enum ota_err envelope_run(struct api_job *a, struct job *job)

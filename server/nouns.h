@@ -36,6 +36,7 @@ enum h_result h_release_list(struct req *req, struct res *res);
 enum h_result h_release_create(struct req *req, struct res *res);
 enum h_result h_release_get(struct req *req, struct res *res);
 enum h_result h_release_delete(struct req *req, struct res *res);
+enum h_result h_release_retire(struct req *req, struct res *res);
 enum h_result h_release_envelope_get(struct req *req, struct res *res);
 enum h_result h_release_envelope_put(struct req *req, struct res *res);
 

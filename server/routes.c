@@ -54,6 +54,7 @@ const struct route routes[] = {
 	{HTTP_POST,   "/v1/releases",                    ROLE_UPLOADER, BODY_SMALL, h_release_create,        ROUTE_NEEDS_ROOT, ""},
 	{HTTP_GET,    "/v1/releases/:id",                ROLE_VIEWER,   0,          h_release_get,           0,                ""},
 	{HTTP_DELETE, "/v1/releases/:id",                ROLE_OPERATOR, 0,          h_release_delete,        0,                ""},
+	{HTTP_POST,   "/v1/releases/:id/retire",         ROLE_OPERATOR, 0,          h_release_retire,        0,                ""},
 	{HTTP_GET,    "/v1/releases/:id/envelope",       ROLE_VIEWER,   0,          h_release_envelope_get,  0,                ""},
 	{HTTP_PUT,    "/v1/releases/:id/envelope",       ROLE_UPLOADER, BODY_CBOR,  h_release_envelope_put,  ROUTE_NEEDS_ROOT, ""},
 

@@ -82,6 +82,8 @@ enum ota_err view_release_size(struct view *v, const struct release_row *row, ui
 		uint32_t c = row->items[i].component;
 		enum ota_err err = image_load(v->job->db, row->items[i].sha256, &v->tmp, &image, &v->job->e);
 
+		if (err == OTA_NOT_FOUND && row->is_collected)
+			continue;
 		if (err)
 			return err;
 		if (c < BOARD_COMPONENTS_MAX && image.info.size > largest[c])
@@ -503,7 +505,10 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 		struct image_row image;
 
 		err = image_load(v->job->db, item->sha256, &v->tmp, &image, &v->job->e);
-		if (err)
+		/* A retired release keeps what its images were called, not their bytes. */
+		if (err == OTA_NOT_FOUND && row->is_collected)
+			image = (struct image_row){0};
+		else if (err)
 			return err;
 		js_object(o, NULL);
 		js_text(o, "component",
@@ -511,7 +516,8 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 		js_text(o, "variant", item->variant);
 		js_hex(o, "sha256", item->sha256, sizeof(item->sha256));
 		js_int(o, "size", (int64_t)image.info.size);
-		js_text(o, "format", image_format_name(image.info.format));
+		if (!err)
+			js_text(o, "format", image_format_name(image.info.format));
 		js_bool(o, "damaged", image.is_damaged);
 		js_end(o);
 	}

@@ -75,7 +75,7 @@ ROWS = {
     "POST /v1/releases": Row(root=True, fine=[("notes", "a\nb")], body={"board": "lamp", "version": "2.0", "notes": "new", "images": [
         {"component": "app", "variant": "", "sha256": "{spare-image}"}]}),
     "GET /v1/releases/{id}": Row(**RELEASE), "DELETE /v1/releases/{id}": Row(**RELEASE),
-    "GET /v1/releases/{id}/envelope": Row(**RELEASE),
+    "POST /v1/releases/{id}/retire": Row(**RELEASE), "GET /v1/releases/{id}/envelope": Row(**RELEASE),
     "PUT /v1/releases/{id}/envelope": Row(root=True, wrong_bodies={**NO_CBOR, "the end cut off": "{envelope-bytes:-1}"}, **RELEASE),
     "GET /v1/devices": Row(query={"state": {"odd": 422}, "board": {"nobody": 404}, "hold": {"maybe": 422, "1": 422},
                                   "selector": {"odd=1": 422, "%2C": 422, "version%3C": 422, "tag=": 422, "=": 422}}),

@@ -64,6 +64,7 @@ ROWS = {
     "release list": Row(values={"board": ["nobody"]}, reads=True),
     "release show": Row(["lamp:1.0"], {"9.9": ["lamp:9.9"], "nobody": ["nobody:1.0"]}, reads=True),
     "release remove": Row(["lamp:1.1"], {"9.9": ["lamp:9.9"], "nobody": ["nobody:1.0"], "1.0": ["lamp:1.0"]}, changes=True),
+    "release retire": Row(["lamp:1.1"], {"9.9": ["lamp:9.9"], "nobody": ["nobody:1.0"]}, changes=True),
     "release envelope": Row(["lamp:1.0"], {"9.9": ["lamp:9.9"]}, {"output": ["/no/such/folder/x"]}, reads=True),
     "release inspect": Row(["{envelope}"], {"No such file": ["/no/such/file"], "no valid release": ["{file}"]},
                            {"key": ["/no/such/file", "{file}"]}, local=True, reads=True),
@@ -210,7 +211,7 @@ def test_what_is_good_works(tmp_path):
     made = World(tmp_path)
     try:
         names = names_of(made, tmp_path)
-        last = ("push", "device replace", "device remove", "image remove", "board remove", "cancel", "token revoke")
+        last = ("release remove", "push", "device replace", "device remove", "image remove", "board remove", "cancel", "token revoke")
         for command in sorted(COMMANDS, key=lambda command: last.index(command.name) if command.name in last else -1):
             if command.name in ("init", "device replace", "cancel"):
                 continue
