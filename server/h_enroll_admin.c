@@ -96,8 +96,8 @@ static const struct js_field provision_fields[] = {
 };
 
 /* Revoke what holds the name and was never used: its file is lost. The serial goes over, since it may stand
- * on the device. Nothing there: OTA_OK. */
-static enum ota_err revoke_lost(struct api_job *a, struct job *job, struct secret_in *in)
+ * on the device. Nothing there: OTA_OK, and not found. */
+static enum ota_err revoke_lost(struct api_job *a, struct job *job, struct secret_in *in, bool *found)
 {
 	struct db_page page = {.limit = DB_PAGE_MAX};
 	struct secret_list list;
@@ -111,6 +111,7 @@ static enum ota_err revoke_lost(struct api_job *a, struct job *job, struct secre
 
 			if (s->revoked_at || s->uses || strcmp(s->name, in->name) != 0)
 				continue;
+			*found = true;
 			err = secret_revoke(job->db, s->secret_id, a->now, &job->e);
 			hex_encode(s->secret_id, SECRET_ID_LEN, id);
 			if (!err)
@@ -133,10 +134,11 @@ static enum ota_err insert_secret(
 	struct secret_in *in = a->in;
 	struct secret_row *row = &in->row;
 	char id[2 * SECRET_ID_LEN + 1], uses[24];
+	bool found = false;
 	enum ota_err err = find_board(a, job, in->board, board);
 
 	if (!err && in->replace)
-		err = revoke_lost(a, job, in);
+		err = revoke_lost(a, job, in, &found);
 	if (err)
 		return err;
 	row->board = board->id;
@@ -158,6 +160,12 @@ static enum ota_err insert_secret(
 					"otactl enroll "
 					"list; a lost file: otactl provision --replace";
 		return errmsg_fail(&job->e, err, "the name '%s' is taken", row->name);
+	}
+	/* A name that is mistyped would else be a new device, and the lost file's secret go on. */
+	if (!err && in->replace && !found) {
+		a->hint = "what waits: otactl enroll list; a new device needs no --replace";
+		return errmsg_fail(
+			&job->e, OTA_NOT_FOUND, "no unused provisioning file is named '%s'", row->name);
 	}
 	hex_encode(row->secret_id, SECRET_ID_LEN, id);
 	snprintf(uses, sizeof(uses), "%u", row->uses_max);

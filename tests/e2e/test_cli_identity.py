@@ -61,6 +61,10 @@ def test_a_lost_provisioning_file(fleet, folder):
     again = fleet.ctl.run("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "new.prov", code=1)
     assert "provision --replace" in again.err, repr(again)
     assert "--name" in fleet.ctl.run("provision", "--board", "lamp", "--replace", "-o", folder / "x", code=2).err
+    waiting = fleet.ctl.json("enroll", "list")
+    typo = fleet.ctl.run("provision", "--board", "lamp", "--name", "kitchn", "--replace", "-o", folder / "typo.prov", code=1)
+    assert "no unused provisioning file is named 'kitchn'" in typo.err and not (folder / "typo.prov").exists()
+    assert fleet.ctl.json("enroll", "list") == waiting
     made = fleet.ctl.json("provision", "--board", "lamp", "--name", "kitchen", "--replace", "-o", folder / "new.prov")
     assert made["serial"] == "SN-1" and made["name"] == "kitchen", made
     lost = Agent("lost", folder, folder / "lost.prov", args=["--once"])
