@@ -271,12 +271,11 @@ static void arm(struct ota_agent *a)
 		err = judge(a, a->msg, len, &again, &is_authentic);
 	if (err == OTA_OK && memcmp(&again, &s->slot[agent_other(a)], sizeof again) != 0)
 		err = OTA_DIGEST;
-	if (err != OTA_OK && !is_authentic && !a->is_staged_again) {
-		stage_again(a);
-		return;
-	}
 	if (err != OTA_OK) {
-		release_fail(a, err, s->target.bytes);
+		if (!is_authentic && !a->is_staged_again)
+			stage_again(a);
+		else
+			release_fail(a, err, s->target.bytes);
 		return;
 	}
 	s->phase = JOURNAL_ARMED;

@@ -72,6 +72,27 @@ static enum ota_err worn_prog(void *ctx, unsigned region, uint32_t off, const vo
 							       : real.prog(ctx, region, off, buf, len);
 }
 
+/* The journal does not take that a rotten envelope is to be fetched again: the release is staged as before,
+ * and it is tried later. */
+static void test_stage_again_not_written(void **state)
+{
+	(void)state;
+	begin_update();
+	while (k.agent.phase != PHASE_ARM)
+		kit_step(&k);
+	k.flash.bytes[slot_region(0, 1)][16384 - 1024 + 40] ^= 1;
+	real = k.flash.flash;
+	k.flash.flash.prog = worn_prog;
+	is_journal_worn = true;
+	kit_step(&k);
+	is_journal_worn = false;
+	k.flash.flash.prog = real.prog;
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.n_images, 1);
+}
+
 /* The journal takes nothing for one step of an update, whichever it is: later it goes on, to the same end. */
 static void test_journal_refuses_one_step(void **state)
 {
@@ -298,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_stored_envelope_spoilt),
 		T(test_record_is_not_the_release),
+		T(test_stage_again_not_written),
 		T(test_journal_refuses_one_step),
 		T(test_confirm_not_written),
 		T(test_confirm_written_later),
