@@ -209,18 +209,22 @@ class TestHook:
         return agent
 
     def test_well_after_a_while(self, fleet, folder):
-        self.update(fleet, folder, f'echo "$OTA_SLOT $OTA_IMAGE_SIZE $OTA_SEQUENCE" >> {folder}/seen\n'
-                                   f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin && exit 0\n'
-                                   f'[ "$(wc -l < {folder}/seen)" -gt 3 ] || exit 7\n'
-                                   'tail -c +$((OTA_SLOT_OFFSET + 1)) "$OTA_SLOT_FILE" | head -c $OTA_IMAGE_SIZE |'
-                                   ' cmp -s - "$OTA_IMAGE"\n')
+        script = (f'echo "$OTA_SLOT $OTA_IMAGE_SIZE $OTA_SEQUENCE" >> {folder}/seen\n'
+                  f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin && exit 0\n'
+                  f'[ "$(wc -l < {folder}/seen)" -gt 3 ] || exit 7\n'
+                  'tail -c +$((OTA_SLOT_OFFSET + 1)) "$OTA_SLOT_FILE" | head -c $OTA_IMAGE_SIZE | cmp -s - "$OTA_IMAGE"\n')
+        agent = self.update(fleet, folder, script)
         fleet.wait_running("1.1.0")
+        # Told when it changes, not each second.
+        assert agent.text().count("health: the hook ended 7: the new firmware is not confirmed yet\n") == 1
+        assert agent.text().count("health: the hook ended 0: the new firmware is well\n") == 2
         assert (folder / "boot.bin").read_bytes() == (folder / "1.1.0.bin").read_bytes()
 
     def test_ill(self, fleet, folder):
         agent = self.update(fleet, folder, f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin\n')
         harness.wait_for("it to go back", lambda: "reverted: new firmware reported itself ill" in agent.text(), 60,
                          alive=[agent])
+        assert "health: the hook ended 1: the new firmware is ill\n" in agent.text()
         fleet.wait_running("1.0.0")
         assert (folder / "boot.bin").read_bytes() == (folder / "1.0.0.bin").read_bytes()
 

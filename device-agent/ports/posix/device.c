@@ -66,8 +66,12 @@ static enum ota_health get_health(void *ctx)
 		.image_size = s->slot[s->active].component[0].size,
 		.sequence = s->slot[s->active].sequence,
 		.image = d->o->image_path};
+	enum ota_health health = hook_ask(&d->hook, &env, now_ms(NULL));
+	struct errmsg words;
 
-	return hook_ask(&d->hook, &env, now_ms(NULL));
+	if (hook_news(&d->hook, &words))
+		report_note(&d->report, "health", words.text);
+	return health;
 }
 
 static void on_event(void *ctx, const struct ota_event *ev)

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,15 @@ void hook_start(struct hook *h)
 	hook_stop(h);
 	h->health = OTA_HEALTH_UNKNOWN;
 	h->next_ms = 0;
+	h->has_ended = false;
+	h->is_news = false;
+}
+
+static void note_end(struct hook *h, int ended)
+{
+	h->is_news = h->is_news || !h->has_ended || h->ended != ended;
+	h->has_ended = true;
+	h->ended = ended;
 }
 
 static void reap(struct hook *h, int64_t now_ms)
@@ -51,6 +61,8 @@ static void reap(struct hook *h, int64_t now_ms)
 		return;
 	h->pid = 0;
 	h->next_ms = now_ms + AGAIN_MS;
+	if (pid > 0)
+		note_end(h, status);
 	if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		h->health = OTA_HEALTH_WELL;
 	else if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1)
@@ -69,10 +81,37 @@ enum ota_health hook_ask(struct hook *h, const struct hook_env *env, int64_t now
 	if (h->pid == 0)
 		run(h->command, env);
 	if (h->pid < 0) {
+		note_end(h, -errno);
 		h->pid = 0;
 		h->next_ms = now_ms + AGAIN_MS;
 	}
 	return h->health;
+}
+
+bool hook_news(struct hook *h, struct errmsg *words)
+{
+	static const char waits[] = "the new firmware is not confirmed yet";
+	const char *signal_text;
+
+	if (!h->is_news)
+		return false;
+	h->is_news = false;
+	signal_text = h->ended < 0 ? NULL : sigdescr_np(WTERMSIG(h->ended));
+	if (h->ended < 0)
+		errmsg_set(words, "the hook cannot be started: %s: %s", strerrordesc_np(-h->ended), waits);
+	else if (WIFSIGNALED(h->ended))
+		errmsg_set(words, "the hook was ended by signal %d (%s): %s", WTERMSIG(h->ended),
+			signal_text ? signal_text : "no name", waits);
+	else if (WEXITSTATUS(h->ended) == 0)
+		errmsg_set(words, "the hook ended 0: the new firmware is well");
+	else if (WEXITSTATUS(h->ended) == 1)
+		errmsg_set(words, "the hook ended 1: the new firmware is ill");
+	else if (WEXITSTATUS(h->ended) == 126 || WEXITSTATUS(h->ended) == 127)
+		errmsg_set(words, "the hook ended %d, as a shell says of what it cannot run: %s",
+			WEXITSTATUS(h->ended), waits);
+	else
+		errmsg_set(words, "the hook ended %d: %s", WEXITSTATUS(h->ended), waits);
+	return true;
 }
 
 void hook_stop(struct hook *h)
