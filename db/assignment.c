@@ -180,6 +180,28 @@ enum ota_err assignment_history(struct db *db, int64_t device, const struct db_p
 	return list(st, page, mem, out, e);
 }
 
+enum ota_err assignment_was_given(
+	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e)
+{
+	static const char q_given[] =
+		"SELECT EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = "
+		"m.id WHERE m.digest = $digest AND a.device = $device) AS is_given";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_given);
+	enum ota_err err;
+	bool got;
+
+	bind_blob(st, "digest", digest, 32);
+	bind_i64(st, "device", device);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	got = col_bool(st, "is_given");
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*given = got;
+	return err;
+}
+
 static enum ota_err move_store(
 	struct db *db, int64_t id, const struct assignment_move *move, struct errmsg *e)
 {

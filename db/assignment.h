@@ -142,6 +142,10 @@ OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment
 OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
 	struct arena *mem, struct assignment_list *out, struct errmsg *e);
 
+/* Was the manifest with that digest ever assigned to the device, whatever came of it? */
+OTA_MUST_USE enum ota_err assignment_was_given(
+	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e);
+
 /* End whatever the device has queued or open: cancelled, or timed-out from trial (it is revoked or replaced).
  * Nothing open: OTA_OK. */
 OTA_MUST_USE enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e);

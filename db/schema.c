@@ -333,9 +333,17 @@ static const char *const schema_2[] = {
 	NULL,
 };
 
+static const char *const schema_3[] = {
+	/* a device's latest is looked up with every report */
+	"CREATE INDEX assignment_latest ON assignment (device, id);",
+
+	NULL,
+};
+
 const struct migration schema_migrations[] = {
 	{.sql = schema_1},
 	{.sql = schema_2},
+	{.sql = schema_3},
 };
 
 const int n_schema_migrations = sizeof schema_migrations / sizeof schema_migrations[0];

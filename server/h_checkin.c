@@ -303,18 +303,13 @@ static void said_of(const struct visit *v, struct device_said *out)
 static enum ota_err judge_claim(struct job *job)
 {
 	const struct visit *v = job->ctx;
-	struct assignment_list tasks;
 	struct manifest_row m;
 	char hex[65];
-	enum ota_err err = assignment_history(
-		job->db, v->row, &(struct db_page){.limit = 100}, job->mem, &tasks, &job->e);
+	bool is_given;
+	enum ota_err err = assignment_was_given(job->db, v->row, v->ci.running_digest, &is_given, &job->e);
 
-	if (err)
+	if (err || is_given)
 		return err;
-	for (size_t i = 0; i < tasks.n; i++) {
-		if (memcmp(tasks.rows[i].digest, v->ci.running_digest, 32) == 0)
-			return OTA_OK;
-	}
 	hex_encode(v->ci.running_digest, 32, hex);
 	err = manifest_load_digest(job->db, v->ci.running_digest, job->mem, &m, &job->e);
 	if (err == OTA_NOT_FOUND)

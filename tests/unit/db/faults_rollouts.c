@@ -146,6 +146,13 @@ OP(o_assignment_history)
 
 	return assignment_history(f->db, fault_world.device, &all, &f->mem, &list, &f->e);
 }
+OP(o_was_given)
+{
+	static const uint8_t none[32] = {0};
+	bool given;
+
+	return assignment_was_given(f->db, fault_world.device, none, &given, &f->e);
+}
 OP(o_withdraw)
 {
 	return assignment_withdraw(f->db, fault_world.device, NOW, &f->e);
@@ -305,6 +312,7 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_assignment_open),
 	ROW(o_assignment_list),
 	ROW(o_assignment_history),
+	ROW(o_was_given),
 	ROW(o_withdraw),
 	ROW(o_expire),
 	ROW(o_audit_add),

@@ -226,6 +226,35 @@ static void assignments(void **state)
 	}
 }
 
+/* However long ago it was. */
+static void given(void **state)
+{
+	struct fixture *f = *state;
+	int64_t board = make_board(f, "lamp", 1);
+	int64_t v1 = make_release(f, board, "1.0", "one", 100),
+		v2 = make_release(f, board, "2.0", "two", 200);
+	int64_t d = make_device(f, "d", board, 'd'), other = make_device(f, "o", board, 'e');
+	int64_t r1 = make_rollout(f, "r1", v1), r2 = make_rollout(f, "r2", v2);
+	struct assignment_opened got;
+	uint8_t digest[32];
+	bool is_given;
+
+	ok(f, assignment_open(f->db, r1, d, manifest_of(f, 100), NOW, &got, &f->e));
+	advance(f, got.id, ASSIGN_CANCELLED, OTA_OK);
+	for (unsigned i = 0; i < 101; i++) {
+		ok(f, assignment_open(f->db, r2, d, manifest_of(f, 200), NOW, &got, &f->e));
+		advance(f, got.id, ASSIGN_CANCELLED, OTA_OK);
+	}
+	manifest_digest(100, digest);
+	ok(f, assignment_was_given(f->db, d, digest, &is_given, &f->e));
+	assert_true(is_given);
+	ok(f, assignment_was_given(f->db, other, digest, &is_given, &f->e));
+	assert_false(is_given);
+	digest[0] ^= 1;
+	ok(f, assignment_was_given(f->db, d, digest, &is_given, &f->e));
+	assert_false(is_given);
+}
+
 /* A rollout of more than a page of assignments is cancelled whole. */
 static void large_cancel(void **state)
 {
@@ -326,6 +355,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(rollouts),
 		test(assignments),
+		test(given),
 		test(large_cancel),
 		test(replacement),
 	};
