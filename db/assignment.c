@@ -69,15 +69,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct assignment_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such assignment");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err assignment_load(
 	struct db *db, int64_t id, struct arena *mem, struct assignment_row *out, struct errmsg *e)
 {
@@ -85,7 +76,7 @@ enum ota_err assignment_load(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "id", id);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "assignment", out, e);
 }
 
 enum ota_err assignment_load_open(
@@ -96,7 +87,7 @@ enum ota_err assignment_load_open(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "device", device);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "assignment", out, e);
 }
 
 enum ota_err assignment_load_queued(
@@ -106,7 +97,7 @@ enum ota_err assignment_load_queued(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "device", device);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "assignment", out, e);
 }
 
 enum ota_err assignment_load_latest(
@@ -119,7 +110,7 @@ enum ota_err assignment_load_latest(
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 		bind_i64(st, "device", device);
-		err = load_one(st, mem, out, e);
+		err = row_load(st, mem, fill, "assignment", out, e);
 	}
 	return err;
 }

@@ -31,15 +31,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct identity_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such identity");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err identity_load(struct db *db, enum identity_kind kind, const char *value, struct arena *mem,
 	struct identity_row *out, struct errmsg *e)
 {
@@ -48,7 +39,7 @@ enum ota_err identity_load(struct db *db, enum identity_kind kind, const char *v
 
 	bind_i64(st, "kind", kind);
 	bind_text(st, "value", value);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "identity", out, e);
 }
 
 enum ota_err identity_load_link(struct db *db, const uint8_t link_id[static 16], struct arena *mem,
@@ -58,7 +49,7 @@ enum ota_err identity_load_link(struct db *db, const uint8_t link_id[static 16],
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_blob(st, "link_id", link_id, 16);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "identity", out, e);
 }
 
 enum ota_err identity_insert(struct db *db, const struct identity_row *row, int64_t *id, struct errmsg *e)

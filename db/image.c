@@ -60,15 +60,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct image_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such image");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err image_load(struct db *db, const uint8_t sha256[static 32], struct arena *mem,
 	struct image_row *out, struct errmsg *e)
 {
@@ -76,7 +67,7 @@ enum ota_err image_load(struct db *db, const uint8_t sha256[static 32], struct a
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_blob(st, "sha256", sha256, 32);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "image", out, e);
 }
 
 enum ota_err image_load_id(
@@ -86,7 +77,7 @@ enum ota_err image_load_id(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "id", id);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "image", out, e);
 }
 
 enum ota_err image_find_digest(struct db *db, const uint8_t *digest, size_t len, struct arena *mem,
@@ -97,7 +88,7 @@ enum ota_err image_find_digest(struct db *db, const uint8_t *digest, size_t len,
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_find);
 
 	bind_blob(st, "digest", digest, len);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "image", out, e);
 }
 
 static enum ota_err alias_add(

@@ -1,5 +1,15 @@
 #include "db/list.h"
 
+enum ota_err row_load(
+	struct stmt *st, struct arena *mem, list_fill_fn fill, const char *what, void *row, struct errmsg *e)
+{
+	enum ota_err err = stmt_row(st, e);
+
+	if (err == OTA_NOT_FOUND)
+		return errmsg_fail(e, err, "no such %s", what);
+	return err == OTA_OK ? fill(st, mem, row, e) : err;
+}
+
 void list_bind(struct stmt *st, const struct db_page *page)
 {
 	bind_i64(st, "cursor", page->cursor);

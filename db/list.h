@@ -1,4 +1,4 @@
-/* Lists in an arena, for the files of db/. */
+/* Rows and lists in an arena, for the files of db/. */
 #ifndef DB_LIST_H
 #define DB_LIST_H
 
@@ -31,8 +31,12 @@ static inline void *list_room(struct arena *mem, void *rows, size_t n, size_t *c
 	return copy;
 }
 
-/* Fill one row of a list from the statement's row. Rows begin with their key, an int64_t. */
+/* Fill one row from the statement's row. Rows of a list begin with their key, an int64_t. */
 typedef enum ota_err (*list_fill_fn)(struct stmt *st, struct arena *mem, void *row, struct errmsg *e);
+
+/* The one row of a statement. OTA_NOT_FOUND: "no such WHAT". */
+OTA_MUST_USE enum ota_err row_load(
+	struct stmt *st, struct arena *mem, list_fill_fn fill, const char *what, void *row, struct errmsg *e);
 
 struct list_page {
 	void *rows;

@@ -49,15 +49,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct manifest_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such manifest");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err manifest_load(
 	struct db *db, int64_t id, struct arena *mem, struct manifest_row *out, struct errmsg *e)
 {
@@ -65,7 +56,7 @@ enum ota_err manifest_load(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "id", id);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "manifest", out, e);
 }
 
 enum ota_err manifest_load_digest(struct db *db, const uint8_t digest[static 32], struct arena *mem,
@@ -75,7 +66,7 @@ enum ota_err manifest_load_digest(struct db *db, const uint8_t digest[static 32]
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_blob(st, "digest", digest, 32);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "manifest", out, e);
 }
 
 enum ota_err manifest_load_return(struct db *db, int64_t release, int64_t after, struct arena *mem,
@@ -88,7 +79,7 @@ enum ota_err manifest_load_return(struct db *db, int64_t release, int64_t after,
 
 	bind_i64(st, "release", release);
 	bind_i64(st, "after", after);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "manifest", out, e);
 }
 
 enum ota_err manifest_list(struct db *db, int64_t release, const struct db_page *page, struct arena *mem,

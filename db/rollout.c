@@ -41,15 +41,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct rollout_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such rollout");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err rollout_load(
 	struct db *db, int64_t id, struct arena *mem, struct rollout_row *out, struct errmsg *e)
 {
@@ -57,7 +48,7 @@ enum ota_err rollout_load(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "id", id);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "rollout", out, e);
 }
 
 enum ota_err rollout_load_uid(
@@ -67,7 +58,7 @@ enum ota_err rollout_load_uid(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_text(st, "uid", uid);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "rollout", out, e);
 }
 
 enum ota_err rollout_list(struct db *db, int state, const struct db_page *page, struct arena *mem,
@@ -277,7 +268,7 @@ enum ota_err rollout_load_growing(struct db *db, struct arena *mem, struct rollo
 				     " FROM rollout WHERE cursor IS NOT NULL ORDER BY id LIMIT 1";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "rollout", out, e);
 }
 
 enum { WITHDRAW_PIECE = 100 };

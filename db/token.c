@@ -33,15 +33,6 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	return err;
 }
 
-static enum ota_err load_one(struct stmt *st, struct arena *mem, struct token_row *out, struct errmsg *e)
-{
-	enum ota_err err = stmt_row(st, e);
-
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such token");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
-}
-
 enum ota_err token_insert(struct db *db, const struct token_row *row, int64_t *id, struct errmsg *e)
 {
 	static const char q_add[] =
@@ -89,7 +80,7 @@ enum ota_err token_load_hash(struct db *db, const uint8_t sha256[static 32], str
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_blob(st, "sha256", sha256, 32);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "token", out, e);
 }
 
 enum ota_err token_load(struct db *db, int64_t id, struct arena *mem, struct token_row *out, struct errmsg *e)
@@ -98,7 +89,7 @@ enum ota_err token_load(struct db *db, int64_t id, struct arena *mem, struct tok
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
 	bind_i64(st, "id", id);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "token", out, e);
 }
 
 enum ota_err token_find(
@@ -110,7 +101,7 @@ enum ota_err token_find(
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_find);
 
 	bind_text(st, "text", name_or_uid);
-	return load_one(st, mem, out, e);
+	return row_load(st, mem, fill, "token", out, e);
 }
 
 bool token_is_valid(const struct token_row *row, int64_t now)
