@@ -62,27 +62,6 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 	return EXIT_DONE;
 }
 
-/* A position-dependent image runs from one slot only: alone it would leave every second device without an
- * image. */
-static int check_pairs(struct cli *cli, const struct push *p)
-{
-	for (int i = 0; i < p->n; i++) {
-		const struct push_file *f = &p->file[i];
-		bool has_other = !f->in.info.needs_pair;
-
-		for (int k = 0; k < p->n && !has_other; k++) {
-			const struct push_file *other = &p->file[k];
-
-			has_other = strcmp(other->board, f->board) == 0 &&
-				    strcmp(other->component, f->component) == 0 &&
-				    other->in.info.variant == 3 - f->in.info.variant;
-		}
-		if (!has_other)
-			return cli_fail(cli, "'%s': %s; nothing was uploaded", f->path, f->in.info.hint);
-	}
-	return EXIT_DONE;
-}
-
 /* Does the release hold just the files of its board? */
 static bool has_same_bytes(const struct push *p, const json_t *release)
 {
@@ -433,7 +412,7 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	int code = open_files(cli, args, p);
 
 	if (code == EXIT_DONE)
-		code = check_pairs(cli, p);
+		code = push_check_sets(cli, p->file, p->n, p->boards);
 	if (code == EXIT_DONE)
 		code = choose_version(cli, args, p);
 	if (code == EXIT_DONE)

@@ -6,6 +6,7 @@
 
 #include "cli/file.h"
 #include "proto/crypto.h"
+#include "proto/fit.h"
 #include "proto/limits.h"
 
 static bool copy_part(char *out, size_t cap, const char *from, const char *to)
@@ -112,72 +113,133 @@ static json_t *board_by_chip(
 	return NULL;
 }
 
-/* The board's firmware itself, of whatever format the chip's images have: chips of some families always say
- * what they are, and the server refuses what does not. */
-static bool is_main_of(const json_t *board, const char *component)
-{
-	const json_t *first = json_array_get(js_array(board, "components"), 0);
+enum { COMPONENTS_MAX = 8 };
 
-	return strcmp(js_text(first, "name", ""), component) == 0 && !js_text(first, "format", "")[0];
-}
-
-static bool has_component(const json_t *board, const char *name)
+/* As the server told it; borrowed from `board`. */
+static struct fit_board fit_board_of(const json_t *board, struct fit_component components[COMPONENTS_MAX])
 {
+	struct fit_board out = {.name = js_text(board, "name", "?"),
+		.chip = js_text(board, "chip", ""),
+		.components = components};
 	json_t *c;
 	size_t i;
 
 	json_array_foreach(js_array(board, "components"), i, c)
 	{
-		if (strcmp(js_text(c, "name", ""), name) == 0)
-			return true;
+		if (i < COMPONENTS_MAX)
+			components[out.n_components++] = (struct fit_component){
+				.name = js_text(c, "name", ""),
+				.format = js_text(c, "format", ""),
+				.size_max = (uint64_t)js_int(c, "slot_size", 0),
+			};
 	}
-	return false;
+	return out;
+}
+
+/* n_components: none of that name. */
+static size_t component_index(const struct fit_board *board, const char *name)
+{
+	size_t i = 0;
+
+	while (i < board->n_components && strcmp(board->components[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static const char *shown_name(const struct push_file *f)
+{
+	return strcmp(f->path, "-") == 0 ? "standard input" : f->path;
+}
+
+/* What the server would refuse with the release, when all of it has been sent. */
+static int check_fit(struct cli *cli, struct push_file *f, const struct fit_board *board, size_t c)
+{
+	const struct image_info *info = &f->in.info;
+	const char *variant = "";
+	struct errmsg e;
+	char label[300];
+
+	(void)snprintf(label, sizeof label, "'%s'", shown_name(f));
+	if (fit_image(board, c, info, label, &e) != OTA_OK)
+		return cli_fail(cli, "%s; nothing was uploaded", e.text);
+	if (fit_variant(info, f->variant, &variant, &e) != OTA_OK)
+		return cli_fail(cli, "%s: %s; nothing was uploaded", label, e.text);
+	if (variant != f->variant)
+		(void)snprintf(f->variant, sizeof f->variant, "%s", variant);
+	if (board->chip[0] && !info->chip[0] && c == 0 && !board->components[c].format[0])
+		fprintf(stderr,
+			"warning: %s is no image for chip %s that otactl knows: is it the right file?\n",
+			label, board->chip);
+	return EXIT_DONE;
 }
 
 int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 {
 	const struct image_info *info = &f->in.info;
-	const char *shown = strcmp(f->path, "-") == 0 ? "standard input" : f->path;
+	const char *shown = shown_name(f);
 	int code = EXIT_FAILED;
 	json_t *board = f->board[0] ? push_board(cli, boards, f->board)
 				    : board_by_chip(cli, boards, shown, info->chip, &code);
 
 	if (!board)
 		return code;
-	const char *chip = js_text(board, "chip", "");
+	struct fit_component components[COMPONENTS_MAX];
+	const struct fit_board fit = fit_board_of(board, components);
 
-	if (chip[0] && info->chip[0] && strcmp(chip, info->chip) != 0)
-		return cli_fail(cli, "'%s' is for chip %s, board %s has %s", shown, info->chip,
-			js_text(board, "name", "?"), chip);
-	(void)snprintf(f->board, sizeof f->board, "%s", js_text(board, "name", ""));
-	if (!f->component[0]) {
-		json_t *components = js_array(board, "components");
+	(void)snprintf(f->board, sizeof f->board, "%s", fit.name);
+	if (!f->component[0] && fit.n_components != 1)
+		return cli_usage(
+			cli, "board %s has several components: write COMPONENT=%s", f->board, f->path);
+	if (!f->component[0])
+		(void)snprintf(f->component, sizeof f->component, "%s", fit.components[0].name);
+	size_t c = component_index(&fit, f->component);
 
-		if (json_array_size(components) != 1)
-			return cli_usage(cli, "board %s has several components: write COMPONENT=%s", f->board,
-				f->path);
-		(void)snprintf(f->component, sizeof f->component, "%s",
-			js_text(json_array_get(components, 0), "name", "app"));
-	}
-	if (!has_component(board, f->component))
+	if (c == fit.n_components)
 		return cli_fail(cli, "board %s has no component '%s' (%s); nothing was uploaded", f->board,
 			out_safe(f->component), shown);
 	if (f->variant[0] && !limit_name_is_valid(f->variant))
 		return cli_usage(cli, "'%s' is no name for a variant", out_safe(f->variant));
-	bool is_odd = chip[0] && !info->chip[0] && is_main_of(board, f->component);
+	return check_fit(cli, f, &fit, c);
+}
 
-	if (is_odd && strncmp(chip, "esp", 3) == 0)
-		return cli_fail(cli,
-			"'%s' is no firmware of board %s: no %s image is recognised in it; nothing was "
-			"uploaded",
-			shown, f->board, chip);
-	if (is_odd)
-		fprintf(stderr,
-			"warning: '%s' is no image for chip %s that otactl knows: is it the right file?\n",
-			shown, chip);
-	if (!f->variant[0] && info->variant)
-		(void)snprintf(f->variant, sizeof f->variant, "user%d", info->variant);
-	return EXIT_DONE;
+/* Is what was given for `board` a whole release of it? */
+static int check_set(
+	struct cli *cli, const struct push_file *files, int n, const json_t *boards, const char *name)
+{
+	struct fit_component components[COMPONENTS_MAX];
+	struct fit_part parts[PUSH_FILES_MAX];
+	size_t n_parts = 0;
+	struct errmsg e;
+	const json_t *board = push_board(cli, boards, name);
+
+	if (!board)
+		return EXIT_FAILED;
+	const struct fit_board fit = fit_board_of(board, components);
+
+	for (int i = 0; i < n; i++) {
+		const struct push_file *f = &files[i];
+
+		if (strcmp(f->board, name) != 0)
+			continue;
+		/* An image of the SDK that does not say which of the two it is has no other one. */
+		if (f->in.info.needs_pair && !f->in.info.variant)
+			return cli_fail(
+				cli, "'%s': %s; nothing was uploaded", shown_name(f), f->in.info.hint);
+		parts[n_parts++] = (struct fit_part){
+			.component = component_index(&fit, f->component), .variant = f->variant};
+	}
+	return fit_set(&fit, parts, n_parts, &e) == OTA_OK
+		       ? EXIT_DONE
+		       : cli_fail(cli, "%s; nothing was uploaded", e.text);
+}
+
+int push_check_sets(struct cli *cli, const struct push_file *files, int n, const json_t *boards)
+{
+	int code = EXIT_DONE;
+
+	for (int i = 0; i < n && code == EXIT_DONE; i++)
+		code = check_set(cli, files, n, boards, files[i].board);
+	return code;
 }
 
 static void show_upload(void *ctx, uint64_t done, uint64_t size)

@@ -28,6 +28,10 @@ json_t *push_board(struct cli *cli, const json_t *boards, const char *name);
  * printed. */
 int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards);
 
+/* Do the resolved files make a whole release of each of their boards? What the server would refuse after all
+ * bytes were sent is refused here; it checks them all the same. EXIT_*; the reason was printed. */
+int push_check_sets(struct cli *cli, const struct push_file *files, int n, const json_t *boards);
+
 /* Send the bytes unless the server has them; resumes where a cut upload ended. */
 bool push_upload(struct cli *cli, struct push_file *f);
 

@@ -5,12 +5,12 @@
 #include "db/board.h"
 #include "db/image.h"
 #include "db/release.h"
+#include "proto/fit.h"
 #include "proto/hex.h"
 #include "proto/suit.h"
 #include "server/api.h"
 #include "server/domain.h"
 #include "server/find.h"
-#include "server/fit.h"
 #include "server/nouns.h"
 #include "server/sign.h"
 #include "server/view.h"
@@ -107,61 +107,26 @@ static enum ota_err component_index(
 	return errmsg_fail(e, OTA_INVALID, "board '%s' has no component '%s'", board->name, name);
 }
 
-/* An SDK image says itself which of the two it is; what the operator said must agree. */
-static enum ota_err take_variant(
-	const struct image_in *in, const struct image_info *info, struct release_item *item, struct errmsg *e)
+static struct fit_board fit_board_of(
+	const struct board_row *board, struct fit_component components[BOARD_COMPONENTS_MAX])
 {
-	const char *own = info->variant == 1 ? "user1" : info->variant == 2 ? "user2" : "";
-	const char *said = in->variant ? in->variant : "";
-
-	if (*own && *said && strcmp(own, said) != 0)
-		return errmsg_fail(e, OTA_INVALID, "this image is linked as %s, not as '%s'", own, said);
-	if (*said && !limit_name_is_valid(said))
-		return errmsg_fail(e, OTA_INVALID, "'%s' is no name for a variant", said);
-	snprintf(item->variant, sizeof(item->variant), "%s", *said ? said : own);
-	return OTA_OK;
-}
-
-/* Each component has one image for any slot, or two, each linked for one slot. */
-static enum ota_err variants_are_whole(
-	const struct board_row *board, const struct release_row *row, struct errmsg *e)
-{
-	for (size_t c = 0; c < board->n_components; c++) {
-		const char *name = board->components[c].name;
-		const struct release_item *first = NULL, *second = NULL;
-
-		for (size_t i = 0; i < row->n_items; i++) {
-			if (row->items[i].component != c)
-				continue;
-			if (second)
-				return errmsg_fail(
-					e, OTA_INVALID, "component '%s' has more than two images", name);
-			*(first ? &second : &first) = &row->items[i];
-		}
-		if (!first)
-			return errmsg_fail(e, OTA_INVALID, "component '%s' of board '%s' has no image", name,
-				board->name);
-		if (!second && strncmp(first->variant, "user", 4) == 0)
-			return errmsg_fail(e, OTA_INVALID,
-				"this is %s alone: an ESP8266 SDK release needs user1 and user2",
-				first->variant);
-		if (!second && *first->variant)
-			return errmsg_fail(e, OTA_INVALID,
-				"component '%s' has variant '%s' alone; a variant comes with the one for the "
-				"other slot",
-				name, first->variant);
-		if (second && (!*first->variant || !*second->variant ||
-				      strcmp(first->variant, second->variant) == 0))
-			return errmsg_fail(e, OTA_INVALID,
-				"component '%s' has two images: they need two different variants", name);
-	}
-	return OTA_OK;
+	for (size_t i = 0; i < board->n_components; i++)
+		components[i] = (struct fit_component){.name = board->components[i].name,
+			.format = board->components[i].format,
+			.size_max = board->components[i].size_max};
+	return (struct fit_board){.name = board->name,
+		.chip = board->chip,
+		.components = components,
+		.n_components = board->n_components};
 }
 
 static enum ota_err take_images(struct api_job *a, struct job *job, const struct board_row *board,
 	const struct js_rows *images, struct release_row *row)
 {
 	const struct image_in *in = images->row;
+	struct fit_component components[BOARD_COMPONENTS_MAX];
+	const struct fit_board fit = fit_board_of(board, components);
+	struct fit_part parts[RELEASE_ITEMS_MAX];
 
 	(void)a;
 	for (size_t i = 0; i < images->n; i++) {
@@ -181,14 +146,18 @@ static enum ota_err take_images(struct api_job *a, struct job *job, const struct
 			err = errmsg_fail(
 				&job->e, OTA_STATE, "image %.12s... is damaged here; upload it again", hex);
 		if (!err)
-			err = fit_check(board, item->component, &image, label, &job->e);
+			err = fit_image(&fit, item->component, &image.info, label, &job->e);
+		/* An SDK image says itself which of the two it is; what the operator said must agree. */
+		parts[i] = (struct fit_part){.component = item->component};
 		if (!err)
-			err = take_variant(&in[i], &image.info, item, &job->e);
+			err = fit_variant(
+				&image.info, in[i].variant ? in[i].variant : "", &parts[i].variant, &job->e);
 		if (err)
 			return err;
+		snprintf(item->variant, sizeof(item->variant), "%s", parts[i].variant);
 	}
 	row->n_items = images->n;
-	return variants_are_whole(board, row, &job->e);
+	return fit_set(&fit, parts, images->n, &job->e);
 }
 
 static enum ota_err create_run(struct api_job *a, struct job *job)

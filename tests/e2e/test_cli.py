@@ -59,6 +59,29 @@ def test_a_pair_for_two_slots(fleet):
     assert "in slot 0" in agent.text() and "in slot 1" in agent.text(), agent.text()
 
 
+def test_half_a_release_is_refused_before_it_is_sent(fleet, folder):
+    """What the server would say of the release is said while nothing has been uploaded yet."""
+    fleet.board("duo", "esp32c3", "--component", "app", "--component", "files:6000")
+    fleet.agent("duo-1", "duo", args=["--component", "app", "--component", "files"])
+    wait_for("the device", lambda: fleet.devices().get("duo-1", {}).get("state") == "approved")
+    app, files = fleet.image("1.0.0"), folder / "files.bin"
+    files.write_bytes(bytes(range(1, 256)) * 20)
+    large = folder / "large.bin"
+    large.write_bytes(2 * files.read_bytes())
+    for words, operands in {
+            "component 'files' of board 'duo' has no image; nothing was uploaded": [f"duo:app={app}"],
+            "component 'app' of board 'duo' has no image; nothing was uploaded": [f"duo:files={files}"],
+            "has variant 'A' alone": [f"duo:app={app}", f"duo:files.A={files}"],
+            "two images: they need two different variants": [f"duo:app={app}"] + 2 * [f"duo:files={files}"],
+            "more than two images": [f"duo:app={app}"] + [f"duo:files.{v}={files}" for v in "ABC"],
+            f"'{files}' is no firmware of board 'duo'": [f"duo:app={files}", f"duo:files={files}"],
+            "a slot of 'files' on board 'duo' has 6000; nothing": [f"duo:app={app}", f"duo:files={large}"],
+    }.items():
+        for more in (["--all", "-y"], ["--dry-run"]):
+            refused(fleet, 1, words, "push", *operands, *more)
+    fleet.ctl("push", f"duo:app={app}", f"duo:files={files}", "--all", "-y", "--wait", "--timeout", "60s")
+
+
 def test_a_factory_image_and_damage(fleet, folder):
     refused(fleet, 1, "use the application image", "push", shared("firmware/micropython-esp32-v1.17-factory.bin"), "--all")
     good = fleet.image("1.0.0").read_bytes()
@@ -81,7 +104,7 @@ def test_wrong_calls(fleet):
         (2, "--wait needs", ("push", image, "--wait")),
         (2, "--timeout takes", ("push", image, "--all", "--wait", "--timeout", "soon")),
         (2, "no board has that chip", ("push", other, "--all")),
-        (1, "is for chip esp32, board lamp has esp32c3", ("push", f"lamp:{other}", "--all")),
+        (1, "is for esp32, board 'lamp' has esp32c3", ("push", f"lamp:{other}", "--all")),
         (1, "no board 'limp'", ("push", f"limp:{image}", "--all")),
         (1, "nothing was uploaded", ("push", image, "--to", "tag=nowhere")),
         (1, "selector", ("push", image, "--to", "colour=red")),

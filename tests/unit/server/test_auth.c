@@ -1,7 +1,6 @@
-/* Tokens, names that are nearly right, images that fit. */
+/* Tokens, names that are nearly right. */
 #include "proto/crypto_openssl.h"
 #include "server/auth.h"
-#include "server/fit.h"
 #include "proto/suggest.h"
 #include "tests/unit/server/cmocka_all.h"
 
@@ -120,38 +119,6 @@ static void test_suggest(void **state)
 	assert_int_equal(suggest_distance("", "abc"), 3);
 }
 
-static void test_fit(void **state)
-{
-	struct board_row board = {.name = "lamp",
-		.chip = "esp32c3",
-		.n_components = 2,
-		.components = {{.name = "app", .size_max = 1000}, {.name = "fs", .format = "romfs"}}};
-	struct image_row image = {.info = {.format = IMAGE_ESP32, .chip = "esp32c3", .size = 1000}};
-	struct errmsg e;
-
-	(void)state;
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_OK);
-	image.info.size = 1001;
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_IMAGE_FORMAT);
-	assert_string_equal(e.text, "it has 1001 bytes, a slot of 'app' on board 'lamp' has 1000");
-	image.info.size = 0;
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_IMAGE_FORMAT);
-	image.info.size = 10;
-	memcpy(image.info.chip, "esp32", 6);
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_IMAGE_FORMAT);
-	assert_string_equal(e.text, "it is for esp32, board 'lamp' has esp32c3");
-	memset(image.info.chip, 0, sizeof(image.info.chip));
-	image.info.format = IMAGE_RAW;
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_IMAGE_FORMAT);
-	assert_int_equal(fit_check(&board, 1, &image, "it", &e), OTA_IMAGE_FORMAT);
-	image.info.format = IMAGE_ROMFS;
-	assert_int_equal(fit_check(&board, 1, &image, "it", &e), OTA_OK);
-	/* A board that does not say its chip takes what there is. */
-	board.chip = "";
-	image.info.format = IMAGE_RAW;
-	assert_int_equal(fit_check(&board, 0, &image, "it", &e), OTA_OK);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,7 +126,6 @@ int main(void)
 		cmocka_unit_test(test_token_is_refused),
 		cmocka_unit_test(test_roles),
 		cmocka_unit_test(test_suggest),
-		cmocka_unit_test(test_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
