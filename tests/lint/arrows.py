@@ -19,7 +19,7 @@ ARROWS = {
 }
 
 # proto files for hosted programs: library ota_host, and the host's crypto. All others are freestanding.
-HOSTED_PROTO = {"errmsg", "hex", "arena", "ask", "suggest", "crypto_openssl", "cleanup", "image_host"}
+HOSTED_PROTO = {"errmsg", "fit", "hex", "arena", "ask", "suggest", "crypto_openssl", "cleanup", "image_host"}
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdalign.h", "stdarg.h", "limits.h", "float.h", "iso646.h",
                 "stdnoreturn.h", "string.h"}
 
