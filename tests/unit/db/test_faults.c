@@ -3,68 +3,21 @@
 #include "tests/unit/db/faults.h"
 
 #include "db/stmt.h"
+#include "tests/unit/fault.h"
 
-/* ---- the fault: one call of a kind fails. The linker puts these before the real ones (CMakeLists.txt). ----
- */
-
-enum fault { FAULT_NONE, FAULT_STATEMENT, FAULT_MEMORY };
-
-static struct {
-	enum fault kind;
-	unsigned left; /* calls until it fails */
-	bool is_fired;
-} fault;
-
-static bool fires(enum fault kind)
-{
-	if (fault.kind != kind || fault.is_fired || fault.left-- > 0)
-		return false;
-	fault.is_fired = true;
-	return true;
-}
-
-enum { STEP_IOERR = 10 /* SQLITE_IOERR */ };
-
-int sqlite3_stmt_readonly(void *st);
-int sqlite3_stmt_busy(void *st);
-int __real_sqlite3_step(void *st);
-int __wrap_sqlite3_step(void *st);
-void *__real_arena_alloc(struct arena *a, size_t len);
-void *__wrap_arena_alloc(struct arena *a, size_t len);
-void *__real_arena_array(struct arena *a, size_t n, size_t size);
-void *__wrap_arena_array(struct arena *a, size_t n, size_t size);
 void *__real_arena_dup(struct arena *a, const void *bytes, size_t len);
 void *__wrap_arena_dup(struct arena *a, const void *bytes, size_t len);
 char *__real_arena_strdup(struct arena *a, const char *text);
 char *__wrap_arena_strdup(struct arena *a, const char *text);
 
-/* A writing statement fails before its first step: the engine undoes one that fails on its way, this does
- * not. */
-int __wrap_sqlite3_step(void *st)
-{
-	bool is_undone = sqlite3_stmt_readonly(st) || !sqlite3_stmt_busy(st);
-
-	return is_undone && fires(FAULT_STATEMENT) ? STEP_IOERR : __real_sqlite3_step(st);
-}
-
-void *__wrap_arena_alloc(struct arena *a, size_t len)
-{
-	return fires(FAULT_MEMORY) ? NULL : __real_arena_alloc(a, len);
-}
-
-void *__wrap_arena_array(struct arena *a, size_t n, size_t size)
-{
-	return fires(FAULT_MEMORY) ? NULL : __real_arena_array(a, n, size);
-}
-
 void *__wrap_arena_dup(struct arena *a, const void *bytes, size_t len)
 {
-	return fires(FAULT_MEMORY) ? NULL : __real_arena_dup(a, bytes, len);
+	return fault_fires(FAULT_MEMORY) ? NULL : __real_arena_dup(a, bytes, len);
 }
 
 char *__wrap_arena_strdup(struct arena *a, const char *text)
 {
-	return text && fires(FAULT_MEMORY) ? NULL : __real_arena_strdup(a, text);
+	return text && fault_fires(FAULT_MEMORY) ? NULL : __real_arena_strdup(a, text);
 }
 
 /* What a call that failed must not have changed: how much there is, and what tells of changes. */
@@ -106,12 +59,9 @@ static bool run_with(struct fixture *f, const struct fault_op *op, enum fault ki
 	ok(f, db_begin(f->db, &tx, &f->e));
 	before = fingerprint(f);
 	f->e.text[0] = '\0';
-	fault.left = at;
-	fault.is_fired = false;
-	fault.kind = kind;
+	fault_arm(kind, at);
 	err = op->run(f);
-	fault.kind = FAULT_NONE;
-	if (!fault.is_fired) {
+	if (!fault_over()) {
 		if (err != OTA_OK)
 			fail_msg("%s: %s: %s", op->name, ota_err_name(err), f->e.text);
 		return false;

@@ -12,36 +12,8 @@
 
 #include "db/backup.h"
 #include "db/setting.h"
+#include "tests/unit/fault.h"
 
-/* ---- the fault: the linker puts these before the real ones (CMakeLists.txt) ---- */
-
-static struct {
-	bool is_armed, is_fired;
-	unsigned left;
-} fault;
-
-static bool fires(void)
-{
-	if (!fault.is_armed || fault.is_fired || fault.left-- > 0)
-		return false;
-	fault.is_fired = true;
-	errno = EIO;
-	return true;
-}
-
-static void arm(unsigned at)
-{
-	fault.left = at;
-	fault.is_fired = false;
-	fault.is_armed = true;
-}
-
-enum { STEP_IOERR = 10 /* SQLITE_IOERR */ };
-
-int sqlite3_stmt_readonly(void *st);
-int sqlite3_stmt_busy(void *st);
-int __real_sqlite3_step(void *st);
-int __wrap_sqlite3_step(void *st);
 ssize_t __real_read(int fd, void *buf, size_t n);
 ssize_t __wrap_read(int fd, void *buf, size_t n);
 ssize_t __real_write(int fd, const void *buf, size_t n);
@@ -69,78 +41,69 @@ int __wrap_openat(int dir, const char *path, int flags, mode_t mode);
 int __real_fstat(int fd, struct stat *st);
 int __wrap_fstat(int fd, struct stat *st);
 
-/* A writing statement fails before its first step: the engine undoes one that fails on its way, this does
- * not. */
-int __wrap_sqlite3_step(void *st)
-{
-	bool is_undone = sqlite3_stmt_readonly(st) || !sqlite3_stmt_busy(st);
-
-	return is_undone && fires() ? STEP_IOERR : __real_sqlite3_step(st);
-}
-
 ssize_t __wrap_read(int fd, void *buf, size_t n)
 {
-	return fires() ? -1 : __real_read(fd, buf, n);
+	return fault_fires(FAULT_ANY) ? -1 : __real_read(fd, buf, n);
 }
 
 ssize_t __wrap_write(int fd, const void *buf, size_t n)
 {
-	return fires() ? -1 : __real_write(fd, buf, n);
+	return fault_fires(FAULT_ANY) ? -1 : __real_write(fd, buf, n);
 }
 
 ssize_t __wrap_pread(int fd, void *buf, size_t n, off_t at)
 {
-	return fires() ? -1 : __real_pread(fd, buf, n, at);
+	return fault_fires(FAULT_ANY) ? -1 : __real_pread(fd, buf, n, at);
 }
 
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at)
 {
-	return fires() ? -1 : __real_pwrite(fd, buf, n, at);
+	return fault_fires(FAULT_ANY) ? -1 : __real_pwrite(fd, buf, n, at);
 }
 
 int __wrap_fsync(int fd)
 {
-	return fires() ? -1 : __real_fsync(fd);
+	return fault_fires(FAULT_ANY) ? -1 : __real_fsync(fd);
 }
 
 int __wrap_fdatasync(int fd)
 {
-	return fires() ? -1 : __real_fdatasync(fd);
+	return fault_fires(FAULT_ANY) ? -1 : __real_fdatasync(fd);
 }
 
 int __wrap_rename(const char *from, const char *to)
 {
-	return fires() ? -1 : __real_rename(from, to);
+	return fault_fires(FAULT_ANY) ? -1 : __real_rename(from, to);
 }
 
 int __wrap_renameat(int a, const char *from, int b, const char *to)
 {
-	return fires() ? -1 : __real_renameat(a, from, b, to);
+	return fault_fires(FAULT_ANY) ? -1 : __real_renameat(a, from, b, to);
 }
 
 int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned flags)
 {
-	return fires() ? -1 : __real_renameat2(a, from, b, to, flags);
+	return fault_fires(FAULT_ANY) ? -1 : __real_renameat2(a, from, b, to, flags);
 }
 
 int __wrap_mkdir(const char *path, mode_t mode)
 {
-	return fires() ? -1 : __real_mkdir(path, mode);
+	return fault_fires(FAULT_ANY) ? -1 : __real_mkdir(path, mode);
 }
 
 int __wrap_open(const char *path, int flags, mode_t mode)
 {
-	return fires() ? -1 : __real_open(path, flags, mode);
+	return fault_fires(FAULT_ANY) ? -1 : __real_open(path, flags, mode);
 }
 
 int __wrap_openat(int dir, const char *path, int flags, mode_t mode)
 {
-	return fires() ? -1 : __real_openat(dir, path, flags, mode);
+	return fault_fires(FAULT_ANY) ? -1 : __real_openat(dir, path, flags, mode);
 }
 
 int __wrap_fstat(int fd, struct stat *st)
 {
-	return fires() ? -1 : __real_fstat(fd, st);
+	return fault_fires(FAULT_ANY) ? -1 : __real_fstat(fd, st);
 }
 
 /* ---- a data directory ---- */
@@ -182,10 +145,9 @@ static void backups(void **state)
 	for (at = 0;; at++) {
 		enum ota_err err;
 
-		arm(at);
+		fault_arm(FAULT_ANY, at);
 		err = backup_write_file(f->dir, &o, path, NULL, &f->e);
-		fault.is_armed = false;
-		if (!fault.is_fired) {
+		if (!fault_over()) {
 			ok(f, err);
 			break;
 		}
@@ -217,10 +179,9 @@ static void restores(void **state)
 		struct db *db = NULL;
 
 		assert_true(fd >= 0);
-		arm(at);
+		fault_arm(FAULT_ANY, at);
 		err = backup_restore(to, &o, fd, NULL, &f->e);
-		fault.is_armed = false;
-		if (fault.is_fired) {
+		if (fault_over()) {
 			const struct db_options how = {.mode = DB_READ_WRITE};
 
 			expect_said(f, "restore", at, err);
@@ -243,7 +204,7 @@ static void restores(void **state)
 		assert_int_equal(report.n_images, 2);
 		assert_int_equal(report.n_blobs, 2);
 		remove_tree(to);
-		if (!fault.is_fired)
+		if (!fault_over())
 			break;
 	}
 	assert_true(at > 30);
@@ -260,10 +221,9 @@ static void checks(void **state)
 		struct check_report report;
 		enum ota_err err;
 
-		arm(at);
+		fault_arm(FAULT_ANY, at);
 		err = backup_check(f->dir, crypto_openssl(), NULL, NULL, &report, &f->e);
-		fault.is_armed = false;
-		if (!fault.is_fired) {
+		if (!fault_over()) {
 			ok(f, err);
 			break;
 		}
@@ -301,10 +261,9 @@ static void blobs(void **state)
 
 		(void)snprintf(text, sizeof text, "image %u", at);
 		sha_of(text, sha256);
-		arm(at);
+		fault_arm(FAULT_ANY, at);
 		err = store_blob(f, text, sha256, 0);
-		fault.is_armed = false;
-		if (fault.is_fired) {
+		if (fault_over()) {
 			expect_said(f, "blob", at, err);
 			/* What was uploaded is gone on with. */
 			if (blob_part_stat(f->blobs, sha256, &from, &f->e) != OTA_OK)
@@ -316,7 +275,7 @@ static void blobs(void **state)
 		}
 		ok(f, err);
 		ok(f, blob_verify(f->blobs, sha256, &f->e));
-		if (!fault.is_fired)
+		if (!fault_over())
 			break;
 	}
 	assert_true(at > 3);
@@ -336,10 +295,9 @@ static void opening(void **state)
 
 		(void)snprintf(dir, sizeof dir, "%s/new-%u", f->dir, at);
 		assert_int_equal(__real_mkdir(dir, 0700), 0);
-		arm(at);
+		fault_arm(FAULT_ANY, at);
 		err = db_open(dir, &how, &db, &f->e);
-		fault.is_armed = false;
-		if (fault.is_fired) {
+		if (fault_over()) {
 			expect_said(f, "open", at, err);
 			assert_null(db);
 			err = db_open(dir, &how, &db, &f->e);
@@ -347,7 +305,7 @@ static void opening(void **state)
 		ok(f, err);
 		ok(f, setting_set(db, "a", "b", NOW, &f->e));
 		db_close(db);
-		if (!fault.is_fired)
+		if (!fault_over())
 			break;
 	}
 	assert_true(at > 5);

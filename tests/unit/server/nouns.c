@@ -15,7 +15,6 @@
 #include "db/enroll.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
-#include "proto/root.h"
 #include "server/domain.h"
 #include "server/routes.h"
 #include "tests/unit/server/cmocka_all.h"
@@ -94,6 +93,42 @@ void nouns_release(struct nouns *n)
 	remove_tree(n->dir);
 }
 
+int nouns_setup_rootless(void **state)
+{
+	static struct nouns n;
+
+	nouns_init(&n);
+	*state = &n;
+	return 0;
+}
+
+int nouns_setup(void **state)
+{
+	nouns_setup_rootless(state);
+	nouns_root(*state);
+	return 0;
+}
+
+int nouns_setup_offline(void **state)
+{
+	nouns_setup_rootless(state);
+	nouns_root_offline(*state);
+	return 0;
+}
+
+int nouns_setup_lamp(void **state)
+{
+	nouns_setup(state);
+	nouns_board(*state, "lamp", "esp32c3");
+	return 0;
+}
+
+int nouns_teardown(void **state)
+{
+	nouns_release(*state);
+	return 0;
+}
+
 static void take_answer(struct nouns *n)
 {
 	json_decref(n->json);
@@ -153,6 +188,33 @@ void nouns_refused(struct nouns *n, enum role role, const char *method, const ch
 		fail_msg("%s %s: refused, and yet something changed", method, target);
 }
 
+void nouns_refused_all(struct nouns *n, enum role role, const struct nouns_refusal *rows, size_t n_rows)
+{
+	for (size_t i = 0; i < n_rows; i++)
+		nouns_refused(
+			n, role, rows[i].method, rows[i].path, rows[i].body, rows[i].status, rows[i].words);
+}
+
+json_t *nouns_pages(struct nouns *n, const char *path, unsigned *n_pages)
+{
+	json_t *all = json_array();
+	char page[200];
+
+	snprintf(page, sizeof(page), "%s", path);
+	for (*n_pages = 0; *page; ++*n_pages) {
+		const char *next;
+
+		nouns_call(n, ROLE_VIEWER, "GET", page, NULL);
+		assert_int_equal(n->status, 200);
+		assert_int_equal(json_array_extend(all, json_object_get(n->json, "items")), 0);
+		next = nouns_text(n, "next");
+		*page = '\0';
+		if (next)
+			snprintf(page, sizeof(page), "%s&after=%s", path, next);
+	}
+	return all;
+}
+
 const json_t *nouns_at(const struct nouns *n, const char *path)
 {
 	const json_t *at = n->json;
@@ -191,11 +253,35 @@ static struct cose_key key_at(const struct nouns *n, const char *path, uint8_t p
 	return key;
 }
 
+void nouns_put_root(struct nouns *n, struct root_doc *d, const struct ota_signer *signer)
+{
+	uint8_t payload[ROOT_MAX], block[200], doc[ROOT_MAX];
+	struct ota_slice signed_part = {payload, 0}, signature = {block, 0};
+	size_t len;
+
+	for (uint8_t role = 0; role < ROOT_ROLES; role++) {
+		d->role[role].threshold = 1;
+		d->role[role].n = 1;
+		d->role[role].index[0] = role;
+	}
+	assert_int_equal(root_payload_encode(d, payload, sizeof(payload), &signed_part.len), OTA_OK);
+	assert_int_equal(root_sign(signer, signed_part, block, sizeof(block), &signature.len), OTA_OK);
+	assert_int_equal(root_encode(signed_part, &signature, 1, doc, sizeof(doc), &len), OTA_OK);
+	nouns_call_bytes(n, ROLE_ADMIN, "PUT", "/v1/roots/1", doc, len);
+}
+
+struct cose_key nouns_key(const struct ota_signer *signer)
+{
+	struct cose_key key = {.alg = OTA_ALG_ESP256, .pub = {signer->pub, signer->pub_len}};
+
+	memcpy(key.kid, signer->kid, OTA_KID_LEN);
+	return key;
+}
+
 static void make_root(struct nouns *n, bool hosted)
 {
 	struct root_doc d = {.version = 1, .n_keys = 3};
-	uint8_t release[OTA_PUB_MAX], server[OTA_PUB_MAX], payload[ROOT_MAX], block[200], doc[ROOT_MAX];
-	size_t payload_len, block_len, len;
+	uint8_t release[OTA_PUB_MAX], server[OTA_PUB_MAX];
 
 	if (hosted) {
 		nouns_call(n, ROLE_ADMIN, "POST", "/v1/keys/release", NULL);
@@ -203,29 +289,14 @@ static void make_root(struct nouns *n, bool hosted)
 		d.key[1] = key_at(n, "pub", release);
 	} else {
 		assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &n->release_key), OTA_OK);
-		d.key[1] = (struct cose_key){
-			.alg = OTA_ALG_ESP256, .pub = {n->release_key.pub, n->release_key.pub_len}};
-		memcpy(d.key[1].kid, n->release_key.kid, OTA_KID_LEN);
+		d.key[1] = nouns_key(&n->release_key);
 	}
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/server", NULL);
 	assert_int_equal(n->status, 200);
 	d.key[2] = key_at(n, "keys.server.0.pub", server);
 	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &n->root_key), OTA_OK);
-	d.key[0] = (struct cose_key){.alg = OTA_ALG_ESP256, .pub = {n->root_key.pub, n->root_key.pub_len}};
-	memcpy(d.key[0].kid, n->root_key.kid, OTA_KID_LEN);
-	for (uint8_t role = 0; role < ROOT_ROLES; role++) {
-		d.role[role].threshold = 1;
-		d.role[role].n = 1;
-		d.role[role].index[0] = role;
-	}
-	assert_int_equal(root_payload_encode(&d, payload, sizeof(payload), &payload_len), OTA_OK);
-	assert_int_equal(root_sign(&n->root_key, (struct ota_slice){payload, payload_len}, block,
-				 sizeof(block), &block_len),
-		OTA_OK);
-	assert_int_equal(root_encode((struct ota_slice){payload, payload_len},
-				 &(struct ota_slice){block, block_len}, 1, doc, sizeof(doc), &len),
-		OTA_OK);
-	nouns_call_bytes(n, ROLE_ADMIN, "PUT", "/v1/roots/1", doc, len);
+	d.key[0] = nouns_key(&n->root_key);
+	nouns_put_root(n, &d, &n->root_key);
 	if (n->status != 201)
 		fail_msg("root 1: %u %s", n->status, nouns_text(n, "detail"));
 }
@@ -328,11 +399,27 @@ void nouns_make_release(
 	char hex[65], body[300];
 
 	nouns_image(n, chip, seed, hex);
-	snprintf(body, sizeof(body), "{\"board\":\"%s\",\"version\":\"%s\",\"images\":[{\"sha256\":\"%s\"}]}",
-		board, version, hex);
+	nouns_release_body(body, board, version, hex);
 	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", body);
 	if (n->status != 201)
 		fail_msg("release: %u %s", n->status, nouns_text(n, "detail"));
+}
+
+void nouns_release_body(char body[300], const char *board, const char *version, const char *sha256)
+{
+	snprintf(body, 300, "{\"board\":\"%s\",\"version\":\"%s\",\"images\":[{\"sha256\":\"%s\"}]}", board,
+		version, sha256);
+}
+
+void nouns_push(struct nouns *n, const char *id, const char *release, const char *selector, unsigned status)
+{
+	char path[100], body[300];
+
+	snprintf(path, sizeof(path), "/v1/rollouts/%s", id);
+	snprintf(body, sizeof(body), "{\"release\":\"%s\",\"selector\":\"%s\"}", release, selector);
+	nouns_call(n, ROLE_OPERATOR, "PUT", path, body);
+	if (n->status != status)
+		fail_msg("push: %u %s", n->status, nouns_text(n, "detail"));
 }
 
 /* One more enrolled device, in whatever transaction is open. */

@@ -13,44 +13,9 @@
 #include "server/follow.h"
 #include "server/sign.h"
 #include "server/upkeep.h"
+#include "tests/unit/fault.h"
 #include "tests/unit/server/fleet.h"
 
-/* ---- the fault: one call of a kind fails. The linker puts these before the real ones (CMakeLists.txt). ----
- */
-
-enum fault { FAULT_NONE, FAULT_STATEMENT, FAULT_MEMORY, FAULT_REGISTRY, FAULT_RANDOM, FAULT_KEY, FAULTS };
-
-static struct {
-	enum fault kind;
-	unsigned left; /* calls until it fails */
-	bool is_fired;
-} fault;
-
-static bool fires(enum fault kind)
-{
-	if (fault.kind != kind || fault.is_fired || fault.left-- > 0)
-		return false;
-	fault.is_fired = true;
-	return true;
-}
-
-static void arm(enum fault kind, unsigned at)
-{
-	fault.left = at;
-	fault.is_fired = false;
-	fault.kind = kind;
-}
-
-enum { STEP_IOERR = 10 /* SQLITE_IOERR */ };
-
-int sqlite3_stmt_readonly(void *st);
-int sqlite3_stmt_busy(void *st);
-int __real_sqlite3_step(void *st);
-int __wrap_sqlite3_step(void *st);
-void *__real_arena_alloc(struct arena *a, size_t len);
-void *__wrap_arena_alloc(struct arena *a, size_t len);
-void *__real_arena_array(struct arena *a, size_t n, size_t size);
-void *__wrap_arena_array(struct arena *a, size_t n, size_t size);
 enum ota_err __real_registry_put(struct registry *r, const struct reg_facts *f);
 enum ota_err __wrap_registry_put(struct registry *r, const struct reg_facts *f);
 enum ota_err __real_registry_put_board(struct registry *r, const struct reg_board *b);
@@ -63,39 +28,20 @@ enum ota_err __wrap_sign_ticket(
 enum ota_err __real_crypto_random(void *out, size_t len);
 enum ota_err __wrap_crypto_random(void *out, size_t len);
 
-/* A writing statement fails before its first step: the engine undoes one that fails on its way, this does
- * not. */
-int __wrap_sqlite3_step(void *st)
-{
-	bool is_undone = sqlite3_stmt_readonly(st) || !sqlite3_stmt_busy(st);
-
-	return is_undone && fires(FAULT_STATEMENT) ? STEP_IOERR : __real_sqlite3_step(st);
-}
-
-void *__wrap_arena_alloc(struct arena *a, size_t len)
-{
-	return fires(FAULT_MEMORY) ? NULL : __real_arena_alloc(a, len);
-}
-
-void *__wrap_arena_array(struct arena *a, size_t n, size_t size)
-{
-	return fires(FAULT_MEMORY) ? NULL : __real_arena_array(a, n, size);
-}
-
 enum ota_err __wrap_registry_put(struct registry *r, const struct reg_facts *f)
 {
-	return fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put(r, f);
+	return fault_fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put(r, f);
 }
 
 enum ota_err __wrap_registry_put_board(struct registry *r, const struct reg_board *b)
 {
-	return fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put_board(r, b);
+	return fault_fires(FAULT_REGISTRY) ? OTA_NO_MEMORY : __real_registry_put_board(r, b);
 }
 
 enum ota_err __wrap_sign_ticket(
 	struct keystore *k, const struct ticket *t, uint8_t buf[static TICKET_MAX], size_t *len)
 {
-	return fires(FAULT_KEY) ? OTA_BUSY : __real_sign_ticket(k, t, buf, len);
+	return fault_fires(FAULT_KEY) ? OTA_BUSY : __real_sign_ticket(k, t, buf, len);
 }
 
 static size_t n_waiting; /* jobs, as the handlers see it */
@@ -109,7 +55,7 @@ size_t __wrap_jobs_in_lane(const struct jobs *jobs, enum job_lane lane)
 
 enum ota_err __wrap_crypto_random(void *out, size_t len)
 {
-	return fires(FAULT_RANDOM) ? OTA_IO : __real_crypto_random(out, len);
+	return fault_fires(FAULT_RANDOM) ? OTA_IO : __real_crypto_random(out, len);
 }
 
 /* ---- the fleet ---- */
@@ -258,10 +204,9 @@ static bool checkin_with(size_t row, enum fault kind, unsigned at)
 	unsigned status;
 
 	rows[row].prepare();
-	arm(kind, at);
+	fault_arm(kind, at);
 	status = send_checkin();
-	fault.kind = FAULT_NONE;
-	if (!fault.is_fired) {
+	if (!fault_over()) {
 		if (status != rows[row].status)
 			fail_msg("%s: %u", rows[row].name, status);
 		return false;
@@ -334,10 +279,9 @@ static bool enroll_with(enum fault kind, unsigned at)
 	memcpy(r.nonce_d, &n_made, sizeof(n_made));
 	assert_int_equal(
 		enroll_request_encode(&r, crypto_openssl(), b.secret, body, sizeof(body), &len), OTA_OK);
-	arm(kind, at);
+	fault_arm(kind, at);
 	status = fleet_post(&fl, "/d/v1/enroll", body, len);
-	fault.kind = FAULT_NONE;
-	if (!fault.is_fired) {
+	if (!fault_over()) {
 		assert_int_equal(status, 200);
 		return false;
 	}
@@ -383,15 +327,16 @@ static bool follow_with(enum fault kind, unsigned at)
 	struct device_change hold = {.state = -1, .hold = ++n_made % 2 ? 1 : 0};
 	struct plan_device dev;
 	int64_t newest, applied = d->applied;
+	bool is_fired;
 
 	board_load_and_touch();
 	assert_int_equal(device_update(fl.db, stored().id, 0, &hold, fl.f.now, NULL, &e), OTA_OK);
-	arm(kind, at);
+	fault_arm(kind, at);
 	fleet_follow(&fl);
-	fault.kind = FAULT_NONE;
+	is_fired = fault_over();
 	assert_false(d->is_following);
 	assert_int_equal(change_newest(fl.db, &newest, &e), OTA_OK);
-	if (!fault.is_fired) {
+	if (!is_fired) {
 		assert_int_equal(d->applied, newest);
 		return false;
 	}
@@ -416,10 +361,9 @@ static void test_starting(void **state)
 			enum ota_err err;
 
 			words.text[0] = '\0';
-			arm((enum fault)kind, at);
+			fault_arm((enum fault)kind, at);
 			err = follow_load_all(d, fl.db, &words);
-			fault.kind = FAULT_NONE;
-			if (!fault.is_fired) {
+			if (!fault_over()) {
 				assert_int_equal(err, OTA_OK);
 				break;
 			}
@@ -451,11 +395,10 @@ static void test_signing(void **state)
 			row.version = arena_printf(&fl.mem, "9.%u", ++n_made);
 			fleet_image(&fl, "one", row.items[0].sha256);
 			assert_int_equal(release_insert(fl.db, &row, &id, NULL, &e), OTA_OK);
-			arm((enum fault)kind, at);
+			fault_arm((enum fault)kind, at);
 			err = sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, id, fl.f.now,
 				&fl.mem, &m, &words);
-			fault.kind = FAULT_NONE;
-			if (!fault.is_fired) {
+			if (!fault_over()) {
 				assert_int_equal(err, OTA_OK);
 				break;
 			}

@@ -11,38 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int setup(void **state)
-{
-	static struct nouns n;
-
-	nouns_init(&n);
-	nouns_root(&n);
-	*state = &n;
-	return 0;
-}
-
-static int setup_rootless(void **state)
-{
-	static struct nouns n;
-
-	nouns_init(&n);
-	*state = &n;
-	return 0;
-}
-
-static int setup_offline(void **state)
-{
-	setup_rootless(state);
-	nouns_root_offline(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	nouns_release(*state);
-	return 0;
-}
-
 static void test_board(void **state)
 {
 	struct nouns *n = *state;
@@ -96,11 +64,7 @@ static void test_board(void **state)
 
 static void test_board_refused(void **state)
 {
-	static const struct {
-		const char *method, *path, *body;
-		unsigned status;
-		const char *words;
-	} rows[] = {
+	static const struct nouns_refusal rows[] = {
 		{"POST", "/v1/boards", "{\"name\":\"lamp\"}", 409, "there is a board 'lamp' already"},
 		{"POST", "/v1/boards", "{\"name\":\"plug\",\"model\":\"lamp\"}", 409, "has this class-id"},
 		{"POST", "/v1/boards", "{}", 400, "'name' is missing"},
@@ -129,9 +93,7 @@ static void test_board_refused(void **state)
 	struct nouns *n = *state;
 
 	nouns_board(n, "lamp", "");
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		nouns_refused(n, ROLE_OPERATOR, rows[i].method, rows[i].path, rows[i].body, rows[i].status,
-			rows[i].words);
+	nouns_refused_all(n, ROLE_OPERATOR, rows, sizeof(rows) / sizeof(rows[0]));
 	fake_header(&n->f, "If-Match", "\"2\"");
 	nouns_refused(n, ROLE_OPERATOR, "PATCH", "/v1/boards/lamp", "{\"poll_s\":60}", 412, NULL);
 	fake_header(&n->f, "If-Match", "W/\"1\"");
@@ -145,30 +107,20 @@ static void test_board_refused(void **state)
 static void test_boards_page_by_page(void **state)
 {
 	struct nouns *n = *state;
-	char path[100] = "/v1/boards?limit=2";
-	unsigned seen = 0, pages = 0;
+	unsigned n_pages;
+	json_t *all;
 
 	for (char name[] = "a"; *name <= 'e'; (*name)++)
 		nouns_board(n, name, "");
-	while (*path) {
-		const char *next;
+	all = nouns_pages(n, "/v1/boards?limit=2", &n_pages);
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		char name[] = {(char)('a' + i), '\0'};
 
-		nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
-		assert_int_equal(n->status, 200);
-		pages++;
-		for (size_t i = 0; i < json_array_size(nouns_at(n, "items")); i++) {
-			char at[32], name[2] = {(char)('a' + seen++), '\0'};
-
-			snprintf(at, sizeof(at), "items.%zu.name", i);
-			assert_string_equal(nouns_text(n, at), name);
-		}
-		next = nouns_text(n, "next");
-		*path = '\0';
-		if (next)
-			snprintf(path, sizeof(path), "/v1/boards?limit=2&after=%s", next);
+		assert_string_equal(json_string_value(json_object_get(json_array_get(all, i), "name")), name);
 	}
-	assert_int_equal(seen, 5);
-	assert_int_equal(pages, 3);
+	assert_int_equal(json_array_size(all), 5);
+	assert_int_equal(n_pages, 3);
+	json_decref(all);
 }
 
 static void test_image(void **state)
@@ -251,8 +203,7 @@ static void test_release(void **state)
 	assert_string_equal(nouns_text(n, "images.0.component"), "app");
 	assert_true(nouns_int(n, "size") > 300);
 	nouns_image(n, "esp32c3", 1, hex);
-	snprintf(again, sizeof(again),
-		"{\"board\":\"lamp\",\"version\":\"1.0\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	nouns_release_body(again, "lamp", "1.0", hex);
 	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", again);
 	assert_int_equal(n->status, 200);
 	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
@@ -406,8 +357,7 @@ static void test_signed_elsewhere(void **state)
 		"{\"release\":\"lamp:1.0\",\"selector\":\"*\"}", 409, "is a draft");
 	/* Asked for again while somebody signs it, the draft stays the same manifest. */
 	nouns_image(n, "esp32c3", 1, hex);
-	snprintf(again, sizeof(again),
-		"{\"board\":\"lamp\",\"version\":\"1.0\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	nouns_release_body(again, "lamp", "1.0", hex);
 	n->f.now += 100;
 	nouns_call(n, ROLE_UPLOADER, "POST", "/v1/releases", again);
 	assert_int_equal(n->status, 200);
@@ -455,8 +405,7 @@ static void test_damaged_image(void **state)
 	assert_int_equal(nouns_int(n, "damaged"), 1);
 	nouns_call(n, ROLE_VIEWER, "HEAD", path, NULL);
 	assert_int_equal(n->status, 404);
-	snprintf(body, sizeof(body),
-		"{\"board\":\"lamp\",\"version\":\"1\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	nouns_release_body(body, "lamp", "1", hex);
 	nouns_refused(n, ROLE_UPLOADER, "POST", "/v1/releases", body, 409, "is damaged here");
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/server", NULL);
 	assert_string_equal(nouns_text(n, "warnings.0"), "1 image is damaged: upload it again");
@@ -474,8 +423,7 @@ static void test_no_root_yet(void **state)
 
 	nouns_board(n, "lamp", "esp32c3");
 	nouns_image(n, "esp32c3", 1, hex);
-	snprintf(body, sizeof(body),
-		"{\"board\":\"lamp\",\"version\":\"1\",\"images\":[{\"sha256\":\"%s\"}]}", hex);
+	nouns_release_body(body, "lamp", "1", hex);
 	nouns_refused(n, ROLE_UPLOADER, "POST", "/v1/releases", body, 503, "no root yet");
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\"}", 503, "no root yet");
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/a", "{}", 503, "no root yet");
@@ -488,17 +436,17 @@ static void test_no_root_yet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_board, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_board_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_boards_page_by_page, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_image, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_image_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_release, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_release_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_two_variants, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_signed_elsewhere, setup_offline, teardown),
-		cmocka_unit_test_setup_teardown(test_damaged_image, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_root_yet, setup_rootless, teardown),
+		cmocka_unit_test_setup_teardown(test_board, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_board_refused, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_boards_page_by_page, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_image, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_image_refused, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_release, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_release_refused, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_two_variants, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_signed_elsewhere, nouns_setup_offline, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_image, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_no_root_yet, nouns_setup_rootless, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,34 +9,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-static int setup(void **state)
-{
-	static struct nouns n;
-
-	nouns_init(&n);
-	nouns_root(&n);
-	nouns_board(&n, "lamp", "esp32c3");
-	*state = &n;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	nouns_release(*state);
-	return 0;
-}
-
-static void push(struct nouns *n, const char *id, const char *release, const char *selector, unsigned status)
-{
-	char path[100], body[300];
-
-	snprintf(path, sizeof(path), "/v1/rollouts/%s", id);
-	snprintf(body, sizeof(body), "{\"release\":\"%s\",\"selector\":\"%s\"}", release, selector);
-	nouns_call(n, ROLE_OPERATOR, "PUT", path, body);
-	if (n->status != status)
-		fail_msg("push: %u %s", n->status, nouns_text(n, "detail"));
-}
-
 static void test_device(void **state)
 {
 	struct nouns *n = *state;
@@ -126,7 +98,7 @@ static void test_largest_page(void **state)
 
 	nouns_devices(n, "lamp", "device-with-a-long-name", 500, true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	assert_int_equal(nouns_int(n, "targets"), 500);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?limit=500", NULL);
 	assert_int_equal(n->status, 200);
@@ -150,10 +122,10 @@ static void test_pages_of_talkative_devices(void **state)
 	struct nouns *n = *state;
 	struct attribute attrs[DEVICE_ATTRIBUTES_MAX];
 	char names[DEVICE_ATTRIBUTES_MAX][16], value[DEVICE_ATTRIBUTE_VALUE_MAX + 1];
-	char path[100] = "/v1/devices?limit=500";
 	struct db_tx tx = {0};
 	int64_t last = nouns_devices(n, "lamp", "device", 400, true);
-	unsigned seen = 0, pages = 0;
+	unsigned n_pages;
+	json_t *all;
 
 	memset(value, 'x', sizeof(value) - 1);
 	value[sizeof(value) - 1] = '\0';
@@ -165,27 +137,16 @@ static void test_pages_of_talkative_devices(void **state)
 	for (int64_t id = last - 399; id <= last; id++)
 		assert_int_equal(attribute_set_all(n->db, id, attrs, DEVICE_ATTRIBUTES_MAX, NULL), OTA_OK);
 	assert_int_equal(db_commit(&tx, NULL), OTA_OK);
-	while (*path) {
-		const char *next;
+	all = nouns_pages(n, "/v1/devices?limit=500", &n_pages);
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		char name[32];
 
-		nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
-		assert_int_equal(n->status, 200);
-		pages++;
-		for (size_t i = 0; i < json_array_size(nouns_at(n, "items")); i++) {
-			char at[32], name[32];
-
-			snprintf(at, sizeof(at), "items.%zu.name", i);
-			snprintf(name, sizeof(name), "device-%u", seen++);
-			assert_string_equal(nouns_text(n, at), name);
-		}
-		next = nouns_text(n, "next");
-		if (next)
-			snprintf(path, sizeof(path), "/v1/devices?limit=500&after=%s", next);
-		else
-			*path = '\0';
+		snprintf(name, sizeof(name), "device-%zu", i);
+		assert_string_equal(json_string_value(json_object_get(json_array_get(all, i), "name")), name);
 	}
-	assert_int_equal(seen, 400);
-	assert_true(pages > 1);
+	assert_int_equal(json_array_size(all), 400);
+	assert_true(n_pages > 1);
+	json_decref(all);
 }
 
 static void test_device_by_mac(void **state)
@@ -221,11 +182,7 @@ static void test_device_replace(void **state)
 
 static void test_device_refused(void **state)
 {
-	static const struct {
-		const char *method, *path, *body;
-		unsigned status;
-		const char *words;
-	} rows[] = {
+	static const struct nouns_refusal rows[] = {
 		{"GET", "/v1/devices/kitchne", NULL, 404, "did you mean kitchen?"},
 		{"GET", "/v1/devices/00:11:22:33:44:55", NULL, 404, "there is no device"},
 		{"GET", "/v1/devices?state=new", NULL, 422, "state must be"},
@@ -255,9 +212,7 @@ static void test_device_refused(void **state)
 	nouns_device(n, "lamp", "kitchen", true);
 	nouns_device(n, "lamp", "hall", true);
 	nouns_device(n, "plug", "socket", true);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		nouns_refused(n, ROLE_OPERATOR, rows[i].method, rows[i].path, rows[i].body, rows[i].status,
-			rows[i].words);
+	nouns_refused_all(n, ROLE_OPERATOR, rows, sizeof(rows) / sizeof(rows[0]));
 	fake_header(&n->f, "If-Match", "\"99\"");
 	nouns_refused(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"hold\":true}", 412, NULL);
 	fake_header(&n->f, "If-Match", "\"99\"");
@@ -382,14 +337,15 @@ static void test_urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_device, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_largest_page, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pages_of_talkative_devices, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_device_by_mac, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_device_replace, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_device_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_provision, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_largest_page, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pages_of_talkative_devices, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_device_by_mac, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_device_replace, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_device_refused, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_secret, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_provision, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test(test_urls),
 	};
 

@@ -10,23 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int setup(void **state)
-{
-	static struct nouns n;
-
-	nouns_init(&n);
-	nouns_root(&n);
-	nouns_board(&n, "lamp", "esp32c3");
-	*state = &n;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	nouns_release(*state);
-	return 0;
-}
-
 /* What a check-in would have said. */
 static void device_moves(struct nouns *n, int64_t device, enum assign_state to)
 {
@@ -40,17 +23,6 @@ static void device_moves(struct nouns *n, int64_t device, enum assign_state to)
 		assignment_advance(n->db, row.id, &move, NULL, &e))
 		fail_msg("%s", e.text);
 	arena_release(&mem);
-}
-
-static void push(struct nouns *n, const char *id, const char *release, const char *selector, unsigned status)
-{
-	char path[100], body[300];
-
-	snprintf(path, sizeof(path), "/v1/rollouts/%s", id);
-	snprintf(body, sizeof(body), "{\"release\":\"%s\",\"selector\":\"%s\"}", release, selector);
-	nouns_call(n, ROLE_OPERATOR, "PUT", path, body);
-	if (n->status != status)
-		fail_msg("push: %u %s", n->status, nouns_text(n, "detail"));
 }
 
 static void test_push(void **state)
@@ -69,11 +41,11 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "approved"), 2);
 	assert_string_equal(nouns_text(n, "items.0.name"), "kitchen");
 
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	assert_string_equal(nouns_text(n, "state"), "open");
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	assert_int_equal(nouns_int(n, "counts.waiting"), 2);
-	push(n, "p1", "lamp:1.0", "*", 200);
+	nouns_push(n, "p1", "lamp:1.0", "*", 200);
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
 		"{\"release\":\"lamp:1.1\",\"selector\":\"*\"}", 409, "exists with another release");
@@ -90,26 +62,26 @@ static void test_push(void **state)
 	assert_string_equal(nouns_text(n, "items.0.release"), "1.0");
 
 	/* The newest decision wins. */
-	push(n, "p2", "lamp:1.1", "kitchen", 201);
+	nouns_push(n, "p2", "lamp:1.1", "kitchen", 201);
 	assert_int_equal(nouns_int(n, "targets"), 1);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
 	assert_string_equal(nouns_text(n, "state"), "open");
 	assert_string_equal(nouns_text(n, "superseded_by"), "p2");
 	assert_int_equal(nouns_int(n, "counts.superseded"), 1);
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"name\":\"cellar\"}");
-	push(n, "p2", "lamp:1.1", "kitchen", 200);
+	nouns_push(n, "p2", "lamp:1.1", "kitchen", 200);
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/cellar", "{\"name\":\"kitchen\"}");
-	push(n, "p3", "lamp:1.1", "all", 201);
+	nouns_push(n, "p3", "lamp:1.1", "all", 201);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
 	assert_string_equal(nouns_text(n, "state"), "superseded");
 
 	/* What is on trial cannot be taken back: the newer one waits behind it. */
 	device_moves(n, kitchen, ASSIGN_TRIAL);
 	assert_int_equal(nouns_int(n, "queued"), 0);
-	push(n, "p4", "lamp:1.0", "*", 201);
+	nouns_push(n, "p4", "lamp:1.0", "*", 201);
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	assert_int_equal(nouns_int(n, "queued"), 1);
-	push(n, "p4", "lamp:1.0", "*", 200);
+	nouns_push(n, "p4", "lamp:1.0", "*", 200);
 	assert_int_equal(nouns_int(n, "queued"), 1);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
 	assert_string_equal(nouns_text(n, "assignment.state"), "trial");
@@ -120,7 +92,7 @@ static void test_push(void **state)
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/hall", NULL);
 	assert_true(json_is_null(nouns_at(n, "next")));
 	/* A third takes the place of the one that waits, not of the trial. */
-	push(n, "p5", "lamp:1.0", "kitchen", 201);
+	nouns_push(n, "p5", "lamp:1.0", "kitchen", 201);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p4", NULL);
 	assert_string_equal(nouns_text(n, "superseded_by"), "p5");
 	assert_int_equal(nouns_int(n, "queued"), 0);
@@ -129,7 +101,7 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "committed"), 1);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p5", NULL);
 	assert_string_equal(nouns_text(n, "state"), "done");
-	push(n, "p6", "lamp:1.0", "kitchen", 201);
+	nouns_push(n, "p6", "lamp:1.0", "kitchen", 201);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p6/cancel", NULL);
 	assert_int_equal(nouns_int(n, "withdrawn"), 1);
 	assert_int_equal(nouns_int(n, "committed"), 0);
@@ -166,7 +138,7 @@ static void test_push_retry(void **state)
 	int64_t kitchen = nouns_device(n, "lamp", "kitchen", true);
 
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	device_moves(n, kitchen, ASSIGN_OFFERED);
 	device_moves(n, kitchen, ASSIGN_FAILED);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
@@ -188,7 +160,7 @@ static void test_push_retry(void **state)
 	assert_int_equal(nouns_int(n, "retried"), 0);
 	/* What the operator took back is not tried again by the way. */
 	device_moves(n, kitchen, ASSIGN_FAILED);
-	push(n, "p2", "lamp:1.0", "*", 201);
+	nouns_push(n, "p2", "lamp:1.0", "*", 201);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/cancel", NULL);
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/retry", NULL, 409, "was cancelled");
 	assert_string_equal(nouns_text(n, "hint"), "push the release again");
@@ -203,11 +175,11 @@ static void test_push_spent(void **state)
 
 	nouns_device(n, "lamp", "hall", true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "kitchen", 201);
+	nouns_push(n, "p1", "lamp:1.0", "kitchen", 201);
 	if (stmt_script(n->db, "UPDATE assignment SET attempt = 255", &e))
 		fail_msg("%s", e.text);
 	device_moves(n, kitchen, ASSIGN_FAILED);
-	push(n, "p2", "lamp:1.0", "*", 201);
+	nouns_push(n, "p2", "lamp:1.0", "*", 201);
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	assert_int_equal(nouns_int(n, "counts.failed"), 1);
 	assert_int_equal(nouns_int(n, "counts.waiting"), 1);
@@ -220,7 +192,7 @@ static void test_push_spent(void **state)
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p2/assignments", NULL);
 	assert_int_equal(json_array_size(nouns_at(n, "items")), 2);
 	/* Alone it makes a push that is over, not one that is refused. */
-	push(n, "p3", "lamp:1.0", "kitchen", 201);
+	nouns_push(n, "p3", "lamp:1.0", "kitchen", 201);
 	assert_string_equal(nouns_text(n, "state"), "done");
 }
 
@@ -246,11 +218,7 @@ static void test_push_held(void **state)
 
 static void test_push_refused(void **state)
 {
-	static const struct {
-		const char *method, *path, *body;
-		unsigned status;
-		const char *words;
-	} rows[] = {
+	static const struct nouns_refusal rows[] = {
 		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"tag=none\"}", 409,
 			"no approved device of board 'lamp' matches 'tag=none'"},
 		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"new\"}", 409,
@@ -289,9 +257,7 @@ static void test_push_refused(void **state)
 	nouns_device(n, "lamp", "new", false);
 	nouns_device(n, "plug", "socket", true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		nouns_refused(n, ROLE_OPERATOR, rows[i].method, rows[i].path, rows[i].body, rows[i].status,
-			rows[i].words);
+	nouns_refused_all(n, ROLE_OPERATOR, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 enum { MANY = 2 * GROW_PIECE + 50 };
@@ -352,7 +318,7 @@ static void test_push_pieces(void **state)
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-7/log", NULL);
 	assert_non_null(strstr(nouns_text(n, "items.0.text"), "by somebody"));
 	/* By a request it is whole when it is answered. */
-	push(n, "p2", "lamp:1.0", "*", 201);
+	nouns_push(n, "p2", "lamp:1.0", "*", 201);
 	assert_int_equal(nouns_int(n, "targets"), MANY);
 	assert_true(json_is_false(nouns_at(n, "growing")));
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.", NULL);
@@ -371,14 +337,14 @@ static void test_push_goes_on(void **state)
 	assert_false(one_piece(n, id));
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
 		"{\"release\":\"lamp:1.0\",\"selector\":\"bulb-1\"}", 409, "exists with another release");
-	push(n, "p1", "lamp:1.0", "*", 200);
+	nouns_push(n, "p1", "lamp:1.0", "*", 200);
 	assert_int_equal(nouns_int(n, "targets"), MANY);
 	assert_true(json_is_false(nouns_at(n, "growing")));
 
 	/* The device that a push names is gone, the push is not. */
 	id = begun(n, "p2", "name=bulb-1");
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/bulb-1", "{\"name\":\"renamed\"}");
-	push(n, "p2", "lamp:1.0", "bulb-1", 200);
+	nouns_push(n, "p2", "lamp:1.0", "bulb-1", 200);
 	assert_true(json_is_false(nouns_at(n, "growing")));
 	assert_string_equal(nouns_text(n, "state"), "done");
 	assert_int_equal(nouns_int(n, "targets"), 0);
@@ -402,7 +368,7 @@ static void test_push_goes_on(void **state)
 	assert_int_equal(nouns_int(n, "withdrawn"), GROW_PIECE);
 	n->f.now += GROW_REST_S;
 	grow_rest(n->f.app.domain);
-	push(n, "p4", "lamp:1.0", "*", 200);
+	nouns_push(n, "p4", "lamp:1.0", "*", 200);
 	assert_int_equal(nouns_int(n, "targets"), GROW_PIECE);
 	assert_string_equal(nouns_text(n, "state"), "cancelled");
 }
@@ -419,7 +385,7 @@ static void test_push_order(void **state)
 	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
 	old = begun(n, "old", "all");
 	assert_false(one_piece(n, old));
-	push(n, "new", "lamp:1.1", "last", 201);
+	nouns_push(n, "new", "lamp:1.1", "last", 201);
 	assert_int_equal(nouns_int(n, "counts.waiting"), 1);
 	while (!one_piece(n, old))
 		;
@@ -442,7 +408,7 @@ static void test_push_wakes_once(void **state)
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
 	reg = n->f.app.domain->reg;
 	before = registry_board(reg, 0)->revision;
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	assert_int_equal(registry_board(reg, 0)->revision, plan_revision_next(before, n->f.now));
 	/* First nobody is told any more, then all have nothing to do. */
 	before = registry_board(reg, 0)->revision;
@@ -477,8 +443,8 @@ static void test_retry_pieces(void **state)
 	assert_int_equal(ASSIGN_FAILED, 6);
 	nouns_devices(n, "lamp", "bulb", MANY, true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "*", 201);
-	push(n, "p2", "lamp:1.0", "bulb-7", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p2", "lamp:1.0", "bulb-7", 201);
 	if (stmt_script(n->db, fail_all, NULL))
 		fail();
 	/* What an earlier retry, killed after its first pieces, has done already stays as it is. */
@@ -509,7 +475,7 @@ static void test_cancel_pieces(void **state)
 
 	nouns_devices(n, "lamp", "bulb", MANY, true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	assert_in_range(pieces_of(n, "/v1/rollouts/p1/cancel"), MANY / GROW_PIECE, 10);
 	assert_int_equal(nouns_int(n, "withdrawn"), MANY);
 	assert_int_equal(nouns_int(n, "unsure"), 0);
@@ -526,7 +492,7 @@ static void test_cancel_counts_a_word(void **state)
 
 	nouns_devices(n, "lamp", "bulb", 3, true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "*", 201);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/bulb-1/cancel", NULL);
 	if (stmt_script(n->db,
 		    "CREATE TEMP TRIGGER word AFTER UPDATE OF state ON assignment BEGIN"
@@ -550,7 +516,7 @@ static void test_push_seeks(void **state)
 	nouns_devices(n, "lamp", "bulb", 2100, true);
 	nouns_device(n, "lamp", "last", true);
 	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	push(n, "p1", "lamp:1.0", "last", 201);
+	nouns_push(n, "p1", "lamp:1.0", "last", 201);
 	assert_int_equal(nouns_int(n, "targets"), 1);
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p2",
 		"{\"release\":\"lamp:1.0\",\"selector\":\"tag=none\"}", 409, "no approved device");
@@ -559,19 +525,19 @@ static void test_push_seeks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_push, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_retry, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_spent, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_held, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_pieces, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_goes_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_order, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_wakes_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_retry_pieces, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cancel_pieces, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cancel_counts_a_word, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_push_seeks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_push, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_retry, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_spent, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_held, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_refused, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_pieces, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_goes_on, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_order, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_wakes_once, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_pieces, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_pieces, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_counts_a_word, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_seeks, nouns_setup_lamp, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

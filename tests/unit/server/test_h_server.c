@@ -13,28 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int setup_rootless(void **state)
-{
-	static struct nouns n;
-
-	nouns_init(&n);
-	*state = &n;
-	return 0;
-}
-
-static int setup(void **state)
-{
-	setup_rootless(state);
-	nouns_root(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	nouns_release(*state);
-	return 0;
-}
-
 /* Every row of the table: nobody gets 401, the role below 403, and neither changes a thing. */
 static void test_every_route_asks_who(void **state)
 {
@@ -207,25 +185,12 @@ static void test_root_without_our_key(void **state)
 	struct nouns *n = *state;
 	struct ota_signer keys[3] = {{0}};
 	struct root_doc d = {.version = 1, .n_keys = 3};
-	uint8_t payload[ROOT_MAX], block[200], doc[ROOT_MAX];
-	size_t payload_len, block_len, len;
 
-	for (uint8_t i = 0; i < 3; i++) {
+	for (int i = 0; i < 3; i++) {
 		assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &keys[i]), OTA_OK);
-		d.key[i] = (struct cose_key){.alg = OTA_ALG_ESP256, .pub = {keys[i].pub, keys[i].pub_len}};
-		memcpy(d.key[i].kid, keys[i].kid, OTA_KID_LEN);
-		d.role[i].threshold = 1;
-		d.role[i].n = 1;
-		d.role[i].index[0] = i;
+		d.key[i] = nouns_key(&keys[i]);
 	}
-	assert_int_equal(root_payload_encode(&d, payload, sizeof(payload), &payload_len), OTA_OK);
-	assert_int_equal(root_sign(&keys[0], (struct ota_slice){payload, payload_len}, block, sizeof(block),
-				 &block_len),
-		OTA_OK);
-	assert_int_equal(root_encode((struct ota_slice){payload, payload_len},
-				 &(struct ota_slice){block, block_len}, 1, doc, sizeof(doc), &len),
-		OTA_OK);
-	nouns_call_bytes(n, ROLE_ADMIN, "PUT", "/v1/roots/1", doc, len);
+	nouns_put_root(n, &d, &keys[0]);
 	assert_int_equal(n->status, 422);
 	assert_non_null(strstr(nouns_text(n, "detail"), "this server's key is not in"));
 	for (int i = 0; i < 3; i++)
@@ -330,18 +295,19 @@ static void test_lists_are_lists(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_every_route_asks_who, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_token_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_last_token_by_the_socket, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_first_token, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_release_key, setup_rootless, teardown),
-		cmocka_unit_test_setup_teardown(test_root, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_root_without_our_key, setup_rootless, teardown),
-		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_changes_wait, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_openapi, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lists_are_lists, setup_rootless, teardown),
+		cmocka_unit_test_setup_teardown(test_every_route_asks_who, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_token, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_token_refused, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_last_token_by_the_socket, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_first_token, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_release_key, nouns_setup_rootless, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_root, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_root_without_our_key, nouns_setup_rootless, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_changes, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_changes_wait, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_openapi, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_lists_are_lists, nouns_setup_rootless, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
