@@ -125,14 +125,8 @@ bool assignment_is_withdrawable(enum assign_state state, bool is_held)
 static enum ota_err list(struct stmt *st, const struct db_page *page, struct arena *mem,
 	struct assignment_list *out, struct errmsg *e)
 {
-	struct list_page rows;
-	enum ota_err err;
-
 	list_bind(st, page);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &rows, e);
-	if (err == OTA_OK)
-		*out = (struct assignment_list){.rows = rows.rows, .n = rows.n, .next = rows.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
 enum ota_err assignment_list(struct db *db, const struct assignment_filter *filter,
@@ -412,8 +406,11 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 	const struct db_page page = {0};
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
-	struct list_page due = {0};
-	struct expired_row *rows;
+	struct {
+		struct expired_row *rows;
+		size_t n;
+		int64_t next;
+	} due = {0};
 	enum ota_err err;
 
 	arena_init(&mem, MEM_MAX);
@@ -424,17 +421,16 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 		bind_i64(st, "limit", page_limit(&page));
 		bind_i64(st, "default_s", default_s);
 		bind_i64(st, "now", now);
-		err = list_run(st, &page, &mem, sizeof *rows, expired_fill, &due, e);
+		err = list_run(st, &page, &mem, sizeof *due.rows, expired_fill, LIST_OUT(&due), e);
 	}
-	rows = due.rows;
 	for (size_t i = 0; err == OTA_OK && i < due.n; i++) {
-		const struct event_row event = {.device = rows[i].device,
+		const struct event_row event = {.device = due.rows[i].device,
 			.at = now,
 			.kind = "timed-out",
 			.text = "not done in its time",
-			.assignment = rows[i].id};
+			.assignment = due.rows[i].id};
 
-		err = assignment_advance(db, rows[i].id, &move, NULL, e);
+		err = assignment_advance(db, due.rows[i].id, &move, NULL, e);
 		if (err == OTA_OK)
 			err = event_add(db, &event, e);
 	}

@@ -65,8 +65,6 @@ enum ota_err audit_list(struct db *db, const struct audit_filter *filter, const 
 		" ORDER BY id DESC LIMIT $limit";
 	static const struct audit_filter all = {0};
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	if (!filter)
 		filter = &all;
@@ -75,8 +73,5 @@ enum ota_err audit_list(struct db *db, const struct audit_filter *filter, const 
 	bind_text(st, "action", text_or_null(filter->action));
 	bind_text(st, "target", text_or_null(filter->target));
 	bind_i64(st, "since", filter->since);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct audit_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }

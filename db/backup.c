@@ -189,21 +189,23 @@ static enum ota_err images_each(struct db *db, image_fn fn, void *ctx, struct er
 
 	arena_init(&mem, 512 * 1024);
 	do {
-		struct list_page list;
-		const struct blob_row *rows;
+		struct {
+			struct blob_row *rows;
+			size_t n;
+			int64_t next;
+		} list;
 
 		arena_clear(&mem);
 		{
 			AUTO(stmt) struct stmt *st = stmt_get(db, q_images);
 
 			list_bind(st, &page);
-			err = list_run(st, &page, &mem, sizeof *rows, fill, &list, e);
+			err = list_run(st, &page, &mem, sizeof *list.rows, fill, LIST_OUT(&list), e);
 		}
 		if (err != OTA_OK)
 			return err;
-		rows = list.rows;
 		for (size_t i = 0; i < list.n; i++) {
-			err = fn(ctx, &rows[i], e);
+			err = fn(ctx, &list.rows[i], e);
 			if (err != OTA_OK)
 				return err;
 		}

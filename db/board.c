@@ -344,21 +344,19 @@ enum ota_err board_list(struct db *db, const char *chip, const struct db_page *p
 				     " FROM board WHERE id > $cursor AND ($chip IS NULL OR chip = $chip)"
 				     " ORDER BY id LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	struct board_row *rows;
+	struct board_list list;
 	enum ota_err err;
 
 	list_bind(st, page);
 	bind_text(st, "chip", chip);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
+	err = list_run(st, page, mem, sizeof *list.rows, fill, LIST_OUT(&list), e);
 	if (err != OTA_OK)
 		return err;
-	rows = list.rows;
 	for (size_t i = 0; i < list.n; i++) {
-		err = components_load(db, &rows[i], e);
+		err = components_load(db, &list.rows[i], e);
 		if (err != OTA_OK)
 			return err;
 	}
-	*out = (struct board_list){.rows = rows, .n = list.n, .next = list.next};
+	*out = list;
 	return OTA_OK;
 }

@@ -59,7 +59,6 @@ enum ota_err change_list(struct db *db, const struct db_page *page, struct arena
 {
 	static const char q_list[] =
 		"SELECT seq, kind, id FROM change WHERE seq > $cursor ORDER BY seq LIMIT $limit";
-	struct list_page list;
 	int64_t oldest, newest;
 	enum ota_err err;
 
@@ -72,10 +71,7 @@ enum ota_err change_list(struct db *db, const struct db_page *page, struct arena
 			e, OTA_TRUNCATED, "changes after %lld are forgotten", (long long)page->cursor);
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
 	list_bind(st, page);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct change_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
 enum ota_err change_trim(struct db *db, int64_t keep, struct errmsg *e)

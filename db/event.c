@@ -71,14 +71,9 @@ enum ota_err event_list(struct db *db, int64_t device, const struct db_page *pag
 		"SELECT id, device, at, kind, line, assignment FROM event"
 		" WHERE device = $device AND ($cursor = 0 OR id < $cursor) ORDER BY id DESC LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, device ? q_one : q_all);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
 	if (device)
 		bind_i64(st, "device", device);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct event_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }

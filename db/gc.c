@@ -91,8 +91,11 @@ enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t li
 	const struct db_page page = {.limit = limit};
 	AUTO(tx) struct db_tx tx = {0};
 	struct gc_list list = {0};
-	struct list_page doomed = {0};
-	struct doomed_row *rows;
+	struct {
+		struct doomed_row *rows;
+		size_t n;
+		int64_t next;
+	} doomed;
 	enum ota_err err;
 
 	err = db_begin(db, &tx, e);
@@ -103,17 +106,16 @@ enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t li
 
 		list_bind(st, &page);
 		bind_i64(st, "before", now - grace_s);
-		err = list_run(st, &page, mem, sizeof *rows, fill, &doomed, e);
+		err = list_run(st, &page, mem, sizeof *doomed.rows, fill, LIST_OUT(&doomed), e);
 	}
 	if (err != OTA_OK)
 		return err;
-	rows = doomed.rows;
 	list.sha256 = arena_array(mem, doomed.n + 1, sizeof *list.sha256);
 	if (!list.sha256)
 		return no_memory_fail(e);
 	for (; err == OTA_OK && list.n < doomed.n; list.n++) {
-		memcpy(list.sha256[list.n], rows[list.n].sha256, sizeof *list.sha256);
-		err = forget(db, rows[list.n].id, e);
+		memcpy(list.sha256[list.n], doomed.rows[list.n].sha256, sizeof *list.sha256);
+		err = forget(db, doomed.rows[list.n].id, e);
 	}
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);

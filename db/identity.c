@@ -145,15 +145,10 @@ enum ota_err identity_list(struct db *db, int64_t device, const struct db_page *
 	static const char q_list[] = "SELECT " COLUMNS " FROM identity WHERE id > $cursor"
 				     " AND ($device = 0 OR device = $device) ORDER BY id LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
 	bind_i64(st, "device", device);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct identity_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
 enum ota_err identity_mac(const char *typed, char out[static 13])

@@ -17,33 +17,35 @@ void list_bind(struct stmt *st, const struct db_page *page)
 }
 
 enum ota_err list_run(struct stmt *st, const struct db_page *page, struct arena *mem, size_t row_size,
-	list_fill_fn fill, struct list_page *out, struct errmsg *e)
+	list_fill_fn fill, const struct list_out *out, struct errmsg *e)
 {
-	struct list_page list = {0};
 	uint32_t limit = page_limit(page);
-	int64_t key = 0;
-	size_t cap = 0;
+	int64_t key = 0, next = 0;
+	size_t n = 0, cap = 0;
+	void *rows = NULL;
 	enum ota_err err;
 
 	while ((err = stmt_row(st, e)) == OTA_OK) {
 		uint8_t *row;
 
-		if (list.n == limit) {
-			list.next = key;
+		if (n == limit) {
+			next = key;
 			break;
 		}
-		list.rows = list_room(mem, list.rows, list.n, &cap, row_size);
-		if (!list.rows)
+		rows = list_room(mem, rows, n, &cap, row_size);
+		if (!rows)
 			return no_memory_fail(e);
-		row = (uint8_t *)list.rows + list.n * row_size;
+		row = (uint8_t *)rows + n * row_size;
 		err = fill(st, mem, row, e);
 		if (err != OTA_OK)
 			return err;
 		memcpy(&key, row, sizeof key);
-		list.n++;
+		n++;
 	}
 	if (err != OTA_OK && err != OTA_NOT_FOUND)
 		return err;
-	*out = list;
+	memcpy(out->rows, &rows, sizeof rows);
+	*out->n = n;
+	*out->next = next;
 	return OTA_OK;
 }

@@ -38,18 +38,22 @@ typedef enum ota_err (*list_fill_fn)(struct stmt *st, struct arena *mem, void *r
 OTA_MUST_USE enum ota_err row_load(
 	struct stmt *st, struct arena *mem, list_fill_fn fill, const char *what, void *row, struct errmsg *e);
 
-struct list_page {
-	void *rows;
-	size_t n;
-	int64_t next;
+/* Where a list goes: every one has its rows, how many, and the cursor of the page after it. */
+struct list_out {
+	void *rows; /* of the pointer to them */
+	size_t *n;
+	int64_t *next;
 };
+#define LIST_OUT(list) (&(struct list_out){&(list)->rows, &(list)->n, &(list)->next})
 
 /* Bind $cursor and $limit (one more than the page's, to see whether there is more). */
 void list_bind(struct stmt *st, const struct db_page *page);
 
-/* Run a statement that list_bind was called for into rows of `row_size` bytes. */
+/* Run a statement that list_bind was called for into rows of `row_size` bytes:
+ *
+ *	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e); */
 OTA_MUST_USE enum ota_err list_run(struct stmt *st, const struct db_page *page, struct arena *mem,
-	size_t row_size, list_fill_fn fill, struct list_page *out, struct errmsg *e);
+	size_t row_size, list_fill_fn fill, const struct list_out *out, struct errmsg *e);
 
 static inline enum ota_err no_memory_fail(struct errmsg *e)
 {

@@ -89,15 +89,10 @@ enum ota_err manifest_list(struct db *db, int64_t release, const struct db_page 
 		" WHERE m.id > $cursor AND ($release = 0 OR m.release = $release)"
 		" ORDER BY m.id LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
 	bind_i64(st, "release", release);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct manifest_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
 enum ota_err manifest_highest(struct db *db, int64_t board, uint32_t *sequence, struct errmsg *e)

@@ -112,22 +112,20 @@ enum ota_err release_list(struct db *db, int64_t board, const struct db_page *pa
 						    " AND ($board = 0 OR r.board = $board)"
 						    " ORDER BY r.id DESC LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	struct release_row *rows;
+	struct release_list list;
 	enum ota_err err;
 
 	list_bind(st, page);
 	bind_i64(st, "board", board);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
+	err = list_run(st, page, mem, sizeof *list.rows, fill, LIST_OUT(&list), e);
 	if (err != OTA_OK)
 		return err;
-	rows = list.rows;
 	for (size_t i = 0; i < list.n; i++) {
-		err = items_load(db, &rows[i], e);
+		err = items_load(db, &list.rows[i], e);
 		if (err != OTA_OK)
 			return err;
 	}
-	*out = (struct release_list){.rows = rows, .n = list.n, .next = list.next};
+	*out = list;
 	return OTA_OK;
 }
 

@@ -67,15 +67,10 @@ enum ota_err rollout_list(struct db *db, int state, const struct db_page *page, 
 	static const char q_list[] = "SELECT " COLUMNS " FROM rollout WHERE ($cursor = 0 OR id < $cursor)"
 				     " AND ($state < 0 OR state = $state) ORDER BY id DESC LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
 	bind_i64(st, "state", state);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct rollout_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
 static bool uid_is_valid(const char *uid)
@@ -287,15 +282,9 @@ static enum ota_err task_fill(struct stmt *st, struct arena *mem, void *out, str
 static enum ota_err tasks_run(struct stmt *st, int64_t id, const struct db_page *page, struct arena *mem,
 	struct rollout_tasks *out, struct errmsg *e)
 {
-	struct list_page list;
-	enum ota_err err;
-
 	list_bind(st, page);
 	bind_i64(st, "rollout", id);
-	err = list_run(st, page, mem, sizeof *out->rows, task_fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct rollout_tasks){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, task_fill, LIST_OUT(out), e);
 }
 
 enum ota_err rollout_list_open(struct db *db, int64_t id, const struct db_page *page, struct arena *mem,

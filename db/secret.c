@@ -173,12 +173,7 @@ enum ota_err secret_list(struct db *db, const struct db_page *page, struct arena
 				     " FROM enroll_secret WHERE ($cursor = 0 OR id < $cursor)"
 				     " ORDER BY id DESC LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct secret_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }

@@ -190,12 +190,7 @@ enum ota_err token_list(struct db *db, const struct db_page *page, struct arena 
 	static const char q_list[] = "SELECT " COLUMNS
 				     " FROM token WHERE id > $cursor ORDER BY id LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
-	struct list_page list;
-	enum ota_err err;
 
 	list_bind(st, page);
-	err = list_run(st, page, mem, sizeof *out->rows, fill, &list, e);
-	if (err == OTA_OK)
-		*out = (struct token_list){.rows = list.rows, .n = list.n, .next = list.next};
-	return err;
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
