@@ -45,6 +45,9 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 /* GET a whole list, page after page, as one array. */
 bool cli_list(struct cli *cli, const char *path, json_t **out);
 
+/* Print one object: as it is with --json, else by `show`. It is released. Returns EXIT_DONE. */
+int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *object));
+
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

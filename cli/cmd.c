@@ -177,6 +177,16 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 	return ok;
 }
 
+int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *object))
+{
+	if (cli->json)
+		out_json(take);
+	else
+		show(take);
+	json_decref(take);
+	return EXIT_DONE;
+}
+
 bool cli_list(struct cli *cli, const char *path, json_t **out)
 {
 	json_t *all = json_array();

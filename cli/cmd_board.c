@@ -69,12 +69,7 @@ int cmd_board_add(struct cli *cli, const struct args *args)
 	}
 	if (!cli_call(cli, "POST", "/v1/boards", body, &answer))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(answer);
-	else
-		print_board(answer);
-	json_decref(answer);
-	return EXIT_DONE;
+	return cli_show(cli, answer, print_board);
 }
 
 int cmd_board_list(struct cli *cli, const struct args *args)
@@ -126,14 +121,7 @@ int cmd_board_show(struct cli *cli, const struct args *args)
 	json_t *b = NULL;
 	int code = get_board(cli, args->pos[0], "", &b);
 
-	if (code == EXIT_DONE) {
-		if (cli->json)
-			out_json(b);
-		else
-			print_board(b);
-	}
-	json_decref(b);
-	return code;
+	return code == EXIT_DONE ? cli_show(cli, b, print_board) : code;
 }
 
 int cmd_board_export(struct cli *cli, const struct args *args)

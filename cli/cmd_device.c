@@ -55,12 +55,7 @@ int cmd_device_show(struct cli *cli, const struct args *args)
 		return EXIT_USAGE;
 	if (!cli_call(cli, "GET", path, NULL, &d))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(d);
-	else
-		show_device(d);
-	json_decref(d);
-	return EXIT_DONE;
+	return cli_show(cli, d, show_device);
 }
 
 /* One of each_device: the call, and what it says for people and, in `all`, for programs. */
@@ -148,12 +143,7 @@ static int patch_device(struct cli *cli, const char *ref, json_t *take_body)
 	}
 	if (!cli_call(cli, "PATCH", path, take_body, &d))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(d);
-	else
-		show_device(d);
-	json_decref(d);
-	return EXIT_DONE;
+	return cli_show(cli, d, show_device);
 }
 
 int cmd_device_rename(struct cli *cli, const struct args *args)
@@ -185,12 +175,7 @@ int cmd_device_replace(struct cli *cli, const struct args *args)
 		return cli_fail(cli, "nothing was done");
 	if (!cli_call(cli, "POST", path, json_pack("{s:s}", "new", args->pos[1]), &d))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(d);
-	else
-		show_device(d);
-	json_decref(d);
-	return EXIT_DONE;
+	return cli_show(cli, d, show_device);
 }
 
 int cmd_log(struct cli *cli, const struct args *args)

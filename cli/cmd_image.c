@@ -46,12 +46,7 @@ int cmd_image_show(struct cli *cli, const struct args *args)
 
 	if (!find_id(cli, &find_images, args->pos[0], &image))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(image);
-	else
-		show_image(image);
-	json_decref(image);
-	return EXIT_DONE;
+	return cli_show(cli, image, show_image);
 }
 
 /* The server says that a release uses it; this says which. */

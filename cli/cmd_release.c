@@ -50,12 +50,7 @@ int cmd_release_show(struct cli *cli, const struct args *args)
 
 	if (!find_release(cli, args->pos[0], &r))
 		return EXIT_FAILED;
-	if (cli->json)
-		out_json(r);
-	else
-		show_release(r);
-	json_decref(r);
-	return EXIT_DONE;
+	return cli_show(cli, r, show_release);
 }
 
 int cmd_release_remove(struct cli *cli, const struct args *args)

@@ -71,6 +71,21 @@ void begin_update(void)
 	kit_assign(&k, 1, 1);
 }
 
+void staged_on_hold(void)
+{
+	begin_update();
+	k.flags = TICKET_FLAG_HOLD;
+	poll_once();
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
+}
+
+void on_trial(void)
+{
+	begin_update();
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+}
+
 /* A reset in the middle: what is in flash is hashed again, and at most one mark is fetched again. */
 void big_update(uint32_t size)
 {

@@ -15,6 +15,10 @@ int tear_down(void **state);
 void settled(void);
 /* ... and release 1 is assigned. */
 void begin_update(void);
+/* ... and is staged, on hold. */
+void staged_on_hold(void);
+/* ... and runs on trial. */
+void on_trial(void);
 /* begin_update with larger slots and a release 1 of `size` bytes. */
 void big_update(uint32_t size);
 /* Poll once more: until the next settled moment behind the next poll. */

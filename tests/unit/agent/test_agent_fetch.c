@@ -246,10 +246,7 @@ static void test_flash_read_error(void **state)
 static void test_hold(void **state)
 {
 	(void)state;
-	begin_update();
-	k.flags = TICKET_FLAG_HOLD;
-	poll_once();
-	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
+	staged_on_hold();
 	assert_true(kit_runs(&k, 0));
 	poll_once();
 	assert_int_equal(k.last.state, CHECKIN_STAGED);
@@ -266,9 +263,7 @@ static void test_hold(void **state)
 static void test_withdrawn_while_held(void **state)
 {
 	(void)state;
-	begin_update();
-	k.flags = TICKET_FLAG_HOLD;
-	poll_once();
+	staged_on_hold();
 	kit_assign(&k, -1, 0);
 	poll_once();
 	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_WITHDRAWN));
@@ -292,10 +287,9 @@ static void test_arm_needs_fresh_ticket(void **state)
 	assert_true(k.n_checkins - before >= 3); /* for the ticket, on trial, confirmed */
 }
 
-/* Going back to a release whose image the other slot still holds: nothing is fetched. */
-static void test_present_is_not_fetched(void **state)
+/* To release 1, and to release 0 again under a higher number. */
+static void there_and_back(void)
 {
-	(void)state;
 	begin_update();
 	poll_once();
 	assert_true(kit_runs(&k, 1));
@@ -305,6 +299,13 @@ static void test_present_is_not_fetched(void **state)
 	kit_assign(&k, 0, 1);
 	poll_once();
 	assert_true(kit_runs(&k, 0));
+}
+
+/* Going back to a release whose image the other slot still holds: nothing is fetched. */
+static void test_present_is_not_fetched(void **state)
+{
+	(void)state;
+	there_and_back();
 	assert_int_equal(k.n_images, 0);
 	assert_int_equal(k.agent.journal.s.floor, 2001);
 	assert_int_equal(k.flash.violations, 0);
@@ -321,15 +322,7 @@ static void test_present_shares_unit(void **state)
 	kit_init(&k, &o);
 	kit_make(&k, 0, 1000, 15000, 1);
 	kit_make(&k, 1, 2000, 15000, 2);
-	begin_update();
-	poll_once();
-	assert_true(kit_runs(&k, 1));
-	kit_forget(&k);
-	k.release[0].m.sequence = 2001;
-	kit_sign(&k, 0, &k.release_key);
-	kit_assign(&k, 0, 1);
-	poll_once();
-	assert_true(kit_runs(&k, 0));
+	there_and_back();
 	assert_int_equal(k.n_images, 1);
 	assert_int_equal(k.image_bytes, 15000 - 12288);
 	assert_int_equal(k.flash.violations, 0);

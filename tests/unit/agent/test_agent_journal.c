@@ -152,17 +152,21 @@ static void journal_shut(bool is_shut)
 	is_journal_worn = true;
 }
 
+/* On trial, it has the contact that confirms it, and nowhere to write that down. */
+static void shut_after_contact(void)
+{
+	on_trial();
+	while (!k.agent.has_contact)
+		kit_step(&k);
+	journal_shut(true);
+}
+
 static void test_confirm_not_written(void **state)
 {
 	uint64_t tries;
 
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
-	while (!k.agent.has_contact)
-		kit_step(&k);
-	journal_shut(true);
+	shut_after_contact();
 	kit_live(&k, 1800);
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
 	assert_int_equal(k.agent.journal.s.floor, 1000);
@@ -188,12 +192,7 @@ static void test_confirm_not_written(void **state)
 static void test_confirm_written_later(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
-	while (!k.agent.has_contact)
-		kit_step(&k);
-	journal_shut(true);
+	shut_after_contact();
 	kit_live(&k, 600);
 	journal_shut(false);
 	assert_true(kit_run(&k, 120));
@@ -206,9 +205,7 @@ static void test_confirm_written_later(void **state)
 static void test_revert_not_written(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	journal_shut(true);
 	k.health = OTA_HEALTH_ILL;
 	kit_live(&k, 600);
@@ -238,12 +235,7 @@ static void test_journal_lost_for_a_while(void **state)
 	unsigned before;
 
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
-	while (!k.agent.has_contact)
-		kit_step(&k);
-	journal_shut(true);
+	shut_after_contact();
 	k.flash.flash.read = blind_read;
 	kit_step(&k);
 	assert_true(k.agent.journal.is_lost);
@@ -260,9 +252,7 @@ static void test_journal_lost_for_a_while(void **state)
 static void test_attempt_raised_while_held(void **state)
 {
 	(void)state;
-	begin_update();
-	k.flags = TICKET_FLAG_HOLD;
-	poll_once();
+	staged_on_hold();
 	kit_assign(&k, 1, 2);
 	poll_once();
 	poll_once();

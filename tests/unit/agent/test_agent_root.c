@@ -18,6 +18,13 @@ static void rotate_server_key(void)
 	kit_root_add(&k);
 }
 
+static void replace_release_key(void)
+{
+	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	kit_root_add(&k);
+}
+
 static void test_root_walk_50(void **state)
 {
 	(void)state;
@@ -114,9 +121,7 @@ static void test_release_key_gone_and_journal_lost(void **state)
 {
 	(void)state;
 	settled();
-	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
-	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
-	kit_root_add(&k);
+	replace_release_key();
 	k.ticket_is_signed = true;
 	poll_once();
 	assert_int_equal(k.agent.root.version, 2);
@@ -131,13 +136,8 @@ static void test_release_key_gone_and_journal_lost(void **state)
 static void test_root_drops_pending(void **state)
 {
 	(void)state;
-	begin_update();
-	k.flags = TICKET_FLAG_HOLD;
-	poll_once();
-	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
-	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
-	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
-	kit_root_add(&k);
+	staged_on_hold();
+	replace_release_key();
 	k.flags = 0;
 	poll_once();
 	assert_true(kit_runs(&k, 0));
@@ -149,13 +149,8 @@ static void test_root_drops_pending(void **state)
 static void test_signed_again_while_staged(void **state)
 {
 	(void)state;
-	begin_update();
-	k.flags = TICKET_FLAG_HOLD;
-	poll_once();
-	assert_int_equal(k.agent.journal.s.phase, JOURNAL_STAGED);
-	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
-	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
-	kit_root_add(&k);
+	staged_on_hold();
+	replace_release_key();
 	kit_sign(&k, 1, &k.stranger);
 	k.flags = 0;
 	kit_forget(&k);
@@ -194,9 +189,7 @@ static void test_root_drops_fetching(void **state)
 	while (k.n_images == 0)
 		kit_step(&k);
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_FETCHING);
-	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
-	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
-	kit_root_add(&k);
+	replace_release_key();
 	assert_true(kit_start(&k));
 	assert_true(kit_run(&k, 3600));
 	assert_true(kit_runs(&k, 0));

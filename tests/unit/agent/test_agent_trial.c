@@ -13,9 +13,7 @@
 static void test_ill_reverts(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	assert_true(k.choice.is_trial);
 	k.health = OTA_HEALTH_ILL;
 	while (kit_runs(&k, 1))
@@ -33,9 +31,7 @@ static void test_ill_reverts(void **state)
 static void test_attempts_used_up(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	/* It crashes at each start: 3 starts, each written down before. */
 	assert_true(kit_start(&k));
 	assert_true(kit_runs(&k, 1));
@@ -55,9 +51,7 @@ static void test_no_contact_reverts(void **state)
 	int64_t start;
 
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	k.is_off_line = true;
 	start = k.now;
 	while (kit_runs(&k, 1))
@@ -74,9 +68,7 @@ static void test_busy_server_prolongs(void **state)
 	int64_t start;
 
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	k.status = 503;
 	k.retry_after_s = 60;
 	start = k.now;
@@ -89,9 +81,7 @@ static void test_busy_server_prolongs(void **state)
 static void test_long_retry_after_prolongs(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	k.status = 503;
 	k.retry_after_s = 3600;
 	kit_live(&k, 600);
@@ -104,9 +94,7 @@ static void test_long_retry_after_prolongs(void **state)
 static void test_trial_ignores_assignments(void **state)
 {
 	(void)state;
-	begin_update();
-	while (!kit_runs(&k, 1))
-		kit_step(&k);
+	on_trial();
 	k.health = OTA_HEALTH_UNKNOWN;
 	kit_assign(&k, 2, 1);
 	kit_live(&k, 1000);
