@@ -51,7 +51,7 @@ int cmd_token_list(struct cli *cli, const struct args *args)
 				(const char *const[]){js_text(k, "id", "?"), js_text(k, "name", ""),
 					js_text(k, "role", ""),
 					js_get(k, "expires") ? out_time(js_int(k, "expires", 0)) : "never",
-					out_ago(js_int(k, "last_used", 0))});
+					out_ago(js_int(k, "used", 0))});
 		}
 		out_table_end(&t, "no tokens");
 	}

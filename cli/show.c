@@ -334,7 +334,8 @@ void show_rollout(const json_t *r)
 		js_bool(r, "hold", false) ? ", on hold" : "");
 	out_field("devices", "%lld: %s%s", (long long)js_int(r, "targets", 0), show_counts(r),
 		js_bool(r, "growing", false) ? ", and more to come" : "");
-	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
+	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)),
+		js_text(r, "by_text", js_text(r, "by", "?")));
 	if (js_get(r, "superseded_by"))
 		out_field("superseded by", "%s", js_text(r, "superseded_by", "?"));
 }
@@ -401,7 +402,8 @@ void show_release(const json_t *r)
 	}
 	if (js_text(r, "notes", "")[0])
 		out_field("notes", "%s", js_text(r, "notes", ""));
-	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)), js_text(r, "by", "?"));
+	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)),
+		js_text(r, "by_text", js_text(r, "by", "?")));
 	if (js_get(r, "retired"))
 		out_field("retired", "%s", out_time(js_int(r, "retired", 0)));
 }

@@ -53,6 +53,7 @@ struct assignment_opened {
 	bool is_queued;     /* it waits until the open one has ended */
 	bool is_spent;      /* no attempt is left (ASSIGNMENT_ATTEMPTS): it has failed already, unseen by the
 			       device */
+	bool runs_it;       /* is_new: the device runs this already, confirmed, as far as it has said */
 	int64_t superseded; /* assignment that it took the place of; 0 = none */
 	uint8_t attempt;
 	char behind[DB_VERSION_MAX + 1]; /* is_queued: the version it waits for; "" otherwise */

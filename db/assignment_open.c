@@ -8,6 +8,7 @@
 #include "db/release.h"
 #include "db/rollout_end.h"
 #include "db/stmt.h"
+#include "proto/checkin.h"
 
 enum { MEM_MAX = 128 * 1024 };
 
@@ -71,9 +72,9 @@ static enum ota_err end_spent(struct db *db, int64_t id, int64_t now, struct err
 	return assignment_advance(db, id, &move, NULL, e);
 }
 
-/* Do the three fit together? */
+/* Do the three fit together? `*runs_it`: the device has said that it runs this, confirmed. */
 static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64_t device_id,
-	int64_t manifest_id, struct arena *mem, struct errmsg *e)
+	int64_t manifest_id, struct arena *mem, bool *runs_it, struct errmsg *e)
 {
 	struct manifest_row manifest;
 	struct device_row device;
@@ -90,6 +91,8 @@ static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64
 		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is not approved", device.name);
 	if (device.board != manifest.board)
 		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is of another board", device.name);
+	*runs_it = device.said.has_running && device.said.agent_state != CHECKIN_TRIAL &&
+		   memcmp(device.said.running_digest, manifest.digest, sizeof manifest.digest) == 0;
 	return OTA_OK;
 }
 
@@ -167,7 +170,7 @@ enum ota_err assignment_open(struct db *db, int64_t rollout_id, int64_t device, 
 	if (err == OTA_OK)
 		err = rollout_load(db, rollout_id, &mem, &rollout, e);
 	if (err == OTA_OK)
-		err = fits(db, &rollout, device, manifest, &mem, e);
+		err = fits(db, &rollout, device, manifest, &mem, &got.runs_it, e);
 	if (err == OTA_OK)
 		err = make_room(db, &rollout, device, manifest, now, &mem, &got, e);
 	if (err == OTA_OK && got.is_new) {

@@ -7,6 +7,7 @@
 #include "db/release.h"
 #include "db/rollout.h"
 #include "db/selector.h"
+#include "server/actor.h"
 #include "server/domain.h"
 
 enum { PIECE_MEM_MAX = 16 * 1024 * 1024 };
@@ -15,15 +16,21 @@ enum ota_err grow_note(struct job *job, const char *rollout, const char *by, con
 	int64_t device, int64_t now, const struct assignment_opened *opened)
 {
 	struct event_row row = {.device = device, .at = now, .kind = "assigned", .assignment = opened->id};
-	char text[400];
+	char text[400], who[ACTOR_TEXT_LEN], again[24] = "";
 
+	by = actor_text(by, who);
+	if (opened->attempt > 1)
+		snprintf(again, sizeof(again), ", attempt %u", opened->attempt);
 	if (opened->is_spent)
 		snprintf(text, sizeof(text),
 			"%.64s, push %.8s by %.64s: refused, all %d attempts are used up", version, rollout,
 			by, ASSIGNMENT_ATTEMPTS);
+	else if (opened->runs_it && !opened->is_queued)
+		snprintf(text, sizeof(text), "%.64s, push %.8s by %.64s: it runs this already", version,
+			rollout, by);
 	else
-		snprintf(text, sizeof(text), "%.64s, attempt %u, push %.8s by %.64s%s%.64s%s", version,
-			opened->attempt, rollout, by, opened->is_queued ? "; waits for " : "", opened->behind,
+		snprintf(text, sizeof(text), "%.64s%s, push %.8s by %.64s%s%.64s%s", version, again, rollout,
+			by, opened->is_queued ? "; waits for " : "", opened->behind,
 			opened->is_queued ? " to end" : "");
 	row.text = text;
 	return event_add(job->db, &row, &job->e);

@@ -1,5 +1,6 @@
 /* Who did what: /v1/audit. */
 #include "db/audit.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/nouns.h"
 
@@ -9,7 +10,7 @@ static enum ota_err item(void *out, const void *of)
 
 	js_int(out, "seq", row->id);
 	js_int(out, "at", row->at);
-	js_text(out, "who", row->who);
+	actor_json(out, "who", row->who);
 	js_text(out, "from", row->from);
 	js_text(out, "action", row->action);
 	js_text(out, "target", row->target);

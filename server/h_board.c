@@ -7,6 +7,7 @@
 #include "proto/suit.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/find.h"
 #include "server/nouns.h"
@@ -62,7 +63,7 @@ static void board_json(struct js_out *o, const struct board_row *row)
 	js_int(o, "poll_s", row->poll_s);
 	js_int(o, "last_sequence", row->sequence);
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_int(o, "revision", row->revision);
 }
 

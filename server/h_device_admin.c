@@ -6,6 +6,7 @@
 #include "db/device.h"
 #include "db/enroll.h"
 #include "db/event.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/find.h"
 #include "server/nouns.h"
@@ -112,8 +113,9 @@ static enum ota_err note(struct api_job *a, struct job *job, int64_t device, con
 	const char *fmt, const char *value)
 {
 	struct event_row row = {.device = device, .at = a->now, .kind = kind};
+	char who[ACTOR_TEXT_LEN];
 
-	row.text = arena_printf(job->mem, "%s%s by %s", fmt, value, a->req->who.name);
+	row.text = arena_printf(job->mem, "%s%s by %s", fmt, value, actor_text(a->req->who.name, who));
 	if (!row.text)
 		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
 	return event_add(job->db, &row, &job->e);

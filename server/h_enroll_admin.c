@@ -11,6 +11,7 @@
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "proto/provision.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/domain.h"
 #include "server/find.h"
@@ -38,7 +39,7 @@ static enum ota_err secret_json(struct view *v, const struct secret_row *row)
 	else
 		js_null(o, "serial");
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_time(o, "revoked", row->revoked_at);
 	return OTA_OK;
 }

@@ -9,6 +9,7 @@
 #include "proto/cleanup.h"
 #include "proto/hex.h"
 #include "proto/image_host.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/openblob.h"
 #include "server/nouns.h"
@@ -40,7 +41,7 @@ static void image_json(struct js_out *o, const struct image_row *row)
 	image_describe(info, words, sizeof(words));
 	js_text(o, "describe", words);
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_bool(o, "damaged", row->is_damaged);
 }
 

@@ -3,6 +3,7 @@
 
 #include "db/token.h"
 #include "proto/crypto_openssl.h"
+#include "server/actor.h"
 #include "server/api.h"
 #include "server/nouns.h"
 #include "server/ops.h"
@@ -54,7 +55,7 @@ static void token_json(struct js_out *o, const struct token_row *row)
 	js_text(o, "name", row->name);
 	js_text(o, "role", auth_role_name(roles[row->role]));
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_time(o, "expires", row->expires_at);
 	js_time(o, "used", row->used_at);
 	js_time(o, "revoked", row->revoked_at);

@@ -48,7 +48,7 @@ struct principal {
 	enum principal_kind kind;
 	enum role role;        /* ROLE_PUBLIC for nobody, ROLE_FETCH for a device */
 	int64_t token_id;      /* WHO_TOKEN */
-	char name[64];         /* for the audit log: token name, "socket:<uid>", device id */
+	char name[64];         /* for the audit log (actor.h): token name, "socket:<uid>", device id */
 	uint8_t device_id[16]; /* WHO_DEVICE */
 };
 

@@ -14,6 +14,7 @@
 #include "db/blob.h"
 #include "db/db.h"
 #include "proto/crypto_openssl.h"
+#include "server/actor.h"
 #include "server/app.h"
 #include "server/openblob.h"
 #include "server/datadir.h"
@@ -423,6 +424,7 @@ enum ota_err server_run(struct config *cfg, int argc, char *const *argv, char *c
 	bool is_whole;
 
 	log_setup((enum log_level)cfg->log_level, (enum log_format)cfg->log_format);
+	actor_start();
 	err = start(&s, e);
 	if (!err) {
 		log_info("otad %s is ready, data in %s", OTAD_VERSION, cfg->data);

@@ -6,6 +6,7 @@
 #include "db/board.h"
 #include "db/image.h"
 #include "proto/suit.h"
+#include "server/actor.h"
 #include "server/plan.h"
 
 enum { ROW_MEM_MAX = 4 * 1024 * 1024 }; /* what hangs on one row */
@@ -304,7 +305,7 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 	js_int(o, "size", (int64_t)size);
 	err = envelope_json(v, row);
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_time(o, "retired", row->retired_at);
 	return err;
 }
@@ -377,7 +378,7 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 	js_int(o, "drifted", (int64_t)counts.n_drifted);
 	js_bool(o, "growing", row->is_growing);
 	js_int(o, "created", row->created_at);
-	js_text(o, "by", row->created_by);
+	actor_json(o, "by", row->created_by);
 	js_time(o, "ended", row->ended_at);
 	js_text(o, "superseded_by", by);
 	js_int(o, "revision", row->revision);

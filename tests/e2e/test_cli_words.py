@@ -1,4 +1,7 @@
 """What otactl and otad say to a person who names, asks or answers something in an unexpected way."""
+import os
+import pwd
+
 import pytest
 
 import harness
@@ -120,3 +123,36 @@ def test_an_image_in_use_names_its_release(fleet):
     assert "release lamp:1.0.0 has it" in kept.err, repr(kept)
     fleet.ctl("release", "remove", "lamp:1.0.0")
     fleet.ctl("image", "remove", image)
+
+
+def test_who_used_the_socket_is_told_in_words(fleet):
+    fleet.add(1)
+    fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "60s")
+    push = fleet.ctl.json("rollout", "list")[0]
+    who = "root" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    for words in (("audit", "list"), ("log", "lamp-0"), ("rollout", "show", push["id"]), ("release", "show", "1.0.0")):
+        shown = fleet.ctl(*words).out
+        assert f"{who} (socket)" in shown and "socket:" not in shown, (words, shown)
+    # Programs get the uid, which no renaming changes.
+    assert push["by"] == f"socket:{os.geteuid()}" and push["by_text"] == f"{who} (socket)"
+    row = fleet.ctl.json("audit", "list")[0]
+    assert row["who"] == push["by"] and row["who_text"] == push["by_text"], row
+
+
+def test_a_push_of_what_runs_already_is_no_update_in_the_log(fleet):
+    fleet.add(1)
+    image = fleet.image("1.0.0")
+    for _ in range(2):
+        fleet.ctl("push", image, "--all", "--wait", "--timeout", "60s")
+    rows = fleet.ctl.json("log", "lamp-0")
+    again = fleet.ctl.json("rollout", "list")[0]["id"]
+    told = [(row["kind"], row["text"]) for row in rows if row["rollout"] == again]
+    assert [kind for kind, _ in told] == ["running", "assigned"], told
+    assert told[0][1] == "runs 1.0.0 already" and told[1][1].endswith(": it runs this already"), told
+    assert sum("already" in row["text"] for row in rows) == 2, rows
+
+
+def test_when_a_token_was_used_is_told(fleet):
+    fleet.ctl("board", "list", "--url", fleet.otad.url, env={"OTACTL_TOKEN": fleet.token()})
+    harness.wait_for("its use to be noted", lambda: fleet.ctl.json("token", "list")[0]["used"])
+    assert " ago" in fleet.ctl("token", "list").out
