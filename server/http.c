@@ -35,31 +35,22 @@ static void resume(struct req *req)
 
 static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
 {
-	struct blob_reply *reply = cls;
-	uint64_t begin = pos;
+	struct hreq *h = cls;
+	size_t n;
 
-	for (unsigned i = 0; i < reply->n_pieces; i++) {
-		const struct blob_piece *piece = &reply->pieces[i];
-		size_t n;
-
-		if (pos >= piece->len) {
-			pos -= piece->len;
-			continue;
-		}
-		n = piece->len - pos < max ? (size_t)(piece->len - pos) : max;
-		if (piece->text) {
-			memcpy(buf, piece->text + pos, n);
-			return (ssize_t)n;
-		}
-		n = (size_t)pread(reply->fd, buf, n, (off_t)(piece->first + pos));
-		/* An error and a file that is too short are the same here: the blob is not what it was. */
-		if ((ssize_t)n > 0)
-			return (ssize_t)n;
-		reply->is_unread = true;
-		reply->unread_at = begin;
-		return MHD_CONTENT_READER_END_WITH_ERROR;
+	switch (blob_read(h->res.blob, &h->req, pos, buf, max, &n)) {
+	case BLOB_READ_SOME:
+		return (ssize_t)n;
+	case BLOB_READ_LATER:
+		exchange_pause(h);
+		MHD_suspend_connection(h->conn->mhd);
+		return 0;
+	case BLOB_READ_END:
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	case BLOB_READ_FAILED:
+		break;
 	}
-	return MHD_CONTENT_READER_END_OF_STREAM;
+	return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 /* The casts take const away because the library's type has none; it only reads. */
@@ -74,8 +65,7 @@ static struct MHD_Response *blob_response(struct hreq *h)
 	struct MHD_IoVec iov[64];
 
 	if (h->req.door == DOOR_HTTPS)
-		return MHD_create_response_from_callback(
-			reply->total, TLS_BLOCK_LEN, read_tls_blob, reply, NULL);
+		return MHD_create_response_from_callback(reply->total, TLS_BLOCK_LEN, read_tls_blob, h, NULL);
 	if (reply->n_pieces == 1)
 		return MHD_create_response_from_buffer((size_t)reply->pieces[0].len,
 			unconst(reply->base + reply->pieces[0].first), MHD_RESPMEM_PERSISTENT);
@@ -224,7 +214,8 @@ static void on_completed(
 	if (!h)
 		return;
 	*ctx = NULL;
-	if (h->res.blob)
+	/* A job that has the request has the blob, too: exchange_resume ends them. */
+	if (h->res.blob && !h->is_suspended)
 		end_blob(h, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	exchange_end(h);
 }
@@ -487,7 +478,9 @@ unsigned http_busy(const struct http *http)
 	for (const struct conn *c = http->conns; c; c = c->next) {
 		const struct hreq *h = c->current;
 
-		if (h && !h->is_suspended && !h->res.blob && h->state != STATE_UPLOAD)
+		if (h && h->is_suspended && h->res.blob)
+			n--;
+		else if (h && !h->is_suspended && !h->res.blob && h->state != STATE_UPLOAD)
 			n++;
 	}
 	return n;

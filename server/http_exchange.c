@@ -63,14 +63,22 @@ static enum turn suspend(struct hreq *h)
 	return TURN_WAIT;
 }
 
+void exchange_pause(struct hreq *h)
+{
+	(void)suspend(h);
+}
+
 bool exchange_resume(struct hreq *h)
 {
 	if (h->state == STATE_ORPHAN) {
 		h->req.app->http->n_waiting--;
+		if (h->res.blob)
+			h->res.blob->release(h->res.blob, BLOB_LEFT, 0);
 		hreq_free(h);
 		return false;
 	}
-	h->state = upload_is_open(&h->req) ? STATE_UPLOAD : STATE_READY;
+	if (h->state != STATE_SENT)
+		h->state = upload_is_open(&h->req) ? STATE_UPLOAD : STATE_READY;
 	if (!h->is_suspended)
 		return false;
 	h->is_suspended = false;

@@ -126,8 +126,12 @@ enum turn exchange_begin(struct hreq *h, const char *method, const char *version
  * not taken; 0: the body is over. */
 enum turn exchange_go_on(struct hreq *h, const char *data, size_t *len);
 
-/* A continuation is done, or an upload wants more. True: resume the connection. False: it was not suspended,
- * or it is gone and `h` was freed. */
+/* An answer that is being sent waits for a job. The caller suspends the connection; exchange_resume follows.
+ */
+void exchange_pause(struct hreq *h);
+
+/* A continuation is done, or an upload or an answer goes on. True: resume the connection. False: it was not
+ * suspended, or it is gone and `h` was freed. */
 bool exchange_resume(struct hreq *h);
 
 /* The last changes to the answer before it is sent. */

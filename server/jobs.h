@@ -33,7 +33,8 @@ enum job_lane {
 	 * database (job->db is NULL). */
 	JOB_SIGN,
 	/* Reads that are short and that somebody waits for, two threads: envelopes, roots, lists, opening a
-	 * blob and reading its first MiB. job->db is that thread's read-only connection. */
+	 * blob and reading its first MiB, or the next one where it goes out by TLS. job->db is that thread's
+	 * read-only connection. */
 	JOB_READ,
 	/* What may take as long as a blob is large, two threads: writing, hashing, syncing and inspecting
 	 * uploads, reading a blob that broke off, unmapping, looking for garbage, settings read anew. job->db

@@ -1,10 +1,13 @@
 /* How the sending of a blob ended, on real sockets, with and without TLS: whole, left by the peer, or at
- * bytes that cannot be read. */
+ * bytes that cannot be read; and what a slow disk holds up. */
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "server/blob_reply.h"
@@ -22,6 +25,40 @@ static int blob_fd;
 static uint8_t *blob_map;
 static uint64_t stopped_at;
 static sem_t ended[BLOB_BROKEN + 1];
+
+/* The disk, as far as a TLS door sees it. */
+static _Atomic int uncached;      /* errno of a read that must not wait; 0: all is in the page cache */
+static _Atomic off_t bad_sector;  /* reads that wait fail from here on; 0: none */
+static _Atomic bool is_next_slow; /* the next read that waits does so until `disk` */
+static sem_t disk, disk_asked;
+
+ssize_t __real_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags);
+ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags);
+ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
+{
+	if (uncached == 0)
+		return __real_preadv2(fd, iov, n, at, flags);
+	errno = uncached;
+	return -1;
+}
+
+ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at)
+{
+	if (atomic_exchange(&is_next_slow, false)) {
+		sem_post(&disk_asked);
+		sem_wait(&disk);
+	}
+	if (bad_sector != 0 && at + (off_t)len > bad_sector) {
+		if (at >= bad_sector) {
+			errno = EIO;
+			return -1;
+		}
+		len = (size_t)(bad_sector - at);
+	}
+	return __real_pread(fd, buf, len, at);
+}
 
 static void release(struct blob_reply *reply, enum blob_end end, uint64_t stop)
 {
@@ -47,7 +84,14 @@ static enum h_result h_blob(struct req *req, struct res *res)
 	return H_DONE;
 }
 
-static const struct route rows[] = {{HTTP_GET, "/blob", ROLE_PUBLIC, 0, h_blob, 0, NULL}};
+static enum h_result h_other(struct req *req, struct res *res)
+{
+	(void)req;
+	return res_body(res, 200, "text/plain", "well", 4);
+}
+
+static const struct route rows[] = {{HTTP_GET, "/blob", ROLE_PUBLIC, 0, h_blob, 0, NULL},
+	{HTTP_GET, "/other", ROLE_PUBLIC, 0, h_other, 0, NULL}};
 
 static int up(void **state)
 {
@@ -61,7 +105,11 @@ static int up(void **state)
 	assert_ptr_not_equal(blob_map, MAP_FAILED);
 	for (unsigned i = 0; i <= BLOB_BROKEN; i++)
 		assert_int_equal(sem_init(&ended[i], 0, 0), 0);
-	*state = httpd_start(rows, 1);
+	assert_int_equal(sem_init(&disk, 0, 0), 0);
+	assert_int_equal(sem_init(&disk_asked, 0, 0), 0);
+	uncached = 0;
+	bad_sector = 0;
+	*state = httpd_start(rows, 2);
 	return 0;
 }
 
@@ -140,6 +188,49 @@ static void whole(void **state)
 	}
 }
 
+/* Nothing of it is in the page cache, or the file system does not tell: it comes all the same. */
+static void cold(void **state)
+{
+	static const int answers[] = {EAGAIN, EOPNOTSUPP, EINTR};
+
+	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		struct client c;
+
+		uncached = answers[i];
+		ask(*state, true, &c);
+		assert_true(hear_some(&c, SIZE_MAX) > SIZE - 1000);
+		sem_wait(&ended[BLOB_WHOLE]);
+		hang_up(&c);
+	}
+}
+
+/* While the disk takes its time over a blob that goes out by TLS, everybody else is answered. */
+static void slow(void **state)
+{
+	static const char other[] = "GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+	struct answer a;
+	struct client c;
+
+	uncached = EAGAIN;
+	is_next_slow = true;
+	ask(*state, true, &c);
+	sem_wait(&disk_asked);
+	assert_int_equal(httpd_ask(*state, other, &a), 200);
+	sem_post(&disk);
+	assert_true(hear_some(&c, SIZE_MAX) > SIZE - 1000);
+	sem_wait(&ended[BLOB_WHOLE]);
+	hang_up(&c);
+
+	/* Nobody is there any more when the bytes are. */
+	is_next_slow = true;
+	ask(*state, true, &c);
+	sem_wait(&disk_asked);
+	hang_up(&c);
+	assert_int_equal(httpd_ask(*state, other, &a), 200);
+	sem_post(&disk);
+	sem_wait(&ended[BLOB_LEFT]);
+}
+
 /* The peer hangs up, in every way that there is, with most of the blob unsent. */
 static void left(void **state)
 {
@@ -188,10 +279,20 @@ static void unread(void **state)
 	hang_up(&c);
 	sem_wait(&ended[BLOB_STOPPED]);
 	assert_in_range(stopped_at, READABLE - MARGIN, READABLE + MARGIN);
+	for (int is_cold = 0; is_cold < 2; is_cold++) {
+		ask(*state, true, &c);
+		assert_in_range(hear_some(&c, SIZE_MAX), READABLE / 2, READABLE + 1000);
+		sem_wait(&ended[BLOB_STOPPED]);
+		assert_int_equal(stopped_at, READABLE);
+		hang_up(&c);
+		uncached = EAGAIN;
+	}
+	/* A sector that does not begin where anything else does. */
+	bad_sector = READABLE - (1 << 20) - 4096;
 	ask(*state, true, &c);
-	assert_in_range(hear_some(&c, SIZE_MAX), READABLE / 2, READABLE + 1000);
+	assert_in_range(hear_some(&c, SIZE_MAX), READABLE / 2, READABLE);
 	sem_wait(&ended[BLOB_STOPPED]);
-	assert_int_equal(stopped_at, READABLE);
+	assert_int_equal(stopped_at, bad_sector);
 	hang_up(&c);
 }
 
@@ -215,6 +316,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(whole, up, down),
+		cmocka_unit_test_setup_teardown(cold, up, down),
+		cmocka_unit_test_setup_teardown(slow, up, down),
 		cmocka_unit_test_setup_teardown(left, up, down),
 		cmocka_unit_test_setup_teardown(ending, up, down),
 		cmocka_unit_test_setup_teardown(unread, up, down),
