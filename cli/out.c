@@ -127,18 +127,35 @@ const char *out_time(int64_t unix_s)
 	return text;
 }
 
-const char *out_ago(int64_t unix_s)
+const char *out_span(int64_t s)
 {
 	char *text = turn();
+	const char *unit = s < 120 ? "s" : s < 7200 ? "min" : s < 172800 ? "h" : "days";
+	int64_t n = s < 120 ? s : s < 7200 ? s / 60 : s < 172800 ? s / 3600 : s / 86400;
 
-	if (unix_s <= 0)
-		return "never";
-	int64_t d = (int64_t)time(NULL) - unix_s, a = d < 0 ? -d : d;
-	const char *unit = a < 120 ? "s" : a < 7200 ? "min" : a < 172800 ? "h" : "days";
-	int64_t n = a < 120 ? a : a < 7200 ? a / 60 : a < 172800 ? a / 3600 : a / 86400;
-
-	(void)snprintf(text, 48, d < 0 ? "in %" PRId64 " %s" : "%" PRId64 " %s ago", n, unit);
+	(void)snprintf(text, 48, "%" PRId64 " %s", n, unit);
 	return text;
+}
+
+/* `before` a span that is still to come, `after` one that has passed. */
+static const char *relative(int64_t unix_s, const char *before, const char *after)
+{
+	int64_t d = (int64_t)time(NULL) - unix_s;
+	char *text = turn();
+
+	(void)snprintf(
+		text, 96, "%s%s%s", d < 0 ? before : after, out_span(d < 0 ? -d : d), d < 0 ? "" : " ago");
+	return text;
+}
+
+const char *out_ago(int64_t unix_s)
+{
+	return unix_s > 0 ? relative(unix_s, "in ", "") : "never";
+}
+
+const char *out_by(int64_t unix_s)
+{
+	return relative(unix_s, "within ", "due ");
 }
 
 const char *out_size(int64_t bytes)

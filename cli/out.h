@@ -35,6 +35,10 @@ void out_field(const char *name, const char *fmt, ...) __attribute__((format(pri
 const char *out_time(int64_t unix_s);
 /* "3 min ago", "in 5 min", "never". Static storage of eight turns, shared by the functions here. */
 const char *out_ago(int64_t unix_s);
+/* For what happens at that time at the latest: "within 5 min", "due 3 min ago". Static storage as above. */
+const char *out_by(int64_t unix_s);
+/* Seconds as "45 s", "3 min", "5 h", "12 days". Static storage as above. */
+const char *out_span(int64_t s);
 /* "1.4 MiB". Static storage of eight turns, shared by the functions here. */
 const char *out_size(int64_t bytes);
 /* `text` without control bytes, in static storage of eight turns, at most 300 bytes. */

@@ -194,8 +194,7 @@ static void name_waiting(struct cli *cli, const json_t *rollout, bool is_again, 
 		if (js_bool(d, "hold", false))
 			fputs(", on hold: it installs nothing", stderr);
 		else if (by)
-			fprintf(stderr, ", its next look %s %s", by > now ? "is due" : "was due",
-				out_ago(by));
+			fprintf(stderr, ", its next look %s%s", by > now ? "" : "was ", out_by(by));
 		fputc('\n', stderr);
 	}
 	if (n > NAMED_MAX)

@@ -1,6 +1,7 @@
 #include "cli/show.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "proto/err.h"
 
@@ -18,15 +19,20 @@ static const char *running_text(const json_t *d, char *buf, size_t cap)
 	return buf;
 }
 
+enum { TRIAL_SHORT_S = 60 }; /* most trials have ended by then */
+
 static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 {
 	int64_t size = js_int(a, "size", 0), done = js_int(a, "bytes", 0);
 	const char *state = js_text(a, "state", "-"), *why = js_text(a, "text", NULL);
+	int64_t since = js_int(a, "since", 0), age = since > 0 ? (int64_t)time(NULL) - since : 0;
 
 	if (js_bool(a, "drifted", false))
 		(void)snprintf(buf, cap, "drifted: should run %s", js_text(a, "version", "?"));
 	else if (strcmp(state, "fetching") == 0 && size > 0)
 		(void)snprintf(buf, cap, "%s %lld %%", state, (long long)(done * 100 / size));
+	else if (strcmp(state, "trial") == 0 && age >= TRIAL_SHORT_S)
+		(void)snprintf(buf, cap, "%s for %s", state, out_span(age));
 	else
 		(void)snprintf(buf, cap, "%s%s%s", state, why && why[0] ? ": " : "", why ? why : "");
 	return buf;
@@ -233,7 +239,7 @@ static json_t *last_attempts(const json_t *rows)
 
 void show_assignments(const json_t *rows)
 {
-	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL BY", NULL};
+	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL", NULL};
 	struct out_table t;
 	json_t *row;
 	size_t i;
@@ -268,7 +274,7 @@ void show_assignments(const json_t *rows)
 		out_table_row(&t,
 			(const char *const[]){show_label(d), attempted, runs,
 				out_ago(js_int(row, "last_seen", 0)),
-				js_get(row, "next_poll_by") ? out_ago(js_int(row, "next_poll_by", 0)) : "-"});
+				js_get(row, "next_poll_by") ? out_by(js_int(row, "next_poll_by", 0)) : "-"});
 	}
 	out_table_end(&t, "no devices");
 	json_decref(last);

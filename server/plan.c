@@ -234,6 +234,7 @@ int64_t plan_next_poll_by(const struct plan_policy *pol, int64_t seen)
 
 	if (longest < TICKET_POLL_MIN_S)
 		longest = TICKET_POLL_MIN_S;
+	longest += longest * PLAN_AGENT_SPREAD / 100;
 	return seen + (int64_t)longest + PLAN_POLL_GRACE_S;
 }
 

@@ -19,6 +19,7 @@ enum {
 	PLAN_HINTS_PER_S = 50,    /* a wave of hints is spread so that about so many devices look a second */
 	PLAN_RETRY_MIN_S = 5,     /* Retry-After under a herd */
 	PLAN_RETRY_SPREAD_S = 25, /* and how far it is spread */
+	PLAN_AGENT_SPREAD = 10,   /* per cent: an agent spreads what it is told once more */
 	PLAN_POLL_GRACE_S = 60,   /* a poll this late is still on time: boot, a slow link */
 	PLAN_JOBS_MAX = 4096,     /* jobs in flight; beyond, check-ins are told to come back */
 	PLAN_TEXT_MAX = 160,      /* words of a failure, with NUL */
@@ -123,7 +124,8 @@ bool plan_is_drifted(const struct plan_device *d);
 /* Seconds until the next poll: poll_s +- spread, within what an agent accepts. */
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random);
 
-/* By when a device seen at `seen` should have looked again. */
+/* By when a device seen at `seen` should have looked again, at the latest: one that is woken, or that was
+ * told a shorter interval on its own side, comes sooner, and nothing here knows that before it does. */
 int64_t plan_next_poll_by(const struct plan_policy *pol, int64_t seen);
 
 /* Seconds for Retry-After while a herd is here. */

@@ -107,7 +107,7 @@ def test_waiting_for_a_device_that_is_not_there(fleet):
     harness.wait_for("it to be seen", lambda: fleet.devices()["lamp-0"]["last_seen"])
     agent.stop()
     waiting = fleet.ctl.start("push", fleet.image("1.0.0"), "--all", "--wait")
-    harness.wait_for("it to say when", lambda: "lamp-0: last seen " in waiting.text() and "its next look " in waiting.text(), 60)
+    harness.wait_for("it to say when", lambda: "lamp-0: last seen " in waiting.text() and ", its next look within " in waiting.text(), 60)
     push = fleet.ctl.json("rollout", "list")[0]["id"]
     assert "on hold" not in fleet.ctl("rollout", "show", push).out
     fleet.ctl("device", "hold", "lamp-0")

@@ -155,7 +155,7 @@ static void test_polls(void **state)
 		assert_in_range(lowest, cases[i].min, cases[i].min + cases[i].poll_s / 50);
 		assert_in_range(highest, cases[i].max - cases[i].poll_s / 50, cases[i].max);
 	}
-	assert_int_equal(plan_next_poll_by(&plan_case_policy, 1000), 1000 + 330 + PLAN_POLL_GRACE_S);
+	assert_int_equal(plan_next_poll_by(&plan_case_policy, 1000), 1000 + 363 + PLAN_POLL_GRACE_S);
 	assert_in_range(
 		plan_retry_after_s(UINT32_MAX), PLAN_RETRY_MIN_S, PLAN_RETRY_MIN_S + PLAN_RETRY_SPREAD_S);
 	assert_false(plan_is_herd(PLAN_JOBS_MAX - 1));

@@ -1,0 +1,92 @@
+/* What otactl prints of a device and of a push, from the JSON of a server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cli/show.h"
+
+static char printed[4096];
+
+/* Standard output of `show` with `take`, in `printed`. */
+static void capture(void (*show)(const json_t *), json_t *take)
+{
+	FILE *file = tmpfile();
+	int was = dup(STDOUT_FILENO);
+
+	assert_non_null(take);
+	assert_non_null(file);
+	(void)fflush(stdout);
+	assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
+	show(take);
+	(void)fflush(stdout);
+	assert_true(dup2(was, STDOUT_FILENO) >= 0);
+	(void)close(was);
+	rewind(file);
+	printed[fread(printed, 1, sizeof printed - 1, file)] = '\0';
+	(void)fclose(file);
+	json_decref(take);
+}
+
+static void devices(const json_t *list)
+{
+	show_devices(list, "none");
+}
+
+static json_t *on_trial(int64_t seconds)
+{
+	const int64_t now = time(NULL);
+
+	return json_pack("[{s:s, s:s, s:s, s:s, s:I, s:{s:s, s:s, s:I}}]", "name", "kitchen", "id", "00",
+		"board", "lamp", "state", "approved", "last_seen", (json_int_t)now, "assignment", "version",
+		"1.1.0", "state", "trial", "since", (json_int_t)(now - seconds));
+}
+
+static void a_trial_that_does_not_end_has_an_age(void **state)
+{
+	(void)state;
+	capture(devices, on_trial(3 * 3600 + 600));
+	assert_non_null(strstr(printed, "1.1.0 trial for 3 h "));
+	capture(devices, on_trial(600));
+	assert_non_null(strstr(printed, "1.1.0 trial for 10 min "));
+	capture(devices, on_trial(5));
+	assert_non_null(strstr(printed, "1.1.0 trial "));
+	assert_null(strstr(printed, " for "));
+}
+
+static json_t *waiting(int64_t by)
+{
+	json_t *row = json_pack("{s:{s:s, s:s}, s:s, s:s, s:I}", "device", "name", "kitchen", "id", "00",
+		"state", "waiting", "version", "1.1.0", "last_seen", (json_int_t)time(NULL));
+
+	(void)json_object_set_new(row, "next_poll_by", by ? json_integer(time(NULL) + by) : json_null());
+	return json_pack("[o]", row);
+}
+
+/* A device may come sooner than it must. */
+static void the_next_poll_is_a_latest_time(void **state)
+{
+	(void)state;
+	capture(show_assignments, waiting(400));
+	assert_non_null(strstr(printed, " within 6 min\n"));
+	capture(show_assignments, waiting(-400));
+	assert_non_null(strstr(printed, " due 6 min ago\n"));
+	capture(show_assignments, waiting(0));
+	assert_non_null(strstr(printed, " -\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_trial_that_does_not_end_has_an_age),
+		cmocka_unit_test(the_next_poll_is_a_latest_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
