@@ -44,6 +44,9 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 
 /* GET a whole list, page after page, as one array. */
 bool cli_list(struct cli *cli, const char *path, json_t **out);
+/* As much of it as comes within about `limit_s` (1 or more), without a word about the rest: for what is only
+ * of use where it is quick. The caller's; empty where nothing came. */
+json_t *cli_try_list(struct cli *cli, const char *path, long limit_s);
 
 /* Print one object: as it is with --json, else by `show`. It is released. Returns EXIT_DONE. */
 int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *object));

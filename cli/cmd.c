@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/file.h"
+#include "cli/complete.h"
 #include "proto/ask.h"
 #include "proto/crypto.h"
 #include "proto/suggest.h"
@@ -136,89 +136,6 @@ bool cli_passphrase(
 	return true;
 }
 
-bool cli_path(
-	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail)
-{
-	if (path_join(out, cap, prefix, part, tail))
-		return true;
-	(void)cli_fail(cli, "'%s' names nothing that a server has", out_safe(part));
-	return false;
-}
-
-bool cli_call(struct cli *cli, const char *method, const char *path, json_t *take_body, json_t **out)
-{
-	struct client_answer a = {.upload_offset = -1};
-	struct errmsg e;
-	char *body = take_body ? json_dumps(take_body, JSON_COMPACT) : NULL;
-	bool ok = false;
-
-	enum ota_err err = client_call(
-		cli->client, method, path, "application/json", body, body ? strlen(body) : 0, 0, &a, &e);
-
-	json_decref(take_body);
-	free(body);
-	if (err != OTA_OK) {
-		(void)cli_fail(cli, "%s", e.text);
-	} else if (a.status < 200 || a.status > 299) {
-		(void)cli_problem(cli, method, path, &a);
-	} else {
-		json_t *answer = a.len ? json_loadb(a.body, a.len, 0, NULL) : NULL;
-
-		ok = a.len == 0 || answer;
-		if (!ok)
-			(void)cli_fail(
-				cli, "%s answered something that is no JSON", client_name(cli->client));
-		if (out && ok)
-			*out = answer;
-		else
-			json_decref(answer);
-	}
-	client_answer_clear(&a);
-	return ok;
-}
-
-int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *object))
-{
-	if (cli->json)
-		out_json(take);
-	else
-		show(take);
-	json_decref(take);
-	return EXIT_DONE;
-}
-
-bool cli_list(struct cli *cli, const char *path, json_t **out)
-{
-	json_t *all = json_array();
-	char *next = NULL;
-	bool ok = true;
-
-	do {
-		char page[1024];
-		json_t *answer = NULL;
-
-		(void)snprintf(page, sizeof page, "%s%climit=500%s%s", path, strchr(path, '?') ? '&' : '?',
-			next ? "&after=" : "", next ? next : "");
-		free(next);
-		next = NULL;
-		ok = cli_call(cli, "GET", page, NULL, &answer);
-		if (ok) {
-			const char *cursor = js_text(answer, "next", NULL);
-
-			if (js_array(answer, "items"))
-				(void)json_array_extend(all, js_array(answer, "items"));
-			next = cursor ? strdup(cursor) : NULL;
-		}
-		json_decref(answer);
-	} while (ok && next);
-	free(next);
-	if (ok)
-		*out = all;
-	else
-		json_decref(all);
-	return ok;
-}
-
 static void on_interrupt(int sig)
 {
 	(void)sig;
@@ -296,33 +213,6 @@ static void print_help(FILE *to, const struct cmd *only, const char *noun)
 		fputs("\notactl COMMAND --help tells more of one, otactl(1) all there is.\n", to);
 }
 
-/* Completion words, one a line, for the shell: what may follow the words so far. */
-static int print_completion(int argc, char **argv)
-{
-	const struct cmd *hit = NULL;
-
-	for (size_t i = 0; i < n_cmds; i++) {
-		const struct cmd *c = &cmds[i];
-
-		if (argc == 0) {
-			if (i == 0 || strcmp(cmds[i - 1].noun, c->noun) != 0)
-				puts(c->noun);
-		} else if (strcmp(argv[0], c->noun) == 0) {
-			if (!c->verb)
-				hit = c;
-			else if (argc == 1)
-				puts(c->verb);
-			else if (strcmp(argv[1], c->verb) == 0)
-				hit = c;
-		}
-	}
-	for (const struct opt *o = hit ? hit->opts : NULL; o && o->name; o++)
-		printf("--%s\n", o->name);
-	for (const struct opt *o = global_opts; o->name; o++)
-		printf("--%s\n", o->name);
-	return out_finish() ? EXIT_DONE : EXIT_FAILED;
-}
-
 static const struct opt *find_opt(const struct opt *o, const char *name, size_t len, char letter)
 {
 	for (; o && o->name; o++) {
@@ -330,6 +220,18 @@ static const struct opt *find_opt(const struct opt *o, const char *name, size_t 
 			return o;
 	}
 	return NULL;
+}
+
+const struct opt *opt_of(const struct cmd *cmd, const char *word)
+{
+	bool is_long = word[1] == '-';
+	const char *name = word + (is_long ? 2 : 1);
+	size_t len = is_long ? strcspn(name, "=") : strlen(name);
+	const struct opt *o = find_opt(cmd ? cmd->opts : NULL, name, len, is_long ? 0 : name[0]);
+
+	if (!o)
+		o = find_opt(global_opts, name, len, is_long ? 0 : name[0]);
+	return o && (is_long || !name[1]) ? o : NULL;
 }
 
 static const char *similar_opt(const struct cmd *cmd, const char *name, size_t len);
@@ -352,11 +254,9 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	bool is_long = text[1] == '-';
 	const char *name = text + (is_long ? 2 : 1), *equals = is_long ? strchr(name, '=') : NULL;
 	size_t len = equals ? (size_t)(equals - name) : strlen(name);
-	const struct opt *o = find_opt(a->cmd ? a->cmd->opts : NULL, name, len, is_long ? 0 : name[0]);
+	const struct opt *o = opt_of(a->cmd, text);
 
-	if (!o)
-		o = find_opt(global_opts, name, len, is_long ? 0 : name[0]);
-	if (!o || (!is_long && name[1])) {
+	if (!o) {
 		const char *near = is_long ? similar_opt(a->cmd, name, len) : NULL;
 
 		(void)cli_usage(NULL, "unknown option '%s'%s%s%s; see: otactl %s%s%s%s--help", text,
@@ -494,6 +394,34 @@ static int run(struct args *args)
 	return code;
 }
 
+static bool is_path(const struct opt *o)
+{
+	return strcmp(o->arg, "FILE") == 0 || strcmp(o->arg, "DIR") == 0 || strcmp(o->arg, "PEM") == 0;
+}
+
+/* What is put into requests is text. File names may be any bytes, and a list of devices has an answer for
+ * each. */
+static bool are_texts(const struct args *a)
+{
+	bool is_free = strstr(a->cmd->args, "FILE") || strcmp(a->cmd->args, "DEVICE...") == 0;
+
+	for (int i = 0; i < a->n && !is_free; i++) {
+		if (!js_is_text(a->pos[i])) {
+			(void)cli_usage(NULL, "'%s' is not plain UTF-8 text", out_safe(a->pos[i]));
+			return false;
+		}
+	}
+	for (int i = 0; i < a->n_opts; i++) {
+		const struct opt *o = a->opt[i].opt;
+
+		if (o->arg && !is_path(o) && !js_is_text(a->opt[i].value)) {
+			(void)cli_usage(NULL, "--%s takes plain UTF-8 text", o->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 static int run_line(int argc, char **argv)
 {
 	struct args args = {0};
@@ -510,8 +438,8 @@ static int run_line(int argc, char **argv)
 			free(pos);
 			return out_finish() ? EXIT_DONE : EXIT_FAILED;
 		}
-		if (strcmp(argv[i], "--complete") == 0) {
-			code = print_completion(argc - i - 1, argv + i + 1);
+		if (strcmp(argv[i], "--complete") == 0 || strncmp(argv[i], "--complete=", 11) == 0) {
+			code = complete(argv[i][10] ? argv[i] + 11 : NULL, argc - i - 1, argv + i + 1);
 			free(pos);
 			return code;
 		}
@@ -534,6 +462,8 @@ static int run_line(int argc, char **argv)
 		else if (!take_opt(&args, argc, argv, &i))
 			goto out;
 	}
+	if (!args_has(&args, "help") && !are_texts(&args))
+		goto out;
 	if (args_has(&args, "help")) {
 		print_help(stdout, args.cmd, NULL);
 		code = EXIT_DONE;

@@ -59,6 +59,10 @@ struct args {
 	} opt[64];
 };
 
+/* The row of the option that `word` is, of `cmd` (may be NULL) or of all: "--name", "--name=VALUE", "-n".
+ * NULL: there is none. */
+const struct opt *opt_of(const struct cmd *cmd, const char *word);
+
 /* Value of --name; NULL when it was not given. */
 const char *args_get(const struct args *a, const char *name);
 bool args_has(const struct args *a, const char *name);

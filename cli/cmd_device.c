@@ -74,11 +74,12 @@ static int one_device(struct cli *cli, const char *ref, const char *method, cons
 	}
 	if (code != EXIT_DONE)
 		(void)json_array_append_new(
-			all, json_pack("{s:s, s:o}", "device", ref, "error", fail_json()));
+			all, json_pack("{s:o, s:o}", "device", js_string(ref), "error", fail_json()));
 	else if (answer)
 		(void)json_array_append(all, answer);
 	else
-		(void)json_array_append_new(all, json_pack("{s:s, s:s}", "device", ref, "done", done));
+		(void)json_array_append_new(
+			all, json_pack("{s:o, s:s}", "device", js_string(ref), "done", done));
 	if (code == EXIT_DONE && !cli->json)
 		printf("%s %s\n", done, out_safe(js_text(answer, "name", ref)));
 	json_decref(answer);

@@ -235,8 +235,10 @@ int cmd_init(struct cli *cli, const struct args *args)
 	}
 	code = EXIT_DONE;
 	if (cli->json) {
-		json_t *made = json_pack("{s:i, s:s, s:s*}", "root_version", 1, "root_key", path,
-			"release_key", is_offline ? release_path : NULL);
+		json_t *made = json_pack("{s:i, s:o}", "root_version", 1, "root_key", js_string(path));
+
+		if (is_offline)
+			(void)json_object_set_new(made, "release_key", js_string(release_path));
 
 		out_json(made);
 		json_decref(made);

@@ -198,9 +198,9 @@ static void tell(const struct cli *cli, const json_t *answer, const char *output
 	const char *name = js_text(answer, "name", js_text(answer, "serial", "?"));
 
 	if (cli->json) {
-		json_t *made = json_pack("{s:s, s:s*, s:s, s:O, s:s}", "board", js_text(answer, "board", ""),
+		json_t *made = json_pack("{s:s, s:s*, s:s, s:O, s:o}", "board", js_text(answer, "board", ""),
 			"name", js_text(answer, "name", NULL), "serial", js_text(answer, "serial", ""),
-			"urls", js_array(answer, "urls"), "file", output);
+			"urls", js_array(answer, "urls"), "file", js_string(output));
 
 		out_json(made);
 		json_decref(made);

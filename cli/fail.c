@@ -119,10 +119,10 @@ json_t *fail_json(void)
 {
 	json_t *error = json_object();
 
-	(void)json_object_set_new(error, "code", json_string(last.code));
-	(void)json_object_set_new(error, "detail", json_string(last.text));
+	(void)json_object_set_new(error, "code", js_string(last.code));
+	(void)json_object_set_new(error, "detail", js_string(last.text));
 	if (last.hint[0])
-		(void)json_object_set_new(error, "hint", json_string(last.hint));
+		(void)json_object_set_new(error, "hint", js_string(last.hint));
 	if (last.status)
 		(void)json_object_set_new(error, "status", json_integer(last.status));
 	return error;

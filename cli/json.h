@@ -16,6 +16,11 @@ json_t *js_get(const json_t *object, const char *key);
 /* Borrowed; an array, or NULL. */
 json_t *js_array(const json_t *object, const char *key);
 
+/* `text` as a value whatever its bytes are: where they are no UTF-8, '?' stands for those that are not ASCII.
+ * For what a person typed and for paths, so that no member is missing because of them. */
+json_t *js_string(const char *text);
+bool js_is_text(const char *text);
+
 static inline void auto_json(json_t **j)
 {
 	json_decref(*j);

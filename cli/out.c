@@ -199,7 +199,7 @@ void out_json(const json_t *value)
 void out_done(bool json, const char *done, const char *what, const char *more)
 {
 	if (json) {
-		json_t *o = what[0] ? json_pack("{s:s}", done, what) : json_pack("{s:b}", done, 1);
+		json_t *o = what[0] ? json_pack("{s:o}", done, js_string(what)) : json_pack("{s:b}", done, 1);
 
 		out_json(o);
 		json_decref(o);
@@ -212,7 +212,7 @@ void out_file(bool json, const char *path)
 {
 	if (!json || !path || strcmp(path, "-") == 0)
 		return;
-	json_t *o = json_pack("{s:s}", "file", path);
+	json_t *o = json_pack("{s:o}", "file", js_string(path));
 
 	out_json(o);
 	json_decref(o);

@@ -103,6 +103,31 @@ def test_one_error_of_several_devices(fleet):
     assert rows[1]["device"] == "nobody" and rows[1]["error"]["code"] == "not-found", rows
 
 
+def test_bytes_that_are_no_text(fleet):
+    """A list of devices has a row for each, whatever was typed; elsewhere nothing is asked for, and no member of a request is
+    left out without a word."""
+    fleet.add(1)
+    odd = "lamp-\udcff"
+    result = fleet.ctl.run("--json", "device", "hold", odd, "lamp-0", code=1)
+    rows = one_document(result)
+    assert [row.get("device") or row["name"] for row in rows] == ["lamp-?", "lamp-0"], rows
+    assert rows[0]["error"]["code"] == "not-found" and rows[0]["error"]["detail"] and rows[1]["hold"] is True, rows
+    before = fleet.ctl.json("device", "show", "lamp-0")["revision"]
+    for words in (("device", "tag", "lamp-0", odd), ("device", "rename", "lamp-0", odd), ("board", "add", "x", "--domain", odd),
+                  ("token", "create", odd), ("device", "show", odd), ("provision", "--board", "lamp", "--name", odd)):
+        told = one_document(fleet.ctl.run("--json", *words, code=2))["error"]
+        assert told["code"] == "usage" and "plain UTF-8 text" in told["detail"], (words, told)
+    assert one_document(fleet.ctl.run("--json", odd, code=2))["error"]["detail"].startswith("unknown command 'lamp-?'")
+    assert fleet.ctl.json("device", "show", "lamp-0")["revision"] == before
+    # A file may be called anything.
+    path = fleet.folder / "image-\udcff.bin"
+    path.write_bytes(fleet.image("1.0.0").read_bytes())
+    assert "size" in one_document(fleet.ctl("--json", "image", "inspect", path))
+    made = one_document(fleet.ctl("--json", "provision", "--board", "lamp", "--name", "y", "-o", fleet.folder / "y-\udcff"))
+    assert made["file"].endswith("/y-?"), made
+    assert one_document(fleet.ctl("--json", "push", path))
+
+
 def test_which_server_is_asked(fleet, folder):
     """What is said for one call, then the environment, then the stored login."""
     place = folder / "other"

@@ -191,23 +191,6 @@ def test_every_package_has_a_role_that_is_known():
             assert role in known and re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package)
 
 
-@pytest.mark.parametrize("words,cur,expected", [
-    ([], "pu", {"push"}), (["board"], "", {"add", "list", "show"}), (["push"], "--wa", {"--wait"}), (["nonsense"], "x", set()),
-])
-def test_completion(words, cur, expected):
-    if not (BIN / "otactl").exists():
-        pytest.skip("skipped: no otactl")
-    line = " ".join(shlex.quote(word) for word in ["otactl", *words, cur])
-    done = subprocess.run(["bash", "-c", f"source {ROOT}/packaging/completion/otactl; COMP_WORDS=({line}); "
-                           f"COMP_CWORD={len(words) + 1}; _otactl; printf '%s\\n' \"${{COMPREPLY[@]}}\""],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
-                          env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"})
-    found = set(done.stdout.split())
-    assert expected <= found and (len(found) < 12), found
-    if cur:
-        assert all(word.startswith(cur) for word in found)
-
-
 def test_install(tmp_path):
     if any(not (BIN / name).exists() for name in ("otad", "otactl", "ota-agent")):
         pytest.skip("skipped: programs missing")
