@@ -82,17 +82,46 @@ enum ota_err manifest_load_return(struct db *db, int64_t release, int64_t after,
 	return row_load(st, mem, fill, "manifest", out, e);
 }
 
-enum ota_err manifest_list(struct db *db, int64_t release, const struct db_page *page, struct arena *mem,
-	struct manifest_list *out, struct errmsg *e)
+#define SELECT_SIZE                                                                                          \
+	"SELECT m.id AS id, m.digest AS digest, CASE WHEN v.is_complete THEN length(v.bytes) ELSE 0 END"     \
+	" AS size FROM manifest m JOIN envelope v ON v.manifest = m.id"
+
+static enum ota_err fill_size(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
-	static const char q_list[] = SELECT_MANIFEST
-		" WHERE m.id > $cursor AND ($release = 0 OR m.release = $release)"
-		" ORDER BY m.id LIMIT $limit";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
+	struct manifest_size row = {.id = col_i64(st, "id"), .size = (uint16_t)col_u32(st, "size")};
+	enum ota_err err;
+
+	(void)mem;
+	(void)col_blob_exact(st, "digest", row.digest, sizeof row.digest);
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*(struct manifest_size *)out = row;
+	return err;
+}
+
+enum ota_err manifest_sizes_of_release(struct db *db, int64_t release, const struct db_page *page,
+	struct arena *mem, struct manifest_sizes *out, struct errmsg *e)
+{
+	static const char q_sizes[] = SELECT_SIZE
+		" WHERE m.release = $release AND m.id > $cursor ORDER BY m.id LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_sizes);
 
 	list_bind(st, page);
 	bind_i64(st, "release", release);
-	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
+	return list_run(st, page, mem, sizeof *out->rows, fill_size, LIST_OUT(out), e);
+}
+
+enum ota_err manifest_sizes_of_image(struct db *db, const uint8_t sha256[static 32],
+	const struct db_page *page, struct arena *mem, struct manifest_sizes *out, struct errmsg *e)
+{
+	static const char q_sizes[] = SELECT_SIZE
+		" WHERE m.release IN (SELECT release FROM release_item WHERE sha256 = $sha256)"
+		" AND m.id > $cursor ORDER BY m.id LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_sizes);
+
+	list_bind(st, page);
+	bind_blob(st, "sha256", sha256, 32);
+	return list_run(st, page, mem, sizeof *out->rows, fill_size, LIST_OUT(out), e);
 }
 
 enum ota_err manifest_highest(struct db *db, int64_t board, uint32_t *sequence, struct errmsg *e)

@@ -99,12 +99,6 @@ struct manifest_row {
 	int64_t signed_at; /* when the envelope last changed */
 };
 
-struct manifest_list {
-	struct manifest_row *rows;
-	size_t n;
-	int64_t next;
-};
-
 /* Add a manifest with its envelope. Read: all but id, board. The same digest again: OTA_OK with its id,
  * nothing changed. OTA_CONFLICT: the sequence is not above the board's highest. OTA_NOT_FOUND: no such
  * release. OTA_INVALID: lengths, kind and `after`, or `after` is of another board. */
@@ -125,9 +119,25 @@ OTA_MUST_USE enum ota_err manifest_load_digest(struct db *db, const uint8_t dige
 OTA_MUST_USE enum ota_err manifest_load_return(struct db *db, int64_t release, int64_t after,
 	struct arena *mem, struct manifest_row *out, struct errmsg *e);
 
-/* All manifests of a release (0: of all), oldest first. */
-OTA_MUST_USE enum ota_err manifest_list(struct db *db, int64_t release, const struct db_page *page,
-	struct arena *mem, struct manifest_list *out, struct errmsg *e);
+/* What a ticket says of a manifest. */
+struct manifest_size {
+	int64_t id;
+	uint8_t digest[32];
+	uint16_t size; /* bytes of its envelope; 0 = a draft */
+};
+
+struct manifest_sizes {
+	struct manifest_size *rows;
+	size_t n;
+	int64_t next;
+};
+
+/* Of a release; of every release that installs these bytes. Oldest first, and neither notes nor envelopes
+ * are read: there may be thousands. */
+OTA_MUST_USE enum ota_err manifest_sizes_of_release(struct db *db, int64_t release,
+	const struct db_page *page, struct arena *mem, struct manifest_sizes *out, struct errmsg *e);
+OTA_MUST_USE enum ota_err manifest_sizes_of_image(struct db *db, const uint8_t sha256[static 32],
+	const struct db_page *page, struct arena *mem, struct manifest_sizes *out, struct errmsg *e);
 
 /* Highest sequence of the board; 0 = none yet. The next one is max(now, this + 8). */
 OTA_MUST_USE enum ota_err manifest_highest(

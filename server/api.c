@@ -218,15 +218,16 @@ static void header_number(struct req *req, const char *name, const char *fmt, in
 		res_header(req->res, name, kept);
 }
 
-/* The last step of every call. `job` may be another's: what is to be said is in the call. */
+/* The last step of every call. `job` may be domain_settle's: what is to be said is in the call. */
 static enum h_result call_answer(struct req *req, struct res *res, struct job *job)
 {
 	struct api_call *call = req->ctx;
 	struct api_job *a = &call->a;
 
-	(void)job;
 	if (a->after)
 		a->after(a);
+	if (job->err && !a->is_not_followed)
+		return res_error(req, job->err, &job->e);
 	if (call->writes)
 		header_number(req, "X-Otad-Change", "", a->change);
 	if (a->revision)
@@ -238,18 +239,6 @@ static enum h_result call_answer(struct req *req, struct res *res, struct job *j
 	if (a->body)
 		return res_body(res, a->status, a->content_type, a->body, a->body_len);
 	return js_answer(req, a->status, &a->out);
-}
-
-static enum h_result call_done(struct req *req, struct res *res, struct job *job);
-
-static enum h_result call_settled(struct req *req, struct res *res, struct job *job)
-{
-	struct api_call *call = req->ctx;
-
-	(void)res;
-	(void)job;
-	upkeep_flush_all(req->app->domain);
-	return req_job(req, JOB_STORE, call_run, call, call_done);
 }
 
 static void begin_pieces(struct api_call *call)
@@ -267,6 +256,21 @@ static void end_pieces(struct api_call *call)
 	call->is_in_pieces = false;
 	call->a.app->domain->n_in_pieces--;
 	domain_changed(call->a.app);
+}
+
+static enum h_result call_done(struct req *req, struct res *res, struct job *job);
+
+static enum h_result call_settled(struct req *req, struct res *res, struct job *job)
+{
+	struct api_call *call = req->ctx;
+
+	(void)res;
+	if (job->err) {
+		end_pieces(call);
+		return res_error(req, job->err, &job->e);
+	}
+	upkeep_flush_all(req->app->domain);
+	return req_job(req, JOB_STORE, call_run, call, call_done);
 }
 
 static enum h_result call_more(struct req *req, struct api_call *call)

@@ -35,6 +35,9 @@ struct api_job {
 	/* With `more`: not before the registry is where this commit is, and has handed over who was heard
 	 * until then. */
 	bool is_settled_first;
+	/* Nothing of it is in the registry, and its answer may be a secret that is told this once: it is
+	 * answered also where the registry cannot follow. */
+	bool is_not_followed;
 	/* On the loop, after the commit of each job, before the answer; NULL: nothing. */
 	void (*after)(struct api_job *a);
 	void *after_ctx;

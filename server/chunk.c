@@ -107,27 +107,35 @@ static enum ota_err load_rollout(struct loading *l, int64_t id, int64_t *cursor)
 	return err;
 }
 
+static enum ota_err add_size(struct loading *l, const struct manifest_size *m)
+{
+	struct found_size *s = arena_alloc(l->job->mem, sizeof(*s));
+
+	if (!s)
+		return OTA_NO_MEMORY;
+	memcpy(s->digest, m->digest, 32);
+	s->size = m->size;
+	s->next = l->ch->sizes;
+	l->ch->sizes = s;
+	return OTA_OK;
+}
+
 static enum ota_err load_release(struct loading *l, int64_t id)
 {
 	struct db_page page = {.limit = DB_PAGE_MAX};
-	struct manifest_list list;
-	enum ota_err err;
+	struct manifest_sizes list;
 
-	arena_clear(&l->scratch);
-	err = manifest_list(l->job->db, id, &page, &l->scratch, &list, &l->job->e);
-	if (err)
-		return err == OTA_NOT_FOUND ? OTA_OK : err;
-	for (size_t i = 0; i < list.n; i++) {
-		const struct manifest_row *m = &list.rows[i];
-		struct found_size *s = arena_alloc(l->job->mem, sizeof(*s));
+	do {
+		enum ota_err err;
 
-		if (!s)
-			return OTA_NO_MEMORY;
-		memcpy(s->digest, m->digest, 32);
-		s->size = m->is_complete && m->envelope_len <= UINT16_MAX ? (uint16_t)m->envelope_len : 0;
-		s->next = l->ch->sizes;
-		l->ch->sizes = s;
-	}
+		arena_clear(&l->scratch);
+		err = manifest_sizes_of_release(l->job->db, id, &page, &l->scratch, &list, &l->job->e);
+		for (size_t i = 0; !err && i < list.n; i++)
+			err = add_size(l, &list.rows[i]);
+		if (err)
+			return err;
+		page.cursor = list.next;
+	} while (page.cursor);
 	return OTA_OK;
 }
 

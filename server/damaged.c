@@ -7,25 +7,14 @@
 #include "db/release.h"
 
 struct finding {
-	struct db *db;
 	struct arena *mem;
 	struct errmsg *e;
 	int64_t image;
-	uint8_t sha256[32];
 	struct damaged_row *rows;
 	size_t n, cap;
 };
 
-static bool installs(const struct release_row *r, const uint8_t sha256[32])
-{
-	for (size_t i = 0; i < r->n_items; i++) {
-		if (memcmp(r->items[i].sha256, sha256, 32) == 0)
-			return true;
-	}
-	return false;
-}
-
-static enum ota_err add(struct finding *f, const struct manifest_row *m)
+static enum ota_err add(struct finding *f, const struct manifest_size *m)
 {
 	struct damaged_row *row;
 
@@ -43,25 +32,14 @@ static enum ota_err add(struct finding *f, const struct manifest_row *m)
 	row = &f->rows[f->n++];
 	row->image = f->image;
 	memcpy(row->digest, m->digest, 32);
-	row->size = m->is_complete && m->envelope_len <= UINT16_MAX ? (uint16_t)m->envelope_len : 0;
+	row->size = m->size;
 	return OTA_OK;
-}
-
-static enum ota_err add_manifests(struct finding *f, int64_t release)
-{
-	struct manifest_list list;
-	enum ota_err err = manifest_list(
-		f->db, release, &(struct db_page){.limit = DB_PAGE_MAX}, f->mem, &list, f->e);
-
-	for (size_t i = 0; !err && i < list.n; i++)
-		err = add(f, &list.rows[i]);
-	return err;
 }
 
 enum ota_err damaged_load(struct db *db, int64_t image, struct arena *mem, struct damaged_row **rows,
 	size_t *n, struct errmsg *e)
 {
-	struct finding f = {.db = db, .mem = mem, .e = e, .image = image};
+	struct finding f = {.mem = mem, .e = e, .image = image};
 	struct db_page page = {.limit = DB_PAGE_MAX};
 	struct image_row row;
 	enum ota_err err = image_load_id(db, image, mem, &row, e);
@@ -73,15 +51,12 @@ enum ota_err damaged_load(struct db *db, int64_t image, struct arena *mem, struc
 		*n = 0;
 		return OTA_OK;
 	}
-	memcpy(f.sha256, row.sha256, 32);
 	do {
-		struct release_list list;
+		struct manifest_sizes list;
 
-		err = release_list(db, 0, &page, mem, &list, e);
-		for (size_t i = 0; !err && i < list.n; i++) {
-			if (installs(&list.rows[i], f.sha256))
-				err = add_manifests(&f, list.rows[i].id);
-		}
+		err = manifest_sizes_of_image(db, row.sha256, &page, mem, &list, e);
+		for (size_t i = 0; !err && i < list.n; i++)
+			err = add(&f, &list.rows[i]);
 		if (err)
 			return err;
 		page.cursor = list.next;

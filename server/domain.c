@@ -58,9 +58,16 @@ static enum ota_err do_nothing(struct job *job)
 static enum h_result settle_step(struct req *req, struct res *res, struct job *job)
 {
 	struct settling *s = job->ctx;
+	const struct domain *d = req->app->domain;
 
-	if (!job->err && !follow_is_done(req->app->domain, s->round))
+	if (!job->err && !follow_is_done(d, s->round))
 		return req_job(req, JOB_STORE, do_nothing, s, settle_step);
+	if (!job->err && !follow_is_good(d, s->round))
+		job->err = errmsg_fail(&job->e, OTA_UNAVAILABLE, "%s", d->follow_e.text);
+	if (job->err) {
+		job->err = OTA_UNAVAILABLE;
+		errmsg_prefix(&job->e, "stored, but not in force yet: ");
+	}
 	return s->then(req, res, job);
 }
 
@@ -95,6 +102,9 @@ static enum ota_err hook_ready(struct app *app, struct errmsg *e)
 {
 	if (app->domain->root.version == 0)
 		return errmsg_fail(e, OTA_NO_ROOT, "no root yet: run otactl init");
+	if (*app->domain->follow_e.text)
+		return errmsg_fail(
+			e, OTA_UNAVAILABLE, "changes are not in force: %s", app->domain->follow_e.text);
 	return OTA_OK;
 }
 

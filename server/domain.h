@@ -43,6 +43,8 @@ struct domain {
 	bool is_following;
 	bool follow_again;
 	uint64_t rounds_begun, rounds_done;
+	uint64_t round_good;    /* the newest that brought the registry to the database */
+	struct errmsg follow_e; /* why the last one did not; empty: it did */
 	struct wake_list news;
 	struct wake_list already; /* devices that run what they were just assigned */
 	struct damaged damaged;   /* manifests that no ticket may name now */
@@ -76,7 +78,8 @@ void domain_stop(struct app *app);
 void domain_changed(struct app *app);
 
 /* The same for a request that wants to answer only when the registry is there: `then` continues it. A done
- * function of a store job ends in `return domain_settle(req, then);`. */
+ * function of a store job ends in `return domain_settle(req, then);`. job->err of `then` is OTA_UNAVAILABLE,
+ * with words, where the registry could not follow: what was committed stays, and is not in force yet. */
 enum h_result domain_settle(struct req *req, req_done_fn then);
 
 /* Spreads things; not for secrets. */

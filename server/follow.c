@@ -372,10 +372,29 @@ static enum ota_err apply_chunk(struct domain *d, const struct chunk *ch)
 
 static void post_chunk(struct domain *d);
 
-static void end_round(struct domain *d)
+/* Ended: `why` NULL, all that was committed when it began is in the registry. */
+static void count_round(struct domain *d, const char *why)
 {
+	bool failed_before = *d->follow_e.text;
+
 	d->is_following = false;
 	d->rounds_done++;
+	if (!why) {
+		d->round_good = d->rounds_done;
+		d->follow_e = (struct errmsg){""};
+		if (failed_before)
+			log_info("the database is followed again");
+		return;
+	}
+	errmsg_set(&d->follow_e, "cannot follow the database: %s", why);
+	/* Every commit asks for a round: one line tells it, until it is over. */
+	if (!failed_before)
+		log_error("%s", d->follow_e.text);
+}
+
+static void end_round(struct domain *d, const char *why)
+{
+	count_round(d, why);
 	if (d->has_new_root) {
 		d->has_new_root = false;
 		d->news.n = 0;
@@ -399,20 +418,20 @@ static void chunk_done(struct job *job)
 
 	if (job->err) {
 		/* The rows stay; the next change, or the sweep, tries again. */
-		log_error("cannot follow the database: %s",
-			job->e.text[0] ? job->e.text : ota_err_text(job->err));
-		end_round(d);
+		end_round(d, job->e.text[0] ? job->e.text : ota_err_text(job->err));
 		return;
 	}
-	if (ch->is_lost) /* upkeep.c trims behind us only: somebody else did */
-		log_error("changes were removed before they were followed: restart otad");
+	if (ch->is_lost) { /* upkeep.c trims behind us only: somebody else did */
+		end_round(d, "changes were removed before they were seen: restart otad");
+		return;
+	}
 	err = apply_chunk(d, ch);
 	for (struct found_device *f = ch->devices; f; f = f->next)
 		ota_wipe(f->facts.k_dev, KEY_LEN);
-	if (err)
+	if (err && err != OTA_NO_MEMORY)
 		log_error("the registry cannot take a change: %s", ota_err_text(err));
 	if (err == OTA_NO_MEMORY) { /* the next change, or the sweep, starts from the same row */
-		end_round(d);
+		end_round(d, ota_err_text(err));
 		return;
 	}
 	/* A job that committed after this one was loaded may have gone past. */
@@ -423,7 +442,7 @@ static void chunk_done(struct job *job)
 	if (ch->has_more)
 		post_chunk(d);
 	else
-		end_round(d);
+		end_round(d, NULL);
 }
 
 static void post_chunk(struct domain *d)
@@ -433,9 +452,7 @@ static void post_chunk(struct domain *d)
 
 	if (!ch) {
 		job_drop(job);
-		log_error("cannot follow the database: out of memory");
-		d->is_following = false;
-		d->rounds_done++;
+		count_round(d, ota_err_text(OTA_NO_MEMORY));
 		return;
 	}
 	ch->crypto = d->app->crypto;
@@ -464,6 +481,11 @@ uint64_t follow_start(struct domain *d)
 bool follow_is_done(const struct domain *d, uint64_t round)
 {
 	return d->rounds_done >= round;
+}
+
+bool follow_is_good(const struct domain *d, uint64_t round)
+{
+	return d->round_good >= round;
 }
 
 enum ota_err follow_own_begin(struct own_changes *own, struct job *job)

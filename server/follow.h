@@ -20,6 +20,8 @@ OTA_MUST_USE enum ota_err follow_load_all(struct domain *d, struct db *db, struc
 uint64_t follow_start(struct domain *d);
 /* Has that round ended? */
 bool follow_is_done(const struct domain *d, uint64_t round);
+/* And has it, or a later one, seen all of it? */
+bool follow_is_good(const struct domain *d, uint64_t round);
 
 /* The change rows that a job of our own makes, whose facts it brings along itself: the follower need not load
  * them again. Begin and end on the store thread around the work; done on the loop, after the facts were put.

@@ -194,6 +194,7 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		return err;
 	view_init(&v, a, job);
 	a->status = 201;
+	a->is_not_followed = true;
 	js_object(&a->out, NULL);
 	err = secret_json(&v, &in->row);
 	secret_of(a, &in->row, secret);
@@ -258,6 +259,7 @@ static enum ota_err revoke_run(struct api_job *a, struct job *job)
 	if (!err)
 		err = api_audit(a, job, "enroll.revoke", text, NULL, NULL);
 	a->status = 204;
+	a->is_not_followed = true;
 	return err;
 }
 
@@ -343,6 +345,7 @@ static enum ota_err provision_run(struct api_job *a, struct job *job)
 	if (err)
 		return err;
 	a->status = 201;
+	a->is_not_followed = true;
 	js_object(o, NULL);
 	js_text(o, "board", board.name);
 	uuid_encode(board.vendor_id, uuid);

@@ -26,6 +26,7 @@ struct server_in {
 	int64_t max_image, max_devices, connections, poll, disk_reserve;
 	struct url_list urls;
 	size_t n_registry;
+	const char *not_followed; /* why changes are not in force; NULL: they are */
 };
 
 static struct server_in *server_facts(struct req *req)
@@ -39,6 +40,8 @@ static struct server_in *server_facts(struct req *req)
 	in->root_missing = app->domain->root_missing;
 	in->key_is_listed = app->domain->root.server_key_is_listed;
 	in->n_registry = registry_count(app->domain->reg);
+	if (*app->domain->follow_e.text)
+		in->not_followed = arena_strdup(req->mem, app->domain->follow_e.text);
 	in->broker_is_connected = app->mqtt && mqtt_is_connected(app->mqtt);
 	in->broker_refuses = app->mqtt && !in->broker_is_connected && mqtt_is_refused(app->mqtt);
 	in->max_image = app->cfg->max_image;
@@ -92,6 +95,8 @@ static enum ota_err warnings_json(
 	else if (!in->key_is_listed)
 		js_text(o, NULL,
 			"this server's key is not in the newest root: no device believes its tickets");
+	if (in->not_followed)
+		js_text(o, NULL, in->not_followed);
 	if (in->root_missing) {
 		snprintf(text, sizeof(text), "root %" PRIu32 " is missing here: a device has it",
 			in->root_missing);
@@ -206,7 +211,7 @@ static enum ota_err server_run(struct api_job *a, struct job *job)
 	js_text(o, "version", OTAD_VERSION);
 	js_int(o, "now", a->now);
 	js_hex(o, "data_id", own->kid, sizeof(own->kid));
-	js_bool(o, "ready", in->root_version != 0);
+	js_bool(o, "ready", in->root_version != 0 && !in->not_followed);
 	js_int(o, "root_version", in->root_version);
 	js_int(o, "root_missing", in->root_missing);
 	js_object(o, "keys");

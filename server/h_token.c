@@ -139,6 +139,7 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		return errmsg_fail(
 			&job->e, OTA_STATE, "there are %d valid tokens already", AUTH_TOKENS_MAX - 1);
 	a->status = 201;
+	a->is_not_followed = true;
 	js_object(&a->out, NULL);
 	token_json(&a->out, row);
 	js_text(&a->out, "token", text);
@@ -200,6 +201,7 @@ static enum ota_err revoke_run(struct api_job *a, struct job *job)
 	if (!err)
 		err = table_reload(a, job);
 	a->status = 204;
+	a->is_not_followed = true;
 	return err;
 }
 

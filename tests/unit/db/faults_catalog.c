@@ -189,11 +189,11 @@ OP(o_manifest_load_return)
 
 	return manifest_load_return(f->db, fault_world.older, fault_world.release, &f->mem, &row, &f->e);
 }
-OP(o_manifest_list)
+OP(o_manifest_sizes)
 {
-	struct manifest_list list;
+	struct manifest_sizes list;
 
-	return manifest_list(f->db, fault_world.release, &all, &f->mem, &list, &f->e);
+	return manifest_sizes_of_release(f->db, fault_world.release, &all, &f->mem, &list, &f->e);
 }
 OP(o_manifest_highest)
 {
@@ -227,7 +227,7 @@ const struct fault_op fault_ops_catalog[] = {
 	ROW(o_manifest_return),
 	ROW(o_manifest_envelope),
 	ROW(o_manifest_load_return),
-	ROW(o_manifest_list),
+	ROW(o_manifest_sizes),
 	ROW(o_manifest_highest),
 };
 const size_t n_fault_ops_catalog = sizeof fault_ops_catalog / sizeof fault_ops_catalog[0];

@@ -271,9 +271,10 @@ static void manifests(void **state)
 		v2 = make_release(f, board, "2.0", "two", 200);
 	int64_t foreign = make_release(f, fan, "1.0", "fan", 50), back, id = 0;
 	struct manifest_row row, got;
-	struct manifest_list list;
+	struct manifest_sizes list;
 	struct release_row release;
 	uint32_t highest = 0;
+	uint8_t sha[32];
 
 	back = make_manifest(f, v1, v2, 201);
 	ok(f, manifest_highest(f->db, board, &highest, &f->e));
@@ -322,8 +323,26 @@ static void manifests(void **state)
 	assert_int_equal(got.sequence, 201);
 	ok(f, manifest_load_digest(f->db, got.digest, &f->mem, &got, &f->e));
 	fails(f, OTA_NOT_FOUND, manifest_set_envelope(f->db, 99, &row, NOW, &f->e));
-	ok(f, manifest_list(f->db, v1, &all, &f->mem, &list, &f->e));
+	/* what tickets say of them: by release, and by the bytes that they install */
+	ok(f, manifest_sizes_of_release(f->db, v1, &all, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 2);
+	assert_int_equal(list.rows[1].id, back);
+	assert_memory_equal(list.rows[1].digest, got.digest, 32);
+	assert_int_equal(list.rows[1].size, 14);
+	sha_of("one", sha);
+	ok(f, manifest_sizes_of_image(f->db, sha, &all, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 2);
+	assert_int_equal(list.next, 0);
+	ok(f, manifest_sizes_of_image(f->db, sha, &(struct db_page){.limit = 1}, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 1);
+	ok(f, manifest_sizes_of_image(
+		      f->db, sha, &(struct db_page){.cursor = list.next}, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.rows[0].id, back);
+	row.is_complete = false;
+	ok(f, manifest_set_envelope(f->db, back, &row, NOW + 6, &f->e));
+	ok(f, manifest_sizes_of_release(f->db, v1, &all, &f->mem, &list, &f->e));
+	assert_int_equal(list.rows[1].size, 0);
 	/* what has been used as a way back cannot be deleted */
 	fails(f, OTA_STATE, release_delete(f->db, v1, &f->e));
 	fails(f, OTA_STATE, release_delete(f->db, v2, &f->e));

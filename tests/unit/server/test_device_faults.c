@@ -387,7 +387,7 @@ static void test_signing(void **state)
 		for (unsigned at = 0;; at++) {
 			struct release_row row = {
 				.board = fl.board, .notes = "", .created_by = "test", .n_items = 1};
-			struct manifest_list list;
+			struct manifest_sizes list;
 			struct errmsg words = {""};
 			enum ota_err err;
 			int64_t id;
@@ -404,8 +404,9 @@ static void test_signing(void **state)
 			}
 			assert_int_equal(err, kind == FAULT_STATEMENT ? OTA_IO : OTA_NO_MEMORY);
 			assert_string_not_equal(words.text, "");
-			assert_int_equal(
-				manifest_list(fl.db, id, &(struct db_page){0}, &fl.mem, &list, &e), OTA_OK);
+			assert_int_equal(manifest_sizes_of_release(
+						 fl.db, id, &(struct db_page){0}, &fl.mem, &list, &e),
+				OTA_OK);
 			assert_int_equal(list.n, 0);
 			assert_int_equal(sign_release(fl.db, crypto_openssl(), fl.f.app.domain->keys, id,
 						 fl.f.now, &fl.mem, &m, &e),

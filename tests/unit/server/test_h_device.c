@@ -128,6 +128,41 @@ static void test_damaged_image(void **state)
 	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 1);
 }
 
+/* Whatever is written about the releases that install it. */
+static void test_damaged_image_of_many_releases(void **state)
+{
+	enum { RELEASES = 12 };
+	struct damaged_row *rows;
+	struct image_row image;
+	char notes[3500];
+	uint8_t sha256[32];
+	struct arena small;
+	size_t n;
+
+	(void)state;
+	memset(notes, 'n', sizeof(notes) - 1);
+	notes[sizeof(notes) - 1] = '\0';
+	for (unsigned i = 0; i < RELEASES; i++) {
+		char version[16];
+		uint8_t digest[32];
+
+		snprintf(version, sizeof(version), "1.%u", i);
+		fl.f.now += 10;
+		assert_int_equal(
+			release_set_notes(fl.db, fleet_release_of(&fl, version, "one", digest), notes, &e),
+			OTA_OK);
+	}
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"one", 3}, 1, sha256);
+	assert_int_equal(image_set_damaged(fl.db, sha256, true, &e), OTA_OK);
+	assert_int_equal(image_load(fl.db, sha256, &fl.mem, &image, &e), OTA_OK);
+	arena_init(&small, 16 * 1024);
+	assert_int_equal(damaged_load(fl.db, image.id, &small, &rows, &n, &e), OTA_OK);
+	assert_int_equal(n, RELEASES);
+	for (size_t i = 0; i < n; i++)
+		assert_true(rows[i].size > 0);
+	arena_release(&small);
+}
+
 static void test_confirmed_is_the_first_word(void **state)
 {
 	uint8_t digest[32];
@@ -410,6 +445,7 @@ int main(void)
 		TEST(test_update),
 		TEST(test_draft),
 		TEST(test_damaged_image),
+		TEST(test_damaged_image_of_many_releases),
 		TEST(test_confirmed_is_the_first_word),
 		TEST(test_failure_and_retry),
 		TEST(test_superseded_and_cancelled),
