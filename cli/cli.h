@@ -54,8 +54,12 @@ int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *obj
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* A passphrase from `file`, else OTACTL_PASSPHRASE, else the terminal (asked twice when `is_new`). The text
- * is written to `buf`; wipe it. False after the reason was printed. */
+/* The same question to a person: -y is no answer to it, and without a terminal nobody says yes. */
+bool cli_confirm_seen(const struct cli *cli, const char *text);
+
+/* A passphrase from the first line of `file`, else OTACTL_PASSPHRASE, else the terminal (asked twice when
+ * `is_new`), of at most `cap` - 2 bytes: a longer one is refused. The text is written to `buf`; wipe it.
+ * False after the reason was printed. */
 bool cli_passphrase(
 	const struct cli *cli, const char *file, const char *what, bool is_new, char *buf, size_t cap);
 

@@ -211,10 +211,11 @@ static enum ota_err perform(struct client *c, const char *method, const char *pa
 	curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
 	if (strcmp(method, "HEAD") == 0)
 		curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
-	if (!c->target.url[0]) {
+	if (!c->target.url[0])
 		curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->target.socket);
+	/* Over TLS a proxy sees a name and nothing else; without it, it would be handed the token. */
+	if (strncmp(url, "https://", 8) != 0)
 		curl_easy_setopt(h, CURLOPT_PROXY, "");
-	}
 	if (c->target.pin[0]) {
 		curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);

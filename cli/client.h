@@ -3,7 +3,10 @@
  * Where the server is, first that applies: --url or --data, OTACTL_URL (with OTACTL_TOKEN or --token-file),
  * OTAD_DATA, the login that `otactl login` stored, /var/lib/otad/otad.sock. What is said for one call or one
  * shell goes before what was stored once. A stored login pins the server's public key as ssh does: a server
- * that shows another one is refused. */
+ * that shows another one is refused.
+ *
+ * A proxy of the environment is used for https:// alone: what goes over http:// has a token and stays on this
+ * machine. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 

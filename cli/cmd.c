@@ -10,7 +10,6 @@
 
 #include "cli/cli.h"
 #include "cli/complete.h"
-#include "proto/ask.h"
 #include "proto/crypto.h"
 #include "proto/suggest.h"
 
@@ -74,65 +73,6 @@ bool args_duration(const char *text, long long *seconds)
 	if (__builtin_mul_overflow(n, unit, &n))
 		return false;
 	*seconds = n;
-	return true;
-}
-
-bool cli_confirm(const struct cli *cli, const char *fmt, ...)
-{
-	char line[16];
-	va_list ap;
-
-	if (cli->yes || !cli->is_tty)
-		return true;
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputs(" [y/N] ", stderr);
-	return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
-}
-
-bool cli_passphrase(
-	const struct cli *cli, const char *file, const char *what, bool is_new, char *buf, size_t cap)
-{
-	const char *env = getenv("OTACTL_PASSPHRASE");
-	char again[256], prompt[160];
-
-	if (file) {
-		FILE *f = fopen(file, "re");
-
-		if (!f || !fgets(buf, (int)cap, f)) {
-			(void)cli_fail(cli, "cannot read a passphrase from '%s'", file);
-			if (f)
-				(void)fclose(f);
-			return false;
-		}
-		(void)fclose(f);
-		buf[strcspn(buf, "\r\n")] = '\0';
-	} else if (env) {
-		(void)snprintf(buf, cap, "%s", env);
-	} else {
-		(void)snprintf(prompt, sizeof prompt, "passphrase for %s", what);
-		if (!ask_hidden(prompt, buf, cap)) {
-			(void)cli_fail(cli, "no terminal to ask for a passphrase: use --passphrase-file FILE "
-					    "or OTACTL_PASSPHRASE");
-			return false;
-		}
-		if (is_new) {
-			bool same = ask_hidden("once more", again, sizeof again) && strcmp(buf, again) == 0;
-
-			ota_wipe(again, sizeof again);
-			if (!same) {
-				ota_wipe(buf, cap);
-				(void)cli_fail(cli, "the two passphrases differ; nothing was done");
-				return false;
-			}
-		}
-	}
-	if (is_new && strlen(buf) < 8) {
-		ota_wipe(buf, cap);
-		(void)cli_fail(cli, "a passphrase needs at least 8 characters; nothing was done");
-		return false;
-	}
 	return true;
 }
 

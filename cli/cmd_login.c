@@ -35,8 +35,10 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 			"%s shows the key\n  %s\nCompare it with the line \"operators' key\" in otad's "
 			"log.\n",
 			t->url, pin);
-		if (!cli_confirm(cli, "Is it the same?"))
+		if (!cli_confirm_seen(cli, "Is it the same?")) {
+			(void)cli_fail(cli, "nothing was sent or stored");
 			return false;
+		}
 	}
 	(void)snprintf(t->pin, sizeof t->pin, "%s", pin);
 	return true;

@@ -1,0 +1,75 @@
+"""What otactl keeps to itself: a token is shown to the server alone, a passphrase is taken whole, a file with a secret is its
+owner's."""
+import pytest
+
+import harness
+from harness import BIN, programs_missing
+from meddler import Meddler
+from terminal import on_terminal
+
+pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
+
+
+@pytest.fixture(scope="module")
+def otad(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("secrets")
+    port = harness.free_port()
+    made = harness.Otad(folder, args=["--listen", f"https://127.0.0.1:{port}"]).start()
+    made.tls = f"https://127.0.0.1:{port}"
+    made.token = (made.data / "admin.token").read_text().strip()
+    yield made
+    assert made.stop() == 0
+    assert not harness.sanitizer_reports(folder)
+
+
+@pytest.fixture
+def ctl(otad, tmp_path):
+    return harness.Otactl(otad, env={"XDG_CONFIG_HOME": str(tmp_path), "OTAD_DATA": "", "OTACTL_TOKEN": otad.token})
+
+
+def test_no_token_goes_through_a_proxy(otad, ctl):
+    with Meddler(otad) as proxy:
+        for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+            for url in (otad.url, otad.url.replace("127.0.0.1", "localhost")):
+                assert ctl("board", "list", "--url", url, env={name: proxy.url}).code == 0
+        assert ctl("login", otad.url, env={"http_proxy": proxy.url}).code == 0
+        assert ctl("board", "list", "--data", otad.data, env={"http_proxy": proxy.url, "OTACTL_TOKEN": ""}).code == 0
+        assert proxy.asked == []
+        # Over TLS it is asked for a way to the server, and hears no more.
+        ctl("board", "list", "--url", otad.tls, env={"https_proxy": proxy.url}, code=1)
+        [(line, headers)] = proxy.asked
+        assert line.startswith(f"CONNECT {otad.tls[8:]} ") and "Authorization" not in headers, (line, headers)
+
+
+def test_only_a_person_accepts_an_unseen_key(otad, ctl, tmp_path):
+    stored = tmp_path / "otactl/login"
+    refused = ctl("-y", "login", otad.tls, code=1)
+    assert "run again with --fingerprint sha256//" in refused.err and not stored.exists(), repr(refused)
+    question, argv = "Is it the same? [y/N] ", [BIN / "otactl", "-y", "login", otad.tls]
+    for answer in ("", "n", "-y"):
+        no = on_terminal(argv, [(question, answer)], env=ctl.env)
+        assert no.code == 1 and "otactl: nothing was sent or stored" in no.out and not stored.exists(), repr(no)
+    yes = on_terminal(argv, [(question, "y")], env=ctl.env)
+    assert yes.code == 0 and "logged in to" in yes.out and stored.exists(), repr(yes)
+
+
+def test_a_passphrase_is_taken_whole(otad, ctl, tmp_path):
+    key, file = tmp_path / "root.pem", tmp_path / "passphrase"
+    words = ["--data", otad.data, "init", "--key", key]
+    long = "otactl: a passphrase has at most 254 bytes; nothing was done"
+    for text in (b"x" * 255, b"x" * 255 + b"\n", b"x" * 4000 + b"\n"):
+        file.write_bytes(text)
+        assert long in ctl(*words, "--passphrase-file", file, code=1).err
+        assert long in ctl(*words, code=1, env={"OTACTL_PASSPHRASE": text.decode().strip()}).err
+    for text, said in ((b"12345678\0rest of it\n", "cannot read"), (b"", "cannot read"), (b"1234567\n", "at least 8"),
+                       (b"\n12345678\n", "at least 8")):
+        file.write_bytes(text)
+        assert said in ctl(*words, "--passphrase-file", file, code=1).err
+    asked = {k: v for k, v in ctl.env.items() if k != "OTACTL_PASSPHRASE"}
+    argv = [BIN / "otactl", *words]
+    prompt = "passphrase for the new root key: "
+    assert long in on_terminal(argv, [(prompt, "x" * 300)], env=asked).out
+    assert "passphrases differ" in on_terminal(argv, [(prompt, "one long word"), ("once more: ", "another")], env=asked).out
+    assert not key.exists()
+    file.write_bytes(b"x" * 254 + b"\nmore\0")
+    assert ctl(*words, "--passphrase-file", file).code == 0 and key.exists()
