@@ -23,6 +23,9 @@ int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(
 /* As cli_fail, for what a caller got wrong in argv; returns EXIT_USAGE. */
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What to do about what cli_fail or cli_usage just said: a second line. */
+void cli_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* path_join of cli/file.h; false after the reason was printed. */
 bool cli_path(
 	const struct cli *cli, char *out, size_t cap, const char *prefix, const char *part, const char *tail);

@@ -38,7 +38,7 @@ int cmd_device_list(struct cli *cli, const struct args *args)
 	if (cli->json)
 		out_json(list);
 	else {
-		show_devices(list, "no devices; provision one: otactl provision --board BOARD --name NAME");
+		show_devices(list, strchr(path, '?') ? "no such device" : "no devices; see: otactl status");
 		show_drifted(list);
 		show_alarms(list);
 	}

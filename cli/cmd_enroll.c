@@ -5,6 +5,7 @@
 #include "cli/cmds.h"
 #include "cli/file.h"
 #include "cli/find.h"
+#include "cli/show.h"
 #include "proto/crypto.h"
 
 static const char *approval(const json_t *secret)
@@ -95,15 +96,6 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
-static const char *state_of(const json_t *secret)
-{
-	if (js_get(secret, "revoked"))
-		return "revoked";
-	if (js_int(secret, "uses_left", 0) == 0)
-		return "used";
-	return js_get(secret, "expires") && js_int(secret, "expires", 0) <= time(NULL) ? "expired" : "valid";
-}
-
 int cmd_enroll_list(struct cli *cli, const struct args *args)
 {
 	static const char *const head[] = {
@@ -130,7 +122,7 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 					js_text(s, "name", ""), left,
 					js_bool(s, "approve", false) ? "yes" : "no",
 					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
-					state_of(s)});
+					show_secret_state(s)});
 		}
 		out_table_end(&t, "no enrollment secrets");
 	}
@@ -143,7 +135,7 @@ int cmd_enroll_revoke(struct cli *cli, const struct args *args)
 	char path[300];
 	json_t *s = NULL;
 
-	if (!find_id(cli, &find_secrets, args->pos[0], &s))
+	if (!find_id(cli, &find_secrets, FIND_TO_CHANGE, args->pos[0], &s))
 		return EXIT_FAILED;
 	bool ok = path_join(path, sizeof path, "/v1/enroll-secrets/", js_text(s, "id", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);

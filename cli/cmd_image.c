@@ -44,7 +44,7 @@ int cmd_image_show(struct cli *cli, const struct args *args)
 {
 	json_t *image = NULL;
 
-	if (!find_id(cli, &find_images, args->pos[0], &image))
+	if (!find_id(cli, &find_images, FIND_TO_SHOW, args->pos[0], &image))
 		return EXIT_FAILED;
 	return cli_show(cli, image, show_image);
 }
@@ -74,7 +74,7 @@ int cmd_image_remove(struct cli *cli, const struct args *args)
 	char path[200];
 	json_t *image = NULL;
 
-	if (!find_id(cli, &find_images, args->pos[0], &image))
+	if (!find_id(cli, &find_images, FIND_TO_CHANGE, args->pos[0], &image))
 		return EXIT_FAILED;
 	bool ok = cli_path(cli, path, sizeof path, "/v1/images/", js_text(image, "sha256", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);

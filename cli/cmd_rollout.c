@@ -48,7 +48,7 @@ int cmd_rollout_show(struct cli *cli, const struct args *args)
 {
 	json_t *r = NULL;
 
-	if (!find_id(cli, &find_pushes, args->pos[0], &r))
+	if (!find_id(cli, &find_pushes, FIND_TO_SHOW, args->pos[0], &r))
 		return EXIT_FAILED;
 	int code = show_with_devices(cli, r);
 
@@ -60,7 +60,7 @@ static bool rollout_verb(struct cli *cli, const char *id, const char *verb, json
 {
 	char path[200];
 	json_t *r = NULL;
-	bool ok = find_id(cli, &find_pushes, id, &r) &&
+	bool ok = find_id(cli, &find_pushes, FIND_TO_CHANGE, id, &r) &&
 		  cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
 		  cli_call(cli, "POST", path, NULL, answer);
 
@@ -88,12 +88,15 @@ int cmd_retry(struct cli *cli, const struct args *args)
 
 	if (!rollout_verb(cli, args->pos[0], "/retry", &answer))
 		return EXIT_FAILED;
+	long long n = (long long)js_int(answer, "retried", 0);
+
 	if (cli->json)
 		out_json(answer);
-	else
-		printf("offered again to %lld device%s\n", (long long)js_int(answer, "retried", 0),
-			js_int(answer, "retried", 0) == 1 ? "" : "s");
+	else if (n)
+		printf("offered again to %lld device%s\n", n, n == 1 ? "" : "s");
 	json_decref(answer);
+	if (!n)
+		return cli_fail(cli, "no device of this push failed or lost it: nothing to offer again");
 	return EXIT_DONE;
 }
 
@@ -198,6 +201,21 @@ out:
 	return code;
 }
 
+enum { ASK_S = 5 };
+
+static void show_fleet(struct cli *cli, const json_t *devices)
+{
+	if (json_array_size(devices) > 0) {
+		show_devices(devices, NULL);
+		return;
+	}
+	/* A viewer may not list secrets, and is told less. */
+	json_t *secrets = cli_try_list(cli, "/v1/enroll-secrets", ASK_S);
+
+	show_awaited(secrets);
+	json_decref(secrets);
+}
+
 int cmd_status(struct cli *cli, const struct args *args)
 {
 	json_t *s = NULL, *devices = NULL, *item;
@@ -213,8 +231,7 @@ int cmd_status(struct cli *cli, const struct args *args)
 		json_array_foreach(js_array(s, "warnings"), i, item)
 			printf("! %s\n", out_safe(json_string_value(item)));
 		show_drifted(devices);
-		show_devices(
-			devices, "no devices; provision one: otactl provision --board BOARD --name NAME");
+		show_fleet(cli, devices);
 		if (json_array_size(js_array(s, "rollouts")) > 0) {
 			putchar('\n');
 			show_rollouts(js_array(s, "rollouts"), NULL);

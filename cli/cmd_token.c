@@ -64,7 +64,7 @@ int cmd_token_revoke(struct cli *cli, const struct args *args)
 	char path[300];
 	json_t *k = NULL;
 
-	if (!find_id(cli, &find_tokens, args->pos[0], &k))
+	if (!find_id(cli, &find_tokens, FIND_TO_CHANGE, args->pos[0], &k))
 		return EXIT_FAILED;
 	bool ok = path_join(path, sizeof path, "/v1/tokens/", js_text(k, "id", ""), "") &&
 		  cli_call(cli, "DELETE", path, NULL, NULL);

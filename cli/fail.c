@@ -42,9 +42,7 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-static void add_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void add_hint(const char *fmt, ...)
+void cli_hint(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -102,13 +100,13 @@ int cli_problem_is(const struct cli *cli, const char *method, const char *path,
 	bool is_other_door = strcmp(js_text(problem, "code", ""), "other-door") == 0;
 
 	if (hint && hint[0])
-		add_hint("%s", out_safe(hint));
+		cli_hint("%s", out_safe(hint));
 	else if (is_other_door)
-		add_hint("asked at %s (%s)", where, client_from(cli->client));
+		cli_hint("asked at %s (%s)", where, client_from(cli->client));
 	else if (answer->status == 404 && list_for(path))
-		add_hint("see: %s", list_for(path));
+		cli_hint("see: %s", list_for(path));
 	else if (answer->status == 401)
-		add_hint("asked at %s (%s); log in again: otactl login URL", where, client_from(cli->client));
+		cli_hint("asked at %s (%s); log in again: otactl login URL", where, client_from(cli->client));
 	(void)snprintf(last.code, sizeof last.code, "%s", js_text(problem, "code", "failed"));
 	last.status = answer->status;
 	json_decref(problem);

@@ -35,23 +35,30 @@ size_t find_among(const json_t *list, const struct find_kind *kind, const char *
 	return n;
 }
 
-bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out)
+bool find_id(struct cli *cli, const struct find_kind *kind, enum find_use use, const char *text, json_t **out)
 {
 	json_t *list = NULL, *hit = NULL;
 
 	if (!cli_list(cli, kind->path, &list))
 		return false;
 	size_t n = find_among(list, kind, text, &hit);
+	bool is_short = use == FIND_TO_CHANGE && strlen(text) < FIND_START_MIN && hit &&
+			strcmp(js_text(hit, kind->field, ""), text) != 0;
 
-	if (n == 1)
+	if (n == 1 && !is_short)
 		*out = json_incref(hit);
+	else if (n == 1)
+		(void)cli_fail(cli,
+			"'%s' is short for the start of a %s's id that is to be changed: give %d digits or "
+			"more; see: %s",
+			out_safe(text), kind->noun, FIND_START_MIN, kind->list);
 	else if (n > 1)
 		(void)cli_fail(cli, "'%s' is the start of %zu %s ids: give more of it; see: %s",
 			out_safe(text), n, kind->noun, kind->list);
 	else
 		(void)cli_fail(cli, "no %s '%s'; see: %s", kind->noun, out_safe(text), kind->list);
 	json_decref(list);
-	return n == 1;
+	return n == 1 && !is_short;
 }
 
 /* A release named by the start of its manifest's digest, as status and device show print it. */

@@ -12,8 +12,17 @@ struct find_kind {
 
 extern const struct find_kind find_pushes, find_images, find_secrets, find_tokens;
 
-/* The one row whose id starts with `text`. False after the reason was printed; the object is the caller's. */
-bool find_id(struct cli *cli, const struct find_kind *kind, const char *text, json_t **out);
+enum find_use {
+	FIND_TO_SHOW,
+	FIND_TO_CHANGE, /* the start of an id needs FIND_START_MIN digits, as otad wants of a device's */
+};
+
+enum { FIND_START_MIN = 4 };
+
+/* The one row whose id is `text` or starts with it. False after the reason was printed; the object is the
+ * caller's. */
+bool find_id(
+	struct cli *cli, const struct find_kind *kind, enum find_use use, const char *text, json_t **out);
 
 /* The row of `list` whose id is `text`, else the one whose id starts with it: borrowed. Returns how many
  * start with it, 1 for the whole id; `*hit` is set when that is 1. */

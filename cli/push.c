@@ -151,8 +151,25 @@ static const char *shown_name(const struct push_file *f)
 	return strcmp(f->path, "-") == 0 ? "standard input" : f->path;
 }
 
+/* What the board is, and where an image for another chip belongs. */
+static void hint_board(const json_t *boards, const struct fit_board *board, const char *chip)
+{
+	bool is_other = board->chip[0] && chip[0] && strcmp(board->chip, chip) != 0;
+	char names[200];
+
+	list_boards(boards, chip, names, sizeof names);
+	if (!is_other)
+		cli_hint("see: otactl board show %s", board->name);
+	else if (names[0])
+		cli_hint("for %s there is: %s; see: otactl board list", chip, names);
+	else
+		cli_hint("see: otactl board show %s; for %s: otactl board add NAME --chip %s", board->name,
+			chip, chip);
+}
+
 /* What the server would refuse with the release, when all of it has been sent. */
-static int check_fit(struct cli *cli, struct push_file *f, const struct fit_board *board, size_t c)
+static int check_fit(
+	struct cli *cli, struct push_file *f, const json_t *boards, const struct fit_board *board, size_t c)
 {
 	const struct image_info *info = &f->in.info;
 	const char *variant = "";
@@ -160,8 +177,11 @@ static int check_fit(struct cli *cli, struct push_file *f, const struct fit_boar
 	char label[300];
 
 	(void)snprintf(label, sizeof label, "'%s'", shown_name(f));
-	if (fit_image(board, c, info, label, &e) != OTA_OK)
-		return cli_fail(cli, "%s; nothing was uploaded", e.text);
+	if (fit_image(board, c, info, label, &e) != OTA_OK) {
+		(void)cli_fail(cli, "%s; nothing was uploaded", e.text);
+		hint_board(boards, board, info->chip);
+		return EXIT_FAILED;
+	}
 	if (fit_variant(info, f->variant, &variant, &e) != OTA_OK)
 		return cli_fail(cli, "%s: %s; nothing was uploaded", label, e.text);
 	if (variant != f->variant)
@@ -199,7 +219,7 @@ int push_resolve(struct cli *cli, struct push_file *f, const json_t *boards)
 			out_safe(f->component), shown);
 	if (f->variant[0] && !limit_name_is_valid(f->variant))
 		return cli_usage(cli, "'%s' is no name for a variant", out_safe(f->variant));
-	return check_fit(cli, f, &fit, c);
+	return check_fit(cli, f, boards, &fit, c);
 }
 
 /* Is what was given for `board` a whole release of it? */

@@ -54,6 +54,42 @@ static bool is_shared(const json_t *device)
 	return strcmp(js_text(js_get(device, "alarm"), "kind", ""), "shared-identity") == 0;
 }
 
+const char *show_secret_state(const json_t *secret)
+{
+	if (js_get(secret, "revoked"))
+		return "revoked";
+	if (js_int(secret, "uses_left", 0) == 0)
+		return "used";
+	return js_get(secret, "expires") && js_int(secret, "expires", 0) <= time(NULL) ? "expired" : "valid";
+}
+
+void show_awaited(const json_t *secrets)
+{
+	long long uses = 0;
+	const json_t *one = NULL;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)secrets, i, s)
+	{
+		if (strcmp(show_secret_state(s), "valid") != 0)
+			continue;
+		uses += (long long)js_int(s, "uses_left", 0);
+		one = s;
+	}
+	const char *name = uses == 1 ? js_text(one, "name", "") : "";
+
+	if (!uses) {
+		puts("no devices; provision one: otactl provision --board BOARD --name NAME");
+		return;
+	}
+	if (name[0])
+		printf("no devices yet: otad waits for %s, which was provisioned\n", out_safe(name));
+	else
+		printf("no devices yet: otad waits for the first of %lld that may enroll\n", uses);
+	puts("next: start the device with its provisioning file; which there are:\n      otactl enroll list");
+}
+
 const char *show_label(const json_t *device)
 {
 	const char *id = js_text(device, "id", "?"), *name = js_text(device, "name", id);

@@ -11,6 +11,11 @@ const char *show_label(const json_t *device);
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
 
+/* "valid", "used", "revoked" or "expired". */
+const char *show_secret_state(const json_t *secret);
+/* Where there is no device: whom otad waits for, by its enrollment secrets, and what to do next. */
+void show_awaited(const json_t *secrets);
+
 /* A line with the remedy for each device that does not run what it should; of many, for the first. */
 void show_drifted(const json_t *devices);
 

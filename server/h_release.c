@@ -128,7 +128,6 @@ static enum ota_err take_images(struct api_job *a, struct job *job, const struct
 	const struct fit_board fit = fit_board_of(board, components);
 	struct fit_part parts[RELEASE_ITEMS_MAX];
 
-	(void)a;
 	for (size_t i = 0; i < images->n; i++) {
 		struct release_item *item = &row->items[i];
 		struct image_row image;
@@ -147,6 +146,8 @@ static enum ota_err take_images(struct api_job *a, struct job *job, const struct
 				&job->e, OTA_STATE, "image %.12s... is damaged here; upload it again", hex);
 		if (!err)
 			err = fit_image(&fit, item->component, &image.info, label, &job->e);
+		if (err == OTA_IMAGE_FORMAT)
+			a->hint = arena_printf(job->mem, "see: otactl board show %s", board->name);
 		/* An SDK image says itself which of the two it is; what the operator said must agree. */
 		parts[i] = (struct fit_part){.component = item->component};
 		if (!err)

@@ -1,10 +1,12 @@
 """What otactl and otad say to a person who names, asks or answers something in an unexpected way."""
+import json
 import os
 import pwd
 
 import pytest
 
 import harness
+import rig
 from harness import programs_missing
 from terminal import on_terminal
 
@@ -156,3 +158,58 @@ def test_when_a_token_was_used_is_told(fleet):
     fleet.ctl("board", "list", "--url", fleet.otad.url, env={"OTACTL_TOKEN": fleet.token()})
     harness.wait_for("its use to be noted", lambda: fleet.ctl.json("token", "list")[0]["used"])
     assert " ago" in fleet.ctl("token", "list").out
+
+
+def test_a_fleet_without_a_device_says_whom_it_waits_for(fleet):
+    def told():
+        return " ".join(fleet.ctl("status").out.split())
+
+    assert told() == "no devices; provision one: otactl provision --board BOARD --name NAME"
+    fleet.provision("kitchen")
+    assert told() == ("no devices yet: otad waits for kitchen, which was provisioned next: start the device with its provisioning "
+                      "file; which there are: otactl enroll list")
+    batch = fleet.ctl.json("enroll", "create", "--board", "lamp", "--uses", "3")
+    assert "otad waits for the first of 4 that may enroll" in told()
+    viewer = fleet.ctl.json("token", "create", "v", "--role", "viewer")["token"]
+    assert "provision one" in fleet.ctl("status", "--url", fleet.otad.url, env={"OTACTL_TOKEN": viewer}).out
+    fleet.ctl("enroll", "revoke", batch["id"])
+    assert "otad waits for kitchen" in told()
+    assert "no such device" in fleet.ctl("device", "list", "--board", "lamp").out
+
+
+def test_a_wrong_chip_says_where_the_image_belongs(fleet):
+    image = fleet.image("1.0.0", chip="esp32")
+
+    def refused():
+        result = fleet.ctl.run("--json", "push", image, "--board", "lamp", code=1)
+        assert "nothing was uploaded" in result.err, repr(result)
+        return result.json()["error"]["hint"]
+
+    assert refused() == "see: otactl board show lamp; for esp32: otactl board add NAME --chip esp32"
+    fleet.board("plug", "esp32")
+    assert refused() == "for esp32 there is: plug; see: otactl board list"
+    # Not only otactl knows it.
+    fleet.ctl("push", image, "--board", "plug")
+    sha = fleet.ctl.json("image", "list")[0]["sha256"]
+    api = rig.Api(fleet.otad.port, fleet.token())
+    status, _, said = api.ask("POST", "/v1/releases", {"board": "lamp", "version": "1", "images": [{"component": "app", "sha256": sha}]})
+    api.close()
+    assert status == 422 and json.loads(said)["hint"] == "see: otactl board show lamp", said
+
+
+def test_what_changes_something_needs_more_of_an_id(fleet):
+    fleet.add(1)
+    fleet.ctl("push", fleet.image("1.0.0"))
+    image = fleet.ctl.json("image", "list")[0]["sha256"]
+    token = fleet.ctl.json("token", "create", "bob")["id"]
+    secret = fleet.ctl.json("enroll", "create", "--board", "lamp")["id"]
+    fleet.ctl("push", fleet.image("1.1.0"), "--to", "lamp-0", "--hold")
+    push = fleet.ctl.json("rollout", "list")[0]["id"]
+    for words, whole in ((("image", "remove"), image), (("token", "revoke"), token), (("enroll", "revoke"), secret), (("cancel",), push),
+                         (("rollout", "unhold"), push), (("retry",), push)):
+        result = fleet.ctl.run(*words, whole[:3], code=1)
+        assert "4 digits or more" in result.err or "is the start of 2" in result.err, repr(result)
+    assert image in fleet.ctl("image", "show", image[:3]).out and push in fleet.ctl("status", push[:3]).out
+    for words in (("cancel", push[:4]), ("release", "remove", "1.0.0"), ("image", "remove", image[:4]), ("token", "revoke", token[:8]),
+                  ("enroll", "revoke", secret[:8])):
+        fleet.ctl(*words)
