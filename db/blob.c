@@ -289,15 +289,22 @@ enum ota_err blob_prefault(int fd, void *map, uint64_t offset, size_t len, struc
 	return OTA_OK;
 }
 
-enum ota_err blob_unlink(const struct blob_store *bs, const uint8_t sha256[static 32], struct errmsg *e)
+enum ota_err blob_unlink(
+	const struct blob_store *bs, const uint8_t sha256[static 32], int *held, struct errmsg *e)
 {
 	struct blob_name name = blob_name_of(sha256);
 	AUTO(fd) int dir = blob_open_beneath(bs->dir, name.dir, O_RDONLY | O_DIRECTORY, 0);
+	AUTO(fd) int fd = -1;
 
+	/* One that cannot be opened is removed all the same, in its own time. */
+	if (dir >= 0 && held)
+		fd = blob_open_beneath(dir, name.file, O_RDONLY | O_NONBLOCK, 0);
 	if (dir < 0 || unlinkat(dir, name.file, 0) < 0)
 		return blob_fail_name(e, "remove", name.file);
 	if (fsync(dir) < 0)
 		return blob_fail_name(e, "sync the directory of", name.file);
+	if (held)
+		*held = fd_take(&fd);
 	return OTA_OK;
 }
 

@@ -96,9 +96,11 @@ OTA_MUST_USE enum ota_err blob_verify(
  * SIGBUS. `map` is a shared mapping of the file at `fd` from offset 0, or NULL: then it is read. OTA_IO. */
 OTA_MUST_USE enum ota_err blob_prefault(int fd, void *map, uint64_t offset, size_t len, struct errmsg *e);
 
-/* Remove. OTA_NOT_FOUND. Callers go through gc_unlink, which knows whether a row still names it. */
+/* Remove. OTA_NOT_FOUND. Callers go through gc_unlink, which knows whether a row still names it. `held` (may
+ * be NULL) is written on OTA_OK: a descriptor of the bytes, or -1. They are freed when it is closed, and that
+ * takes as long as the blob is large; the name is gone at once, and after a crash so are the bytes. */
 OTA_MUST_USE enum ota_err blob_unlink(
-	const struct blob_store *bs, const uint8_t sha256[static 32], struct errmsg *e);
+	const struct blob_store *bs, const uint8_t sha256[static 32], int *held, struct errmsg *e);
 
 /* Remove partial files that nobody writes and that did not grow for `age_s` (24 h: 86,400). `*n` may be NULL.
  */

@@ -139,19 +139,23 @@ static enum ota_err is_named(struct db *db, const uint8_t sha256[static 32], boo
 	return stmt_status(st, e);
 }
 
-enum ota_err gc_unlink(
-	struct db *db, const struct blob_store *bs, const uint8_t sha256[static 32], struct errmsg *e)
+enum ota_err gc_unlink(struct db *db, const struct blob_store *bs, const uint8_t sha256[static 32], int *held,
+	struct errmsg *e)
 {
 	AUTO(fd) int lock = -1;
 	bool named = false;
+	int fd = -1;
 	enum ota_err err = blob_lock_alone(bs, &lock, e);
 
 	if (err == OTA_OK)
 		err = is_named(db, sha256, &named, e);
-	if (err != OTA_OK || named)
-		return err;
-	err = blob_unlink(bs, sha256, e);
-	return err == OTA_NOT_FOUND ? OTA_OK : err;
+	if (err == OTA_OK && !named)
+		err = blob_unlink(bs, sha256, &fd, e);
+	if (err == OTA_NOT_FOUND)
+		err = OTA_OK;
+	if (err == OTA_OK)
+		*held = fd;
+	return err;
 }
 
 struct orphans {

@@ -27,9 +27,10 @@ OTA_MUST_USE enum ota_err gc_forget(struct db *db, int64_t image, struct errmsg 
 
 /* Store thread, after the commit that took the row away (a later job): remove a blob unless a row names it
  * (again). OTA_BUSY: a backup is running; leave it, gc_orphans finds it later. A blob that is gone already is
- * OTA_OK. */
-OTA_MUST_USE enum ota_err gc_unlink(
-	struct db *db, const struct blob_store *bs, const uint8_t sha256[static 32], struct errmsg *e);
+ * OTA_OK. `*held` is written on OTA_OK: a descriptor that a slower thread closes, for only that frees the
+ * bytes (as blob_unlink), or -1. */
+OTA_MUST_USE enum ota_err gc_unlink(struct db *db, const struct blob_store *bs,
+	const uint8_t sha256[static 32], int *held, struct errmsg *e);
 
 /* Worker, read-only connection: blobs that no row names and that are older than `grace_s` (a crash between a
  * rename and its commit, or between a commit and its unlink). For each, gc_unlink on the store thread. At

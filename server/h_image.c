@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "db/gc.h"
 #include "db/image.h"
 #include "proto/cleanup.h"
 #include "proto/hex.h"
@@ -13,6 +12,7 @@
 #include "server/api.h"
 #include "server/openblob.h"
 #include "server/nouns.h"
+#include "server/trash.h"
 
 static const char *variant_name(const struct image_info *info)
 {
@@ -129,56 +129,35 @@ enum h_result h_image_head(struct req *req, struct res *res)
 	return api_read_job(req, head_run, NULL);
 }
 
-struct unlink_in {
-	struct app *app;
-	uint8_t sha256[32];
-};
-
-/* Between a blob and its row the store thread decides: a row that came meanwhile keeps the blob. What a
- * backup holds now is found by the collector later. */
-static enum ota_err unlink_run(struct job *job)
-{
-	struct unlink_in *in = job->ctx;
-	enum ota_err err = gc_unlink(job->db, in->app->blobs, in->sha256, &job->e);
-
-	return err == OTA_BUSY ? OTA_OK : err;
-}
-
 static void image_gone(struct api_job *a)
 {
-	const struct unlink_in *from = a->after_ctx;
-	struct job *job = job_new(4096);
-	struct unlink_in *in = job ? arena_dup(job->mem, from, sizeof(*from)) : NULL;
+	const struct gc_list *gone = a->after_ctx;
 
 	if (a->app->blobs_open)
-		blob_table_drop(a->app->blobs_open, from->sha256);
-	if (!in) {
-		job_drop(job);
-		return; /* the collector finds it */
-	}
-	job->ctx = in;
-	jobs_post(a->app->jobs, JOB_STORE, job, unlink_run, NULL);
+		blob_table_drop(a->app->blobs_open, gone->sha256[0]);
+	trash_blobs(a->app, gone);
 }
 
 static enum ota_err delete_run(struct api_job *a, struct job *job)
 {
-	struct unlink_in *in = arena_alloc(job->mem, sizeof(*in));
+	struct gc_list *gone = arena_alloc(job->mem, sizeof(*gone));
 	struct image_row row;
 	enum ota_err err = image_named(a, job, &row);
 
 	if (err)
 		return err;
-	if (!in)
+	if (gone)
+		gone->sha256 = arena_dup(job->mem, row.sha256, sizeof(row.sha256));
+	if (!gone || !gone->sha256)
 		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	gone->n = 1;
 	err = image_delete(job->db, row.sha256, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, err, "a release uses image %.12s...", a->req->cap.value[0]);
 	if (!err)
 		err = api_audit(a, job, "image.delete", a->req->cap.value[0], NULL, NULL);
-	in->app = a->app;
-	memcpy(in->sha256, row.sha256, sizeof(in->sha256));
 	a->after = image_gone;
-	a->after_ctx = in;
+	a->after_ctx = gone;
 	a->status = 204;
 	return err;
 }
@@ -303,7 +282,7 @@ static enum ota_err refuse(struct upload_in *in, enum ota_err err, struct errmsg
 	if (err == OTA_IO || err == OTA_NO_MEMORY)
 		return errmsg_fail(e, err, "cannot read the image back: %s", ota_err_text(err));
 	/* The bytes have no row, and with the same bytes never will: nobody else can be using this blob. */
-	if (blob_unlink(in->app->blobs, in->sha256, NULL))
+	if (blob_unlink(in->app->blobs, in->sha256, NULL, NULL))
 		return errmsg_fail(e, OTA_IO, "cannot remove a refused image");
 	if (err == OTA_UNSUPPORTED) {
 		memcpy(in->hint, info->hint, sizeof(in->hint));

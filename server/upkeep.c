@@ -10,6 +10,7 @@
 #include "db/report.h"
 #include "server/follow.h"
 #include "server/grow.h"
+#include "server/trash.h"
 
 enum {
 	FLUSH_JOB_MAX = 1024 * 1024,
@@ -137,49 +138,6 @@ struct gc_job {
 	struct gc_list list;
 };
 
-static enum ota_err unlink_images(struct job *job)
-{
-	struct gc_job *j = job->ctx;
-
-	for (size_t i = 0; i < j->list.n; i++) {
-		enum ota_err err = gc_unlink(job->db, j->blobs, j->list.sha256[i], &job->e);
-
-		/* A backup is running: the orphans' turn comes later. */
-		if (err && err != OTA_BUSY)
-			return err;
-	}
-	return OTA_OK;
-}
-
-static void log_failure(struct job *job)
-{
-	if (job->err)
-		log_error("garbage collection: %s", job->e.text);
-}
-
-/* A job of its own for what came out of another: their list lives in the new one. */
-static void post_unlink(struct domain *d, const struct gc_list *list)
-{
-	struct job *job;
-	struct gc_job *j;
-
-	if (!list->n)
-		return;
-	job = job_new(GC_JOB_MAX);
-	j = job ? arena_alloc(job->mem, sizeof(*j)) : NULL;
-	if (j)
-		j->list.sha256 = arena_dup(job->mem, list->sha256, list->n * sizeof(*list->sha256));
-	if (!j || !j->list.sha256) {
-		job_drop(job);
-		return;
-	}
-	j->domain = d;
-	j->blobs = d->app->blobs;
-	j->list.n = list->n;
-	job->ctx = j;
-	jobs_post(d->app->jobs, JOB_STORE, job, unlink_images, log_failure);
-}
-
 static enum ota_err collect(struct job *job)
 {
 	struct gc_job *j = job->ctx;
@@ -202,10 +160,11 @@ static void found_garbage(struct job *job)
 {
 	struct gc_job *j = job->ctx;
 
-	log_failure(job);
-	if (job->err)
+	if (job->err) {
+		log_error("garbage collection: %s", job->e.text);
 		return;
-	post_unlink(j->domain, &j->list);
+	}
+	trash_blobs(j->domain->app, &j->list);
 	if (j->list.n)
 		domain_changed(j->domain->app);
 }

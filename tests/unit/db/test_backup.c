@@ -432,7 +432,7 @@ static void missing_image(void **state)
 
 	fill(f);
 	sha_of("firmware one", sha256);
-	ok(f, blob_unlink(f->blobs, sha256, &f->e));
+	ok(f, blob_unlink(f->blobs, sha256, NULL, &f->e));
 	path_in(path, f->dir, "b.tar");
 	fails(f, OTA_CORRUPT, backup_write_file(f->dir, &o, path, NULL, &f->e));
 	assert_false(has(f->dir, "b.tar"));

@@ -50,7 +50,7 @@ static void whole(void **state)
 	fails(f, OTA_NOT_FOUND, blob_stat(f->blobs, other, &size, &f->e));
 	fails(f, OTA_NOT_FOUND, blob_open(f->blobs, other, &fd, NULL, &f->e));
 	fails(f, OTA_NOT_FOUND, blob_verify(f->blobs, other, &f->e));
-	fails(f, OTA_NOT_FOUND, blob_unlink(f->blobs, other, &f->e));
+	fails(f, OTA_NOT_FOUND, blob_unlink(f->blobs, other, NULL, &f->e));
 	make_blob(f->blobs, "content", sha256);
 	ok(f, blob_stat(f->blobs, sha256, &size, &f->e));
 	assert_int_equal(size, 7);
@@ -75,7 +75,7 @@ static void whole(void **state)
 	fails(f, OTA_NOT_FOUND, blob_part_stat(f->blobs, sha256, &size, &f->e));
 	/* the same again replaces it */
 	make_blob(f->blobs, "content", sha256);
-	ok(f, blob_unlink(f->blobs, sha256, &f->e));
+	ok(f, blob_unlink(f->blobs, sha256, NULL, &f->e));
 	fails(f, OTA_NOT_FOUND, blob_stat(f->blobs, sha256, &size, &f->e));
 	/* an empty one is a blob too */
 	make_blob(f->blobs, "", sha256);
@@ -335,13 +335,30 @@ static void read_only_store(void **state)
 	blob_store_close(NULL);
 }
 
+/* The name is gone, and the bytes with the descriptor. */
+static void remove_garbage(struct fixture *f, const uint8_t sha256[32], bool is_removed)
+{
+	struct stat st;
+	int held = -2;
+
+	ok(f, gc_unlink(f->db, f->blobs, sha256, &held, &f->e));
+	if (!is_removed) {
+		assert_int_equal(held, -1);
+		return;
+	}
+	assert_int_equal(fstat(held, &st), 0);
+	assert_int_equal(st.st_nlink, 0);
+	assert_true(st.st_size > 0);
+	close(held);
+}
+
 static struct gc_list collect(struct fixture *f, int64_t now)
 {
 	struct gc_list list;
 
 	ok(f, gc_collect(f->db, now, 3600, 100, &f->mem, &list, &f->e));
 	for (size_t i = 0; i < list.n; i++)
-		ok(f, gc_unlink(f->db, f->blobs, list.sha256[i], &f->e));
+		remove_garbage(f, list.sha256[i], true);
 	return list;
 }
 
@@ -413,19 +430,20 @@ static void garbage_races(void **state)
 	struct fixture *f = *state;
 	struct gc_list list;
 	uint8_t sha256[32];
-	int lock = -1;
+	int lock = -1, held = -2;
 
 	(void)make_image(f, "uploaded again", sha256);
 	ok(f, gc_collect(f->db, NOW + 9999, 3600, 100, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 1);
 	/* a new upload of the same bytes was recorded before the unlink's turn */
 	(void)make_image(f, "uploaded again", NULL);
-	ok(f, gc_unlink(f->db, f->blobs, sha256, &f->e));
+	remove_garbage(f, sha256, false);
 	assert_true(is_there(f, "uploaded again"));
 	/* a backup is reading */
 	ok(f, gc_collect(f->db, NOW + 9999, 3600, 100, &f->mem, &list, &f->e));
 	ok(f, blob_lock_shared(f->blobs, &lock, &f->e));
-	fails(f, OTA_BUSY, gc_unlink(f->db, f->blobs, sha256, &f->e));
+	fails(f, OTA_BUSY, gc_unlink(f->db, f->blobs, sha256, &held, &f->e));
+	assert_int_equal(held, -2);
 	assert_true(is_there(f, "uploaded again"));
 	close(lock);
 	/* found as an orphan later, not while it is young */
@@ -434,8 +452,8 @@ static void garbage_races(void **state)
 	ok(f, gc_orphans(f->db, f->blobs, INT64_MAX, 3600, 10, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 1);
 	assert_memory_equal(list.sha256[0], sha256, 32);
-	ok(f, gc_unlink(f->db, f->blobs, sha256, &f->e));
-	ok(f, gc_unlink(f->db, f->blobs, sha256, &f->e));
+	remove_garbage(f, sha256, true);
+	remove_garbage(f, sha256, false);
 	assert_false(is_there(f, "uploaded again"));
 }
 

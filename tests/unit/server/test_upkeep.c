@@ -1,5 +1,8 @@
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/server/cmocka_all.h"
@@ -7,12 +10,46 @@
 #include "db/image.h"
 #include "db/lease.h"
 #include "db/release.h"
+#include "proto/hex.h"
 #include "server/upkeep.h"
 #include "tests/unit/server/fleet.h"
 
 static struct fleet fl;
 static struct agent a;
 static struct errmsg e;
+
+/* Files that have no name any more and are held open. */
+static unsigned nameless(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while ((entry = readdir(d)) != NULL) {
+		struct stat st;
+
+		n += fstatat(dirfd(d), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
+	}
+	closedir(d);
+	return n;
+}
+
+/* What each lane was given to do with bytes whose name is gone. */
+static unsigned freed[JOB_LANES];
+
+void __real_jobs_post(
+	struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *));
+void __wrap_jobs_post(
+	struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *));
+void __wrap_jobs_post(
+	struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *))
+{
+	unsigned before = nameless();
+
+	__real_jobs_post(jobs, lane, job, fn, done);
+	freed[lane] += before - nameless();
+}
 
 static int set_up(void **state)
 {
@@ -169,9 +206,41 @@ static void test_garbage(void **state)
 	upkeep_sweep(fl.f.app.domain);
 	assert_true(has_blob(gone));
 	fl.f.now += UPKEEP_GC_GRACE_S;
+	memset(freed, 0, sizeof(freed));
 	upkeep_sweep(fl.f.app.domain);
 	assert_false(has_blob(gone));
 	assert_true(has_blob(kept));
+	/* Devices wait for the store: it takes the name away, the bytes go elsewhere. */
+	assert_int_equal(freed[JOB_SLOW], 1);
+	assert_int_equal(freed[JOB_STORE], 0);
+	assert_int_equal(nameless(), 0);
+}
+
+/* The row went and a crash came before the blob did: it is found after the next start. */
+static void test_a_blob_that_a_crash_left(void **state)
+{
+	const struct timespec then[2] = {{.tv_sec = fl.f.now}, {.tv_sec = fl.f.now}};
+	struct image_row row;
+	uint8_t digest[32], sha256[32];
+	char hex[65], path[200];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"one", 3}, 1, sha256);
+	hex_encode(sha256, 32, hex);
+	snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", fl.dir, hex, hex);
+	assert_int_equal(utimensat(AT_FDCWD, path, then, 0), 0);
+	assert_int_equal(release_delete(fl.db, release, &e), OTA_OK);
+	assert_int_equal(image_delete(fl.db, sha256, &e), OTA_OK);
+	assert_int_equal(image_load(fl.db, sha256, &fl.mem, &row, &e), OTA_NOT_FOUND);
+	fleet_restart(&fl);
+	fl.f.now += UPKEEP_GC_GRACE_S - 1;
+	upkeep_sweep(fl.f.app.domain);
+	assert_true(has_blob(sha256));
+	fl.f.now += UPKEEP_GC_S + 1;
+	upkeep_sweep(fl.f.app.domain);
+	assert_false(has_blob(sha256));
+	assert_int_equal(nameless(), 0);
 }
 
 /* An idle server leaves the disk alone. */
@@ -208,6 +277,7 @@ int main(void)
 		TEST(test_a_store_that_stays_away_says_so_seldom),
 		TEST(test_enrollment_while_the_store_is_away),
 		TEST(test_garbage),
+		TEST(test_a_blob_that_a_crash_left),
 		TEST(test_idle),
 	};
 
