@@ -114,7 +114,7 @@ struct ota_agent_config {
 	 * 21,600.
 	 */
 	uint32_t trial_health_s;
-	/* Seconds that a ticket stays a permission to fetch; 0: 3,600. */
+	/* Seconds from a check-in for which its ticket is a permission to fetch; 0: 3,600. */
 	uint32_t ticket_s;
 };
 
@@ -184,7 +184,9 @@ struct ota_agent {
 	bool has_counter;
 	bool told_result, told_confirmed, told_ram_result;
 	bool with_receipt, receipt_tried, hint_tried, root_tried;
-	int64_t signed_ms, root_asked_ms, ticket_ms;
+	int64_t asked_ms;  /* when it went out */
+	int64_t ticket_ms; /* when that went out which the ticket answers: its time counts from there */
+	int64_t signed_ms, root_asked_ms;
 	uint8_t ticket_digest[32];
 	uint16_t ticket_envelope_size;
 	uint8_t ticket_attempt;

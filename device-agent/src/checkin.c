@@ -118,6 +118,7 @@ void checkin_send(struct ota_agent *a, struct ota_want *want)
 		agent_poll_in(a, AGENT_SPREAD_MAX_S);
 		return;
 	}
+	a->asked_ms = agent_now(a);
 	memcpy(a->path, "d/v1/checkin", sizeof "d/v1/checkin");
 	agent_request(a, want, REQUEST_CHECKIN, TICKET_MAX);
 	want->request.is_post = true;

@@ -87,7 +87,8 @@ static void take_assignment(struct ota_agent *a, const struct ticket *t)
 	a->ticket_attempt = t->attempt;
 	a->ticket_envelope_size = t->envelope_size;
 	a->is_held = (t->flags & TICKET_FLAG_HOLD) != 0;
-	a->ticket_ms = agent_now(a);
+	/* Not now: the server counts from the question too, and an answer may have been long on its way. */
+	a->ticket_ms = a->asked_ms;
 	if (a->refused.attempt == t->attempt && memcmp(a->refused.digest, t->digest, sizeof t->digest) == 0) {
 		/* Judged already in this start. Told again, because the server still names it. */
 		a->refused.is_told = false;

@@ -287,6 +287,45 @@ static void test_arm_needs_fresh_ticket(void **state)
 	assert_true(k.n_checkins - before >= 3); /* for the ticket, on trial, confirmed */
 }
 
+/* The next ticket is 50 s on its way. */
+static void delay_ticket(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	(void)bytes;
+	(void)len;
+	if (what == 't') {
+		kit->now += 50 * 1000;
+		kit->spoil = NULL;
+	}
+}
+
+/* The minute and the hour count from the question: of a ticket that came late only the rest is left. */
+static void test_ticket_came_late(void **state)
+{
+	static const struct {
+		unsigned phase;
+		int64_t wait_s;
+	} rows[] = {{PHASE_ARM, 11}, {PHASE_STAGE, 3551}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		unsigned before;
+
+		begin_update();
+		k.spoil = delay_ticket;
+		while (k.agent.phase != rows[i].phase)
+			kit_step(&k);
+		before = k.n_checkins;
+		k.now += rows[i].wait_s * 1000;
+		kit_step(&k);
+		assert_int_equal(k.agent.phase, PHASE_POLL);
+		kit_step(&k);
+		assert_int_equal(k.n_checkins, before + 1);
+		assert_true(kit_run(&k, 3600));
+		assert_true(kit_runs(&k, 1));
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
+}
+
 /* To release 1, and to release 0 again under a higher number. */
 static void there_and_back(void)
 {
@@ -464,6 +503,7 @@ int main(void)
 		T(test_hold),
 		T(test_withdrawn_while_held),
 		T(test_arm_needs_fresh_ticket),
+		T(test_ticket_came_late),
 		T(test_present_is_not_fetched),
 		T(test_present_shares_unit),
 		T(test_two_components),
