@@ -151,12 +151,17 @@ static enum ota_err waiting_drop(struct db *db, int64_t device, int64_t *n, stru
 }
 
 /* A known device with a new request: its key stays, the newest request waits for the operator. */
-static enum ota_err device_known(
-	struct db *db, const struct device_row *row, const struct enroll_in *in, struct errmsg *e)
+static enum ota_err device_known(struct db *db, const struct device_row *row, const struct board_row *board,
+	const struct enroll_in *in, struct errmsg *e)
 {
 	int64_t n;
 	enum ota_err err;
 
+	/* Boards of one vendor share the ids that come of a serial: this is another device. */
+	if (row->board && row->board != board->id)
+		return errmsg_fail(e, OTA_CLASS,
+			"a device of board '%s' has the serial of device '%s', which is of board '%s'",
+			board->name, row->name, row->board_name);
 	if (row->state == DEVICE_REVOKED)
 		return errmsg_fail(e, OTA_DENIED, "device '%s' is revoked", row->name);
 	err = waiting_drop(db, row->id, &n, e);
@@ -200,7 +205,7 @@ enum ota_err enroll_device(
 	if (err == OTA_OK) {
 		got.device = known.id;
 		got.outcome = ENROLL_WAITING;
-		err = device_known(db, &known, in, e);
+		err = device_known(db, &known, &board, in, e);
 	} else if (err == OTA_NOT_FOUND) {
 		got.outcome = secret.is_approving ? ENROLL_APPROVED : ENROLL_PENDING;
 		err = device_new(db, in, uid, secret.name, board.id, secret.is_approving, &got.device, e);

@@ -30,7 +30,8 @@ struct secret_list {
 };
 
 /* Add. OTA_EXISTS: secret_id, or `name` is a device's or another unused secret's. OTA_NOT_FOUND: board.
- * OTA_INVALID: name, serial, uses_max. */
+ * OTA_STATE: a device, or an unused secret, of another board of the vendor has the serial, so both would be
+ * one device. OTA_INVALID: name, serial, uses_max. */
 OTA_MUST_USE enum ota_err secret_insert(
 	struct db *db, const struct secret_row *row, int64_t *id, struct errmsg *e);
 
@@ -76,8 +77,8 @@ struct enroll_out {
 
 /* Enroll: count a use, add the device with its identity, or find it. OTA_NOT_FOUND: no such secret.
  * OTA_DENIED: revoked, expired, used up, or made for another serial. OTA_CLASS: no board of that class, or
- * not the secret's. OTA_VENDOR. OTA_LIMIT: devices_max. A name that is taken meanwhile does not fail: the
- * device is then called by its uid. */
+ * not the secret's, or not that of the device with this id. OTA_VENDOR. OTA_LIMIT: devices_max. A name that
+ * is taken meanwhile does not fail: the device is then called by its uid. */
 OTA_MUST_USE enum ota_err enroll_device(
 	struct db *db, const struct enroll_in *in, struct enroll_out *out, struct errmsg *e);
 

@@ -72,6 +72,39 @@ static enum ota_err name_is_free(struct db *db, const char *name, int64_t now, s
 	return stmt_status(st, e);
 }
 
+/* A device's id comes of its vendor and its serial, whatever its board is. */
+static enum ota_err serial_is_free(struct db *db, const struct secret_row *row, struct errmsg *e)
+{
+	static const char q_taken[] =
+		"SELECT b.name AS board, d.name AS device FROM device d JOIN board b ON b.id = d.board"
+		" WHERE d.serial = $serial AND b.id <> $board"
+		" AND b.vendor_id = (SELECT vendor_id FROM board WHERE id = $board)"
+		" UNION ALL SELECT b.name, '' FROM enroll_secret s JOIN board b ON b.id = s.board"
+		" WHERE s.serial = $serial AND b.id <> $board"
+		" AND b.vendor_id = (SELECT vendor_id FROM board WHERE id = $board)"
+		" AND s.uses < s.uses_max AND s.revoked_at IS NULL"
+		" AND (s.expires_at IS NULL OR s.expires_at > $now) LIMIT 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_taken);
+	char board[DB_NAME_MAX + 1], device[DB_NAME_MAX + 1];
+	enum ota_err err;
+
+	bind_blob(st, "serial", row->serial, row->serial_len);
+	bind_i64(st, "board", row->board);
+	bind_i64(st, "now", row->created_at);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err == OTA_NOT_FOUND ? OTA_OK : err;
+	col_text_buf(st, "board", board, sizeof board);
+	col_text_buf(st, "device", device, sizeof device);
+	err = stmt_status(st, e);
+	if (err != OTA_OK)
+		return err;
+	return device[0]
+		       ? errmsg_fail(e, OTA_STATE, "device '%s' of board '%s' has this serial", device, board)
+		       : errmsg_fail(e, OTA_STATE,
+				 "a provisioning file for board '%s', not used yet, has this serial", board);
+}
+
 static enum ota_err add(struct db *db, const struct secret_row *row, int64_t *id, struct errmsg *e)
 {
 	static const char q_add[] = "INSERT INTO enroll_secret (secret_id, board, note, name, serial, "
@@ -111,6 +144,8 @@ enum ota_err secret_insert(struct db *db, const struct secret_row *row, int64_t 
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK && has_name)
 		err = name_is_free(db, row->name, row->created_at, e);
+	if (err == OTA_OK && row->serial)
+		err = serial_is_free(db, row, e);
 	if (err != OTA_OK)
 		return err;
 	err = add(db, row, &got, e);

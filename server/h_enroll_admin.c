@@ -162,6 +162,10 @@ static enum ota_err insert_secret(
 					"list; a lost file: otactl provision --replace";
 		return errmsg_fail(&job->e, err, "the name '%s' is taken", row->name);
 	}
+	if (err == OTA_STATE)
+		a->hint = "boards of one vendor share their serials: a serial that says which board, or a "
+			  "board "
+			  "with a vendor of its own";
 	/* A name that is mistyped would else be a new device, and the lost file's secret go on. */
 	if (!err && in->replace && !found) {
 		a->hint = "what waits: otactl enroll list; a new device needs no --replace";

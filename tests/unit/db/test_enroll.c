@@ -182,6 +182,61 @@ static void enrolls(void **state)
 	assert_int_equal(list.n, 3);
 }
 
+/* Boards of one vendor share the ids that come of a serial. */
+static void other_board(void **state)
+{
+	struct fixture *f = *state;
+	int64_t lamp = make_board(f, "lamp", 1), fan = make_board(f, "fan", 2), id;
+	struct secret_row of_lamp = {.board = lamp,
+		.name = "kitchen",
+		.serial = (const uint8_t *)"serial",
+		.serial_len = 6,
+		.uses_max = 1,
+		.is_approving = true,
+		.created_at = NOW,
+		.created_by = "ann",
+		.expires_at = NOW + 100};
+	struct secret_row of_fan = {
+		.board = fan, .name = "", .uses_max = 5, .created_at = NOW, .created_by = "ann"};
+	struct enroll_in in = request(1, 1, 1);
+	struct enroll_out out;
+	struct device_row device;
+	struct secret_row got;
+
+	memset(of_lamp.secret_id, 5, sizeof of_lamp.secret_id);
+	memset(of_fan.secret_id, 6, sizeof of_fan.secret_id);
+	ok(f, secret_insert(f->db, &of_lamp, &id, &f->e));
+	/* for the same board as often as one likes */
+	of_lamp.secret_id[0] = 8;
+	of_lamp.name = "";
+	ok(f, secret_insert(f->db, &of_lamp, &id, &f->e));
+	/* a file that is not used yet */
+	of_fan.serial = of_lamp.serial;
+	of_fan.serial_len = of_lamp.serial_len;
+	fails(f, OTA_STATE, secret_insert(f->db, &of_fan, &id, &f->e));
+	assert_non_null(strstr(f->e.text, "a provisioning file for board 'lamp'"));
+	of_fan.created_at = NOW + 100;
+	ok(f, secret_insert(f->db, &of_fan, &id, &f->e));
+	of_fan.created_at = NOW;
+	ok(f, enroll_device(f->db, &in, &out, &f->e));
+	/* the device that came of it */
+	of_fan.secret_id[0] = 7;
+	fails(f, OTA_STATE, secret_insert(f->db, &of_fan, &id, &f->e));
+	assert_string_equal(f->e.text, "device 'kitchen' of board 'lamp' has this serial");
+
+	/* another board's device that says it is this one: nothing of it waits for the operator */
+	in = request(1, 2, 2);
+	memset(in.secret_id, 6, sizeof in.secret_id);
+	fails(f, OTA_CLASS, enroll_device(f->db, &in, &out, &f->e));
+	assert_non_null(strstr(f->e.text, "of device 'kitchen', which is of board 'lamp'"));
+	ok(f, device_find(f->db, "kitchen", &id, &f->e));
+	ok(f, device_load(f->db, id, &f->mem, &device, &f->e));
+	assert_false(device.has_waiting_enrolment);
+	assert_int_equal(device.board, lamp);
+	ok(f, secret_load(f->db, in.secret_id, &f->mem, &got, &f->e));
+	assert_int_equal(got.uses, 0);
+}
+
 static void receipts(void **state)
 {
 	struct fixture *f = *state;
@@ -213,6 +268,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(enrolls),
+		test(other_board),
 		test(receipts),
 	};
 

@@ -277,6 +277,10 @@ static void test_provision(void **state)
 		409, "'kitchen' is taken");
 	nouns_refused(
 		n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"nope\"}", 404, "there is no board");
+	nouns_board(n, "fan", "esp32c3");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"fan\",\"serial\":\"SN-1\"}",
+		409, "for board 'lamp', not used yet, has this serial");
+	assert_non_null(strstr(nouns_text(n, "hint"), "a vendor of its own"));
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions",
 		"{\"board\":\"lamp\",\"serial\":\"123456789012345678901234567890123\"}", 400, "too long");
 	n->f.cfg.public_url = NULL;
