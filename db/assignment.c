@@ -411,6 +411,7 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 		size_t n;
 		int64_t next;
 	} due = {0};
+	uint64_t ended = 0;
 	enum ota_err err;
 
 	arena_init(&mem, MEM_MAX);
@@ -431,12 +432,19 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 			.assignment = due.rows[i].id};
 
 		err = assignment_advance(db, due.rows[i].id, &move, NULL, e);
+		/* The one before it has just ended, and with its last attempt used up it has failed already.
+		 */
+		if (err == OTA_STATE) {
+			err = OTA_OK;
+			continue;
+		}
 		if (err == OTA_OK)
 			err = event_add(db, &event, e);
+		ended += err == OTA_OK;
 	}
 	if (err == OTA_OK)
 		err = db_commit(&tx, e);
 	if (err == OTA_OK)
-		*n = due.n;
+		*n = ended;
 	return err;
 }

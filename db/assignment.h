@@ -68,8 +68,8 @@ enum { ASSIGNMENT_ATTEMPTS = 255 };
  * in the place of one that was. A rollout that was done runs again (a retry). The attempt is above that of
  * every one of this manifest on this device that failed, was reverted, or was offered and ended without the
  * device's word; where there is none above, the assignment ends at once as failed, OTA_LIMIT. OTA_STATE: the
- * rollout was cancelled. OTA_CONFLICT: the device is of another board, or not approved. OTA_NOT_FOUND:
- * rollout, device or manifest. */
+ * rollout was cancelled, or the release is retired. OTA_CONFLICT: the device is of another board, or not
+ * approved. OTA_NOT_FOUND: rollout, device or manifest. */
 OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
 	int64_t now, struct assignment_opened *out, struct errmsg *e);
 
@@ -93,7 +93,8 @@ OTA_MUST_USE enum ota_err assignment_advance(
 /* Can it still be withdrawn? Until it is staged; staged too while it is held. */
 bool assignment_is_withdrawable(enum assign_state state, bool is_held);
 
-/* A device arms by a ticket that came at most a minute ago; some more for the ticket's way. */
+/* A device arms by the ticket of a check-in that it sent at most a minute ago, so before it came here; some
+ * more for what arming itself takes. */
 enum { ASSIGNMENT_TICKET_S = 60 + 15 };
 
 enum assignment_cancel {

@@ -77,12 +77,17 @@ static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64
 	int64_t manifest_id, struct arena *mem, bool *runs_it, struct errmsg *e)
 {
 	struct manifest_row manifest;
+	struct release_row release;
 	struct device_row device;
 	enum ota_err err;
 
 	if (rollout->state == ROLLOUT_CANCELLED)
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' was cancelled", rollout->uid);
 	err = manifest_load(db, manifest_id, mem, &manifest, e);
+	if (err == OTA_OK)
+		err = release_load(db, manifest.release, mem, &release, e);
+	if (err == OTA_OK && release.retired_at)
+		return errmsg_fail(e, OTA_STATE, "release '%s' is retired", release.version);
 	if (err == OTA_OK)
 		err = device_load(db, device_id, mem, &device, e);
 	if (err != OTA_OK)

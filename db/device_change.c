@@ -343,7 +343,7 @@ enum ota_err device_replace(struct db *db, int64_t old_id, int64_t new_id, int64
 	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 
-enum ota_err device_delete(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e)
+enum ota_err device_delete(struct db *db, int64_t id, int64_t if_revision, int64_t now, struct errmsg *e)
 {
 	static const char q_delete[] = "DELETE FROM device WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
@@ -359,7 +359,7 @@ enum ota_err device_delete(struct db *db, int64_t id, int64_t if_revision, struc
 		err = revision_check(if_revision, &row, e);
 	/* its open assignment ends first, so that a rollout that waits for nothing else is done */
 	if (err == OTA_OK)
-		err = assignment_withdraw(db, id, row.created_at, e);
+		err = assignment_withdraw(db, id, now, e);
 	if (err == OTA_OK) {
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_delete);
 

@@ -36,6 +36,8 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 	"m.release = r.id)"                                                                                  \
 	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.previous_digest = m.digest WHERE "    \
 	"m.release = r.id)"                                                                                  \
+	"  OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.confirmed_digest = m.digest WHERE "   \
+	"m.release = r.id)"                                                                                  \
 	"  OR EXISTS (SELECT 1 FROM manifest m JOIN release n ON n.id = m.after_release"                     \
 	"   WHERE m.release = r.id AND m.kind = 1 AND n.retired_at IS NULL)))"
 

@@ -1,9 +1,9 @@
 /* Garbage collection of images: what no release, assignment or return needs.
  *
  * An image is needed while any of these names it: a release that is not retired; a release that an open
- * assignment installs, that a device is seen running, or that a device's last known installed release was
- * (what it reverts to); a release whose return was signed with a release that is not retired. Young images
- * (younger than the grace time) are kept too: an upload comes before its release. */
+ * assignment installs, that a device is seen running, or that it reverts to (what it confirmed last, and
+ * before that); a release whose return was signed with a release that is not retired. Young images (younger
+ * than the grace time) are kept too: an upload comes before its release. */
 #ifndef DB_GC_H
 #define DB_GC_H
 

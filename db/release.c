@@ -331,7 +331,8 @@ enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errms
 {
 	static const char q_open[] =
 		"SELECT EXISTS (SELECT 1 FROM assignment a JOIN manifest m ON m.id = a.manifest"
-		" WHERE m.release = $id AND a.ended_at IS NULL) AS has";
+		" WHERE m.release = $id AND a.ended_at IS NULL)"
+		" OR EXISTS (SELECT 1 FROM rollout WHERE release = $id AND cursor IS NOT NULL) AS has";
 	static const char q_gone[] =
 		"SELECT EXISTS (SELECT 1 FROM release_item WHERE release = $id AND image IS NULL) AS has";
 	static const char q_retire[] = "UPDATE release SET retired_at = $now WHERE id = $id";
@@ -359,7 +360,10 @@ enum ota_err release_is_installed(struct db *db, int64_t id, bool *installed, st
 	static const char q_installed[] =
 		"SELECT EXISTS (SELECT 1 FROM manifest m JOIN device_said s ON s.running_digest = m.digest"
 		" WHERE m.release = $id) OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s"
-		" ON s.previous_digest = m.digest WHERE m.release = $id) AS has";
+		" ON s.previous_digest = m.digest WHERE m.release = $id)"
+		/* in trial: what it goes back to */
+		" OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s"
+		" ON s.confirmed_digest = m.digest WHERE m.release = $id) AS has";
 
 	return ask(db, q_installed, id, installed, e);
 }
@@ -371,7 +375,7 @@ enum ota_err release_delete(struct db *db, int64_t id, struct errmsg *e)
 		" OR EXISTS (SELECT 1 FROM manifest WHERE kind = 1 AND (release = $id OR after_release = "
 		"$id))"
 		" OR EXISTS (SELECT 1 FROM manifest m JOIN device_said d ON d.running_digest = m.digest"
-		"  OR d.previous_digest = m.digest WHERE m.release = $id)"
+		"  OR d.previous_digest = m.digest OR d.confirmed_digest = m.digest WHERE m.release = $id)"
 		" OR EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = m.id WHERE m.release "
 		"= $id)"
 		" AS has";

@@ -335,7 +335,12 @@ static const char *const schema_2[] = {
 
 static const char *const schema_3[] = {
 	/* a device's latest is looked up with every report */
-	"CREATE INDEX assignment_latest ON assignment (device, id);",
+	"CREATE INDEX assignment_latest ON assignment (device, id);"
+	/* what a device in trial goes back to is kept */
+	"CREATE INDEX device_said_confirmed ON device_said (confirmed_digest);"
+	/* boards of one vendor share their serials */
+	"CREATE INDEX device_serial ON device (serial);"
+	"CREATE INDEX enroll_secret_serial ON enroll_secret (serial) WHERE serial IS NOT NULL;",
 
 	NULL,
 };

@@ -74,7 +74,8 @@ enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole
 		err = release_load(job->db, rollout.release, &mem, &release, &job->e);
 	if (!err)
 		err = selector_parse(rollout.selector, &selector, &job->e);
-	if (!err) {
+	/* Retired by an otad that did not look: it ends where it is, and those behind it go on. */
+	if (!err && !release.retired_at) {
 		const struct device_filter filter = {.selector = &selector,
 			.board = release.board,
 			.state = DEVICE_APPROVED,

@@ -226,7 +226,7 @@ static enum ota_err remove_run(struct api_job *a, struct job *job)
 
 	if (err)
 		return err;
-	err = device_delete(job->db, row.id, a->if_revision, &job->e);
+	err = device_delete(job->db, row.id, a->if_revision, a->now, &job->e);
 	if (!err)
 		err = api_audit(a, job, "device.remove", row.uid, device_facts(job->mem, &row), NULL);
 	a->status = 204;

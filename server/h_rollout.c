@@ -227,6 +227,13 @@ static enum ota_err push_seek(struct api_job *a, struct job *job, const struct s
 	return OTA_OK;
 }
 
+/* Is it what the push was asked for, word for word? */
+static bool is_as_typed(const struct rollout_row *old, const char *selector)
+{
+	return strcmp(old->selector, selector) == 0 ||
+	       (strncmp(old->selector, "name=", 5) == 0 && strcmp(old->selector + 5, selector) == 0);
+}
+
 static enum ota_err push_run(struct api_job *a, struct job *job)
 {
 	struct push_in *in = a->in;
@@ -252,12 +259,12 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	err = select_parse(a, job, in->selector, &selector, &row.selector);
 	/* A repeated request stays the same one when the device it names was renamed or removed meanwhile,
 	 * also where that word means another device by now. */
-	if (err == OTA_NOT_FOUND && exists && old.release == row.release)
-		return push_again(a, job, &old);
+	if (exists && is_as_typed(&old, in->selector)) {
+		row.selector = old.selector;
+		err = OTA_OK;
+	}
 	if (err)
 		return err;
-	if (exists && strncmp(old.selector, "name=", 5) == 0 && strcmp(old.selector + 5, in->selector) == 0)
-		row.selector = old.selector;
 	if (!exists && (!release.manifest || !release.is_complete || release.retired_at))
 		return errmsg_fail(&job->e, OTA_STATE,
 			release.retired_at

@@ -91,7 +91,7 @@ OP(o_device_replace)
 }
 OP(o_device_delete)
 {
-	return device_delete(f->db, fault_world.device, 0, &f->e);
+	return device_delete(f->db, fault_world.device, 0, NOW, &f->e);
 }
 OP(o_attributes)
 {

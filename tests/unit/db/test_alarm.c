@@ -131,7 +131,7 @@ static void cleared(void **state)
 	assert_int_equal(alarm_of(f, other).times, 0);
 	/* and goes with its device */
 	ok(f, alarm_raise(f->db, other, 1, NOW, &news, &f->e));
-	ok(f, device_delete(f->db, other, 0, &f->e));
+	ok(f, device_delete(f->db, other, 0, NOW, &f->e));
 }
 
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "db/gc.h"
+#include "proto/checkin.h"
 #include "db/image.h"
 #include "proto/hex.h"
 
@@ -425,6 +426,26 @@ static void garbage(void **state)
 	ok(f, release_retire(f->db, v1, 0, &f->e));
 }
 
+/* In trial a device goes back to what it confirmed last, which is neither what runs nor what ran before that.
+ */
+static void garbage_of_a_trial(void **state)
+{
+	struct fixture *f = *state;
+	int64_t board = make_board(f, "lamp", 1), v1 = make_release(f, board, "1.0", "one", 100);
+	int64_t device = make_device(f, "d", board, 'd');
+	bool installed = false;
+
+	(void)make_release(f, board, "2.0", "two", 200);
+	say_running(f, device, 1, 100, CHECKIN_CONFIRMED);
+	say_running(f, device, 2, 200, CHECKIN_TRIAL);
+	ok(f, release_is_installed(f->db, v1, &installed, &f->e));
+	assert_true(installed);
+	fails(f, OTA_STATE, release_delete(f->db, v1, &f->e));
+	ok(f, release_retire(f->db, v1, NOW, &f->e));
+	assert_int_equal(collect(f, NOW + 9999).n, 0);
+	assert_true(is_there(f, "one"));
+}
+
 static void garbage_races(void **state)
 {
 	struct fixture *f = *state;
@@ -472,6 +493,7 @@ int main(void)
 		test(listed),
 		test(read_only_store),
 		test(garbage),
+		test(garbage_of_a_trial),
 		test(garbage_races),
 	};
 

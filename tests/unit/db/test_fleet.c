@@ -87,8 +87,8 @@ static void devices(void **state)
 	assert_int_equal(got.revision, 2);
 	assert_int_equal(got.n_tags, 2);
 	fails(f, OTA_NOT_FOUND, device_update(f->db, 99, 0, &nothing, NOW, NULL, &f->e));
-	fails(f, OTA_CONFLICT, device_delete(f->db, id, 1, &f->e));
-	ok(f, device_delete(f->db, id, 2, &f->e));
+	fails(f, OTA_CONFLICT, device_delete(f->db, id, 1, NOW, &f->e));
+	ok(f, device_delete(f->db, id, 2, NOW, &f->e));
 	fails(f, OTA_NOT_FOUND, device_load(f->db, id, &f->mem, &got, &f->e));
 }
 

@@ -255,7 +255,39 @@ static void taken_back(void **state)
 	w.trial = open_it(&w, w.r3, w.m3);
 	advance(&w, w.trial.id, ASSIGN_TRIAL);
 	(void)open_it(&w, w.r2, w.m2);
-	ok(f, device_delete(f->db, w.device, 0, &f->e));
+	ok(f, device_delete(f->db, w.device, 0, NOW, &f->e));
+}
+
+/* Time is over for both, and what waited has no attempt left: it fails in its turn, and the others of that
+ * moment end all the same. */
+static void time_is_over_and_none_is_left(void **state)
+{
+	struct world w = make_world(state);
+	struct fixture *f = w.f;
+	struct assignment_opened spent, last;
+	int64_t first = w.device;
+	uint64_t n = 0;
+
+	/* attempt 255 of what waits has failed before */
+	w.device = make_device(f, "e", w.board, 'e');
+	spent = open_it(&w, w.r2, w.m2);
+	advance(&w, spent.id, ASSIGN_FAILED);
+	ok(f, stmt_script(f->db, "UPDATE assignment SET attempt = 255 WHERE state = 6", &f->e));
+	w.trial = open_it(&w, w.r1, w.m1);
+	advance(&w, w.trial.id, ASSIGN_TRIAL);
+	spent = open_it(&w, w.r3, w.m3);
+	assert_true(spent.is_queued && !spent.is_spent);
+	ok(f, stmt_script(f->db, "UPDATE assignment SET manifest = 2 WHERE is_queued = 1", &f->e));
+	w.device = make_device(f, "z", w.board, 'f');
+	last = open_it(&w, w.r1, w.m1);
+
+	ok(f, assignment_expire(f->db, NOW + 1000, 100, &n, &f->e));
+	assert_int_equal(n, 3);
+	assert_int_equal(row_of(&w, w.trial.id).state, ASSIGN_TIMED_OUT);
+	assert_int_equal(row_of(&w, spent.id).state, ASSIGN_FAILED);
+	assert_int_equal(row_of(&w, last.id).state, ASSIGN_TIMED_OUT);
+	w.device = first;
+	none_is_queued(&w);
 }
 
 /* A ticket that lets a device install is good for a minute. */
@@ -453,6 +485,7 @@ int main(void)
 		test(the_newest_waits),
 		test(gives_way),
 		test(taken_back),
+		test(time_is_over_and_none_is_left),
 		test(taken_back_too_late_to_be_sure),
 		test(stopped_first),
 		test(spent),

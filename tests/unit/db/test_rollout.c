@@ -226,6 +226,39 @@ static void assignments(void **state)
 	}
 }
 
+/* What was given up is not assigned again, and not given up while a push of it grows. */
+static void retired(void **state)
+{
+	struct fixture *f = *state;
+	int64_t board = make_board(f, "lamp", 1), v1 = make_release(f, board, "1.0", "one", 100);
+	int64_t d = make_device(f, "d", board, 'd'), m1 = manifest_of(f, 100), growing;
+	int64_t r1 = make_rollout(f, "r1", v1);
+	const struct rollout_row row = {.uid = "g",
+		.release = v1,
+		.selector = "all",
+		.created_by = "test",
+		.created_at = NOW,
+		.is_growing = true};
+	struct assignment_opened a;
+	struct rollout_row got;
+
+	ok(f, assignment_open(f->db, r1, d, m1, NOW, &a, &f->e));
+	advance(f, a.id, ASSIGN_FAILED, OTA_OK);
+	ok(f, rollout_insert(f->db, &row, &growing, NULL, &f->e));
+	fails(f, OTA_STATE, release_retire(f->db, v1, NOW, &f->e));
+	ok(f, rollout_grown(f->db, growing, 0, true, NOW, &f->e));
+	ok(f, release_retire(f->db, v1, NOW, &f->e));
+	fails(f, OTA_STATE, assignment_open(f->db, r1, d, m1, NOW, &a, &f->e));
+	assert_string_equal(f->e.text, "release '1.0' is retired");
+	ok(f, release_retire(f->db, v1, 0, &f->e));
+	ok(f, assignment_open(f->db, r1, d, m1, NOW + 5, &a, &f->e));
+	/* a device that goes ends what it had to do, then */
+	ok(f, device_delete(f->db, d, 0, NOW + 9, &f->e));
+	ok(f, rollout_load(f->db, r1, &f->mem, &got, &f->e));
+	assert_int_equal(got.state, ROLLOUT_DONE);
+	assert_int_equal(got.ended_at, NOW + 9);
+}
+
 /* However long ago it was. */
 static void given(void **state)
 {
@@ -345,7 +378,7 @@ static void replacement(void **state)
 	ok(f, device_update(f->db, new, 0, &c, NOW, NULL, &f->e));
 	fails(f, OTA_NOT_FOUND, assignment_load_open(f->db, new, &f->mem, &list.rows[0], &f->e));
 	fails(f, OTA_CONFLICT, assignment_open(f->db, r1, new, m1, NOW, &a, &f->e));
-	ok(f, device_delete(f->db, new, 0, &f->e));
+	ok(f, device_delete(f->db, new, 0, NOW, &f->e));
 }
 
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -355,6 +388,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(rollouts),
 		test(assignments),
+		test(retired),
 		test(given),
 		test(large_cancel),
 		test(replacement),

@@ -175,7 +175,7 @@ static void is_unknown(void)
 
 	a.ci.receipt = (struct ota_slice){0};
 	fleet_device(&fl, &a, &dev);
-	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	assert_int_equal(device_delete(fl.db, dev.id, 0, 1, &e), OTA_OK);
 	fleet_follow(&fl);
 	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
 	make_checkin();
@@ -498,7 +498,7 @@ static void test_operator_was_first(void **state)
 	fleet_follow(&fl);
 	/* The device is gone, and says something new: nothing comes back to life. */
 	says_news();
-	assert_int_equal(device_delete(fl.db, stored().id, 0, &e), OTA_OK);
+	assert_int_equal(device_delete(fl.db, stored().id, 0, 1, &e), OTA_OK);
 	assert_true(send_checkin() < 500);
 	assert_int_equal(n_stored(), 0);
 	fleet_follow(&fl);

@@ -186,7 +186,7 @@ static void test_each_kind_of_change(void **state)
 	agent_failed(&a, 1, 4, 40, 0);
 	assert_int_equal(agent_checkin(&fl, &a), 200);
 	expect_same_after_restart();
-	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	assert_int_equal(device_delete(fl.db, dev.id, 0, 1, &e), OTA_OK);
 	fleet_follow(&fl);
 	assert_int_equal(registry_count(fl.f.app.domain->reg), 0);
 	expect_same_after_restart();

@@ -364,7 +364,7 @@ static void forget(const struct agent *who)
 	struct device_row dev;
 
 	fleet_device(&fl, who, &dev);
-	assert_int_equal(device_delete(fl.db, dev.id, 0, &e), OTA_OK);
+	assert_int_equal(device_delete(fl.db, dev.id, 0, 1, &e), OTA_OK);
 	fleet_follow(&fl);
 }
 

@@ -49,6 +49,10 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "targets"), 2);
 	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
 		"{\"release\":\"lamp:1.1\",\"selector\":\"*\"}", 409, "exists with another release");
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"kitchen\"}", 409, "or selector");
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"nobody\"}", 404, "there is no device");
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1/assignments?limit=1", NULL);
 	assert_string_equal(nouns_text(n, "items.0.device.name"), "kitchen");
 	assert_string_equal(nouns_text(n, "items.0.state"), "waiting");
@@ -70,6 +74,8 @@ static void test_push(void **state)
 	assert_int_equal(nouns_int(n, "counts.superseded"), 1);
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/kitchen", "{\"name\":\"cellar\"}");
 	nouns_push(n, "p2", "lamp:1.1", "kitchen", 200);
+	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p2",
+		"{\"release\":\"lamp:1.1\",\"selector\":\"kitchen\",\"hold\":true}", 409, "exists with");
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/cellar", "{\"name\":\"kitchen\"}");
 	nouns_push(n, "p3", "lamp:1.1", "all", 201);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
@@ -164,6 +170,70 @@ static void test_push_retry(void **state)
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/cancel", NULL);
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/retry", NULL, 409, "was cancelled");
 	assert_string_equal(nouns_text(n, "hint"), "push the release again");
+}
+
+/* A push as it is when its maker was killed before its first piece. */
+static int64_t begun(struct nouns *n, const char *uid, const char *selector)
+{
+	const struct rollout_row row = {.uid = uid,
+		.release = 1,
+		.selector = selector,
+		.created_by = "somebody",
+		.created_at = n->f.now,
+		.is_growing = true};
+	struct errmsg e = {""};
+	int64_t id = 0;
+
+	if (rollout_insert(n->db, &row, &id, NULL, &e))
+		fail_msg("%s", e.text);
+	return id;
+}
+
+static bool one_piece(struct nouns *n, int64_t rollout)
+{
+	struct job job = {.db = n->db};
+	bool is_whole = false;
+
+	if (grow_piece(&job, rollout, n->f.now, &is_whole))
+		fail_msg("%s", job.e.text);
+	return is_whole;
+}
+
+/* What was given up is not offered again: its images may be gone. */
+static void test_retry_retired(void **state)
+{
+	struct nouns *n = *state;
+	int64_t kitchen = nouns_device(n, "lamp", "kitchen", true);
+
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	device_moves(n, kitchen, ASSIGN_FAILED);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL);
+	assert_int_equal(n->status, 200);
+	nouns_refused(
+		n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL, 409, "release '1.0' is retired");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "done");
+}
+
+/* A push that was not whole when otad did not look for such: it ends where it is. */
+static void test_growing_retired(void **state)
+{
+	struct nouns *n = *state;
+	struct errmsg e = {""};
+	int64_t id;
+
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	id = begun(n, "p1", "all");
+	nouns_refused(
+		n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL, 409, "still to install");
+	if (stmt_script(n->db, "UPDATE release SET retired_at = 1", &e))
+		fail_msg("%s", e.text);
+	assert_true(one_piece(n, id));
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_string_equal(nouns_text(n, "state"), "done");
+	assert_int_equal(nouns_int(n, "targets"), 0);
 }
 
 /* A device that has no attempt left is no reason to leave the others alone. */
@@ -261,33 +331,6 @@ static void test_push_refused(void **state)
 }
 
 enum { MANY = 2 * GROW_PIECE + 50 };
-
-/* A push as it is when its maker was killed before its first piece. */
-static int64_t begun(struct nouns *n, const char *uid, const char *selector)
-{
-	const struct rollout_row row = {.uid = uid,
-		.release = 1,
-		.selector = selector,
-		.created_by = "somebody",
-		.created_at = n->f.now,
-		.is_growing = true};
-	struct errmsg e = {""};
-	int64_t id = 0;
-
-	if (rollout_insert(n->db, &row, &id, NULL, &e))
-		fail_msg("%s", e.text);
-	return id;
-}
-
-static bool one_piece(struct nouns *n, int64_t rollout)
-{
-	struct job job = {.db = n->db};
-	bool is_whole = false;
-
-	if (grow_piece(&job, rollout, n->f.now, &is_whole))
-		fail_msg("%s", job.e.text);
-	return is_whole;
-}
 
 /* A large push takes as many transactions as it has pieces, and in between it is what it is: unfinished. */
 static void test_push_pieces(void **state)
@@ -527,6 +570,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_push, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_retry, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_retired, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_growing_retired, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_spent, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_held, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_refused, nouns_setup_lamp, nouns_teardown),
