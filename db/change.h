@@ -24,7 +24,7 @@ enum change_kind {
 };
 
 struct change_row {
-	int64_t seq; /* rises with every change; may have gaps */
+	int64_t seq; /* rises by one with every change: a gap at the beginning is what was trimmed */
 	enum change_kind kind;
 	int64_t id;
 };

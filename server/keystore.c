@@ -13,7 +13,7 @@
 #include "proto/crypto_openssl.h"
 
 enum {
-	LENT_MAX = 4, /* threads that may sign at once: two workers, the store thread, the loop of a test */
+	LENT_MAX = 4, /* threads that may sign at once: the signing thread, the loop of a test, and to spare */
 	FILE_MAX = 4096,
 };
 
