@@ -137,6 +137,7 @@ void kit_init(struct kit *k, const struct flash_sim_options *o)
 	k->assigned = -1;
 	k->next_poll_s = 300;
 	k->flip_byte = k->cut_image = -1;
+	k->piece_ms = 1;
 	k->health = OTA_HEALTH_WELL;
 	k->has_random = true;
 	k->now = 1000000;

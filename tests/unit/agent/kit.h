@@ -73,6 +73,7 @@ struct kit {
 	int64_t cut_image;   /* end an image's answer after so many bytes, once; -1: never */
 	int64_t extra;       /* bytes more (or less) than the image has, and a length that fits them */
 	bool no_length;      /* leave Content-Length out */
+	int64_t piece_ms;    /* time from one piece of an answer to the next; made 1 */
 	bool ignore_range;   /* 200 and all of it */
 	int64_t wrong_range; /* shift Content-Range by this */
 	/* Change an answer before it goes out: what is 't'icket, 'e'nvelope, 'r'oot, 'n'rollment answer. */

@@ -352,7 +352,7 @@ void kit_exchange(struct kit *k, const struct ota_request *q)
 	for (size_t at = 0; is_complete && at < a.len; at += PIECE) {
 		size_t n = a.len - at < PIECE ? a.len - at : (size_t)PIECE;
 
-		k->now += 1;
+		k->now += k->piece_ms;
 		if (ota_agent_response_data(&k->agent, a.body + at, n) != OTA_OK)
 			is_complete = false;
 	}

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "proto/crypto_openssl.h"
+#include "proto/keys.h"
 #include "proto/notice.h"
 #include "tests/unit/agent/device.h"
 
@@ -229,6 +231,10 @@ static void test_nonce_without_random(void **state)
 	poll_once();
 	assert_int_equal(k.last.flags & CHECKIN_FLAG_HAS_RANDOM, 0);
 	assert_memory_not_equal(first, k.last.nonce, sizeof first);
+	/* Made of the counter and of the starts. */
+	assert_true(k.agent.journal.s.boots > 0);
+	keys_nonce(crypto_openssl(), k.k_dev, k.last.counter, k.agent.journal.s.boots, first);
+	assert_memory_equal(first, k.last.nonce, sizeof first);
 }
 
 static void notify(uint32_t revision, uint32_t spread, bool is_board)
