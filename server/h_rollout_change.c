@@ -1,5 +1,6 @@
 /* A push that is there: cancelled, tried again, released from hold. */
 #include "db/assignment.h"
+#include "db/release.h"
 #include "db/rollout.h"
 #include "server/api.h"
 #include "server/domain.h"
@@ -170,14 +171,22 @@ static enum ota_err retry_more(struct api_job *a, struct job *job)
 	const uint64_t before = in->n_retried;
 	AUTO(arena) struct arena mem; /* the request's lasts for all of its pieces */
 	struct rollout_tasks list = {0};
+	struct release_row release;
 	struct rollout_row row;
 	enum ota_err err;
 
-	arena_init(&mem, (size_t)64 * 1024);
+	arena_init(&mem, (size_t)1024 * 1024);
 	err = rollout_load(job->db, in->rollout, &mem, &row, &job->e);
 	if (!err && row.state == ROLLOUT_CANCELLED) {
 		a->hint = "push the release again";
 		return errmsg_fail(&job->e, OTA_STATE, "push '%s' was cancelled", row.uid);
+	}
+	if (!err)
+		err = release_load(job->db, row.release, &mem, &release, &job->e);
+	/* Its images may be gone: nobody would get through. */
+	if (!err && release.retired_at) {
+		a->hint = "push another release";
+		return errmsg_fail(&job->e, OTA_STATE, "release '%s' is retired", release.version);
 	}
 	if (!err)
 		err = rollout_list_tasks(job->db, row.id, in->last, &page, &mem, &list, &job->e);

@@ -170,6 +170,11 @@ static void test_push_retry(void **state)
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/cancel", NULL);
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/retry", NULL, 409, "was cancelled");
 	assert_string_equal(nouns_text(n, "hint"), "push the release again");
+	/* Nor is what was given up since: its image may be gone. */
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL);
+	assert_int_equal(n->status, 200);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL, 409, "'1.0' is retired");
+	assert_string_equal(nouns_text(n, "hint"), "push another release");
 }
 
 /* A push as it is when its maker was killed before its first piece. */
