@@ -10,7 +10,7 @@
 
 #include "server/upload.h"
 
-enum { UPLOAD_CHECK_MS = 1000 };
+enum { CHECK_MS = 1000 };
 
 void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN])
 {
@@ -30,7 +30,55 @@ void conn_cut(struct conn *c)
 	shutdown(c->fd, SHUT_RDWR);
 }
 
-static void deadline_passed(struct timer *t)
+/* The library takes a short read for the end of what is there and then waits for an edge that has passed,
+ * when the last bytes and the end of the stream came together. */
+static bool peer_is_gone(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Nothing of a request can be answered before its end has come. */
+static bool wants_bytes(const struct conn *c)
+{
+	const struct hreq *h = c->current;
+
+	return !h || h->state == STATE_NEW || h->state == STATE_BODY || h->state == STATE_DISCARD;
+}
+
+static void deadline_check(struct timer *t);
+
+static void watch(struct conn *c)
+{
+	struct timer_wheel *timers = c->door->http->app->timers;
+	int64_t left = c->deadline_ms - timers->now_ms;
+
+	timer_arm(timers, &c->deadline, left < CHECK_MS ? left : CHECK_MS, deadline_check, c);
+}
+
+/* Wake the library for an end that it has overlooked: closing our side of that direction makes a new edge,
+ * and it reads what there is (TLS records that only it can see, too) up to the end. */
+static void show_end(const struct conn *c)
+{
+	if (peer_is_gone(c))
+		shutdown(c->fd, SHUT_RD);
+}
+
+static void deadline_check(struct timer *t)
+{
+	struct conn *c = t->ctx;
+
+	if (c->door->http->app->timers->now_ms >= c->deadline_ms) {
+		conn_cut(c);
+		return;
+	}
+	if (wants_bytes(c))
+		show_end(c);
+	watch(c);
+}
+
+static void idle_passed(struct timer *t)
 {
 	conn_cut(t->ctx);
 }
@@ -50,21 +98,20 @@ bool conn_bytes_sent(const struct conn *c, uint64_t *bytes)
 
 void conn_set_deadline(struct conn *c, int64_t ms)
 {
-	timer_arm(c->door->http->app->timers, &c->deadline, ms, deadline_passed, c);
+	c->deadline_ms = c->door->http->app->timers->now_ms + ms;
+	watch(c);
+}
+
+void conn_set_idle(struct conn *c, int64_t ms)
+{
+	timer_arm(c->door->http->app->timers, &c->deadline, ms, idle_passed, c);
+	/* It said all that it had to say, and its end came with that. What it is still to be sent it gets. */
+	show_end(c);
 }
 
 void conn_clear_deadline(struct conn *c)
 {
 	timer_cancel(c->door->http->app->timers, &c->deadline);
-}
-
-/* The library takes a short read for the end of what is there and then waits for an edge that has passed,
- * when the last bytes and the end of the stream came together. */
-static bool peer_is_gone(const struct conn *c)
-{
-	char byte;
-
-	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static void upload_check(struct timer *t)
@@ -91,7 +138,7 @@ static void upload_check(struct timer *t)
 
 void conn_watch_upload(struct conn *c)
 {
-	timer_arm(c->door->http->app->timers, &c->deadline, UPLOAD_CHECK_MS, upload_check, c);
+	timer_arm(c->door->http->app->timers, &c->deadline, CHECK_MS, upload_check, c);
 }
 
 struct conn *conn_new(struct door *door, struct MHD_Connection *mhd, int fd)

@@ -295,7 +295,7 @@ void exchange_end(struct hreq *h)
 
 	c->current = NULL;
 	/* The next request of this connection: idle time and its header together. */
-	conn_set_deadline(c, HTTP_IDLE_MS + c->door->http->header_ms);
+	conn_set_idle(c, HTTP_IDLE_MS + c->door->http->header_ms);
 	if (h->is_suspended) {
 		/* Only at the end of the daemon: the job that still has the request ends it. */
 		h->state = STATE_ORPHAN;

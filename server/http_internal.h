@@ -34,6 +34,7 @@ struct conn {
 	struct MHD_Connection *mhd;
 	int fd;
 	struct timer deadline;
+	int64_t deadline_ms;
 	struct hreq *current;
 	struct sockaddr_storage addr;
 	uid_t peer_uid;
@@ -96,8 +97,11 @@ void conn_describe_peer(const struct conn *c, char out[static PEER_TEXT_LEN]);
  * it is closed. False: it does not tell (no TCP). */
 bool conn_bytes_sent(const struct conn *c, uint64_t *bytes);
 
-/* Cut the connection in `ms`; replaces what was set before. */
+/* Cut the connection in `ms`, or within a second after its stream has ended in the middle of a request, which
+ * the library may not notice by itself. Replaces what was set before, as each of these does. */
 void conn_set_deadline(struct conn *c, int64_t ms);
+/* Cut it in `ms`: a request was answered, and there is no other yet. */
+void conn_set_idle(struct conn *c, int64_t ms);
 void conn_clear_deadline(struct conn *c);
 
 /* Instead of a deadline: cut the connection when its upload is slower than it may be or the peer is gone, and

@@ -1,5 +1,6 @@
 /* The HTTP layer on real sockets: framing, bodies, suspended requests, uploads, deadlines, limits. */
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,21 @@ static enum h_result h_slow(struct req *req, struct res *res)
 {
 	(void)res;
 	return req_job(req, JOB_READ, slow, NULL, slow_done);
+}
+
+static sem_t held_go_on;
+
+static enum ota_err held(struct job *job)
+{
+	(void)job;
+	sem_wait(&held_go_on);
+	return OTA_OK;
+}
+
+static enum h_result h_held(struct req *req, struct res *res)
+{
+	(void)res;
+	return req_job(req, JOB_SLOW, held, NULL, slow_done);
 }
 
 static enum h_result twice_done(struct req *req, struct res *res, struct job *job)
@@ -125,6 +141,7 @@ static const struct route rows[] = {
 	{HTTP_POST, "/echo", ROLE_PUBLIC, 2000, h_echo, 0, NULL},
 	{HTTP_PATCH, "/echo", ROLE_PUBLIC, 2000, h_echo, 0, NULL},
 	{HTTP_POST, "/slow", ROLE_PUBLIC, 2000, h_slow, 0, NULL},
+	{HTTP_POST, "/held", ROLE_PUBLIC, 2000, h_held, 0, NULL},
 	{HTTP_DELETE, "/hello", ROLE_PUBLIC, 0, h_hello, 0, NULL},
 	{HTTP_PUT, "/upload", ROLE_PUBLIC, 0, h_upload, ROUTE_UPLOAD, NULL},
 	{HTTP_GET, "/token", ROLE_VIEWER, 0, h_hello, 0, NULL},
@@ -144,6 +161,13 @@ enum { SHORT_MS = 1500 };
 static int up_short(void **state)
 {
 	*state = httpd_start_deadlines(rows, sizeof rows / sizeof rows[0], SHORT_MS, SHORT_MS);
+	return 0;
+}
+
+/* No deadline is over while a test runs. */
+static int up_long(void **state)
+{
+	*state = httpd_start_deadlines(rows, sizeof rows / sizeof rows[0], 600000, 600000);
 	return 0;
 }
 
@@ -477,6 +501,55 @@ static void slow_header(void **state)
 	}
 }
 
+/* The end of the stream in the very segment of the last bytes: the library sees the bytes alone. */
+static int say_and_end(const struct httpd *s, const char *text)
+{
+	int fd = httpd_dial(s);
+
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_MORE), (ssize_t)strlen(text));
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	return fd;
+}
+
+/* Half a request whose other half cannot come any more is ended long before its deadline; who has said all
+ * and waits for the answer gets it, however long that takes. */
+static void half_requests(void **state)
+{
+	static const char *const halves[] = {
+		"POST /ec",
+		"GET /hello HTTP/1.1\r\nHost: a\r\n",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+		"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+	};
+	enum { N = sizeof halves / sizeof halves[0] };
+	static char large[3200];
+	struct answer a;
+	int fd[N + 1], waiting;
+
+	assert_int_equal(sem_init(&held_go_on, 0, 0), 0);
+	waiting = say_and_end(*state, "POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+	for (unsigned i = 0; i < N; i++)
+		fd[i] = say_and_end(*state, halves[i]);
+	/* What is read only to be thrown away. */
+	snprintf(large, sizeof large,
+		"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nbb8\r\n%03000d\r\n", 0);
+	fd[N] = say_and_end(*state, large);
+	for (unsigned i = 0; i <= N; i++) {
+		httpd_hear(fd[i], &a, false);
+		assert_int_equal(a.status, 0);
+		close(fd[i]);
+	}
+	/* It was looked at as often as they were. */
+	sem_post(&held_go_on);
+	httpd_hear(waiting, &a, false);
+	assert_int_equal(a.status, 200);
+	/* Nothing more can come: it is not kept as an idle connection. */
+	(void)httpd_more(waiting, &a, 15000);
+	assert_true(a.is_closed);
+	close(waiting);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +565,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(connection_limit, up, down),
 		cmocka_unit_test_setup_teardown(wrong_credentials, up, down),
 		cmocka_unit_test_setup_teardown(slow_header, up_short, down),
+		cmocka_unit_test_setup_teardown(half_requests, up_long, down),
 	};
 
 	if (argc > 1)

@@ -312,6 +312,19 @@ static void kept_alive(void **state)
 	assert_in_range(stopped_at, READABLE - 1000, SIZE / 2 + READABLE);
 }
 
+/* A client that says no more gets all of it, and then the end. */
+static void half_closed(void **state)
+{
+	static const char request[] = "GET /blob HTTP/1.1\r\nHost: a\r\n\r\n";
+	struct client c = {.fd = httpd_dial_port(((struct httpd *)*state)->port)};
+
+	assert_int_equal(send(c.fd, request, sizeof request - 1, MSG_MORE), sizeof request - 1);
+	assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+	assert_true(hear_some(&c, SIZE_MAX) > SIZE);
+	sem_wait(&ended[BLOB_WHOLE]);
+	hang_up(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ending, up, down),
 		cmocka_unit_test_setup_teardown(unread, up, down),
 		cmocka_unit_test_setup_teardown(kept_alive, up, down),
+		cmocka_unit_test_setup_teardown(half_closed, up, down),
 	};
 
 	return cmocka_run_group_tests_name("http_blob", tests, NULL, NULL);
