@@ -64,7 +64,7 @@ static int64_t targets_of(const json_t *rollouts)
 	return n;
 }
 
-/* Are there devices that it has not got to yet? */
+/* Are there devices that it has not got to yet, or not again? */
 static bool is_growing(const json_t *rollouts)
 {
 	json_t *r;
@@ -72,7 +72,7 @@ static bool is_growing(const json_t *rollouts)
 
 	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
 	{
-		if (js_bool(r, "growing", false))
+		if (js_bool(r, "growing", false) || strcmp(js_text(r, "doing", ""), "retrying") == 0)
 			return true;
 	}
 	return false;

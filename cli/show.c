@@ -133,11 +133,22 @@ void show_devices(const json_t *devices, const char *none)
 	out_table_end(&t, none);
 }
 
+/* What brings the device back to what it should run: a cancelled push is not tried again. */
+static const char *mend_text(const json_t *d, const json_t *a, char *buf, size_t cap)
+{
+	if (js_bool(a, "rollout_cancelled", false))
+		(void)snprintf(buf, cap, "its push was cancelled; push it again: otactl push FILE --to %s",
+			show_label(d));
+	else
+		(void)snprintf(buf, cap, "offer it again: otactl retry %.8s", js_text(a, "rollout", "?"));
+	return buf;
+}
+
 enum { DRIFTED_MAX = 5 };
 
 void show_drifted(const json_t *devices)
 {
-	char running[120];
+	char running[120], mend[200];
 	size_t i, n = 0;
 	json_t *d;
 
@@ -147,9 +158,9 @@ void show_drifted(const json_t *devices)
 
 		if (!js_bool(d, "drifted", false) || ++n > DRIFTED_MAX)
 			continue;
-		printf("! %s should run %s and reports %s; offer it again: otactl retry %.8s\n",
-			show_label(d), out_safe(js_text(a, "version", "?")),
-			running_text(d, running, sizeof running), js_text(a, "rollout", "?"));
+		printf("! %s should run %s and reports %s; %s\n", show_label(d),
+			out_safe(js_text(a, "version", "?")), running_text(d, running, sizeof running),
+			mend_text(d, a, mend, sizeof mend));
 	}
 	if (n > DRIFTED_MAX)
 		printf("! %zu more do not run what they should; see: otactl device list\n", n - DRIFTED_MAX);
@@ -203,7 +214,7 @@ void show_device(const json_t *d)
 {
 	const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next"), *r = js_get(d, "running"),
 		     *alarm = js_get(d, "alarm");
-	char text[300];
+	char text[300], mend[200];
 	json_t *item;
 	size_t i;
 
@@ -238,8 +249,8 @@ void show_device(const json_t *d)
 		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
 	out_field("running", "%s", running_text(d, text, sizeof text));
 	if (js_bool(d, "drifted", false))
-		out_field("", "it should run %s; offer it again: otactl retry %.8s",
-			js_text(a, "version", "?"), js_text(a, "rollout", "?"));
+		out_field("", "it should run %s; %s", js_text(a, "version", "?"),
+			mend_text(d, a, mend, sizeof mend));
 	if (r) {
 		out_field("digest", "%s", js_text(r, "digest", "?"));
 		out_field("sequence", "%lld", (long long)js_int(r, "sequence", 0));
@@ -353,7 +364,7 @@ const char *show_counts(const json_t *rollout)
 static const char *rollout_state(const json_t *r, char *buf, size_t cap)
 {
 	static const char *const bad[] = {"failed", "reverted", "timed-out"};
-	const char *state = js_text(r, "state", "?");
+	const char *state = js_text(r, "doing", js_text(r, "state", "?"));
 	size_t used = (size_t)snprintf(buf, cap, "%s", state);
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0] && strcmp(state, "done") == 0 && used < cap; i++) {

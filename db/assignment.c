@@ -1,5 +1,7 @@
 #include "db/assignment.h"
 
+#include <stdio.h>
+
 #include "db/assignment_next.h"
 #include "db/change.h"
 #include "db/event.h"
@@ -12,7 +14,7 @@
 	"digest,"                                                                                            \
 	" m.sequence AS sequence, length(v.bytes) AS envelope_len, v.is_complete AS is_complete,"            \
 	" o.is_held OR d.is_held AS is_held, a.is_queued AS is_queued, a.withdrawn_at AS withdrawn_at,"      \
-	" o.state = 2 AS is_cancelled,"                                                                      \
+	" o.state = 2 AS is_cancelled, a.is_void AS is_void,"                                                \
 	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
 	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS "                   \
 	"has_next, " ASSIGNMENT_IS_DRIFTED " AS is_drifted,"                                                 \
@@ -41,6 +43,8 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.is_queued = col_bool(st, "is_queued"),
 		.has_next = col_bool(st, "has_next"),
 		.is_drifted = col_bool(st, "is_drifted"),
+		.is_void = col_bool(st, "is_void"),
+		.is_cancelled = col_bool(st, "is_cancelled"),
 		.withdrawn_at = col_time(st, "withdrawn_at"),
 		.attempt = (uint8_t)col_enum(st, "attempt", ASSIGNMENT_ATTEMPTS),
 		.state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1),
@@ -56,11 +60,10 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.rollout_uid = col_text(st, "rollout_uid", mem),
 		.version = col_text(st, "version", mem),
 	};
-	bool is_cancelled = col_bool(st, "is_cancelled");
 	enum ota_err err;
 
 	row.is_withdrawn = row.withdrawn_at ||
-			   (is_cancelled && assignment_is_withdrawable(row.state, row.is_held));
+			   (row.is_cancelled && assignment_is_withdrawable(row.state, row.is_held));
 	(void)col_blob_exact(st, "digest", row.digest, sizeof row.digest);
 	col_text_buf(st, "device_uid", row.device_uid, sizeof row.device_uid);
 	err = stmt_status(st, e);
@@ -103,7 +106,8 @@ enum ota_err assignment_load_queued(
 enum ota_err assignment_load_latest(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e)
 {
-	static const char q_load[] = SELECT_ASSIGNMENT " WHERE a.device = $device ORDER BY a.id DESC LIMIT 1";
+	static const char q_load[] = SELECT_ASSIGNMENT
+		" WHERE a.device = $device AND a.is_void = 0 ORDER BY a.id DESC LIMIT 1";
 	enum ota_err err = assignment_load_open(db, device, mem, out, e);
 
 	if (err == OTA_NOT_FOUND) {
@@ -194,7 +198,8 @@ static enum ota_err move_store(
 		"UPDATE assignment SET state = $state, state_at = $now,"
 		" offered_at = CASE WHEN $is_offered THEN coalesce(offered_at, $now) ELSE offered_at END,"
 		" ended_at = CASE WHEN $is_end THEN $now END, reason = $reason, detail = $detail,"
-		" fault_offset = $fault_offset, superseded_by = $superseded_by, is_queued = 0 WHERE id = $id";
+		" fault_offset = $fault_offset, superseded_by = $superseded_by,"
+		" is_void = is_queued AND $is_taken_back, is_queued = 0 WHERE id = $id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_move);
 	bool is_open = assign_state_is_open(move->to);
 
@@ -202,6 +207,7 @@ static enum ota_err move_store(
 	bind_i64(st, "now", move->now);
 	bind_i64(st, "is_offered", is_open && move->to != ASSIGN_WAITING);
 	bind_i64(st, "is_end", !is_open);
+	bind_i64(st, "is_taken_back", move->to == ASSIGN_CANCELLED || move->to == ASSIGN_SUPERSEDED);
 	bind_i64(st, "reason", move->reason);
 	bind_i64(st, "detail", move->detail);
 	bind_i64(st, "fault_offset", move->offset);
@@ -261,9 +267,10 @@ enum ota_err assignment_advance(
 	return err;
 }
 
-/* When the last ticket that let the device install it runs out; 0: there was none. A device that was heard
- * since it is on hold has been told so by the newest ticket, which is the one it goes by. */
-static enum ota_err ticket_until(
+/* A device that was heard since it is on hold has been told so by the newest ticket, which is the one it goes
+ * by. What was told in the last moment before a restart need not be in its row. One that never was heard was
+ * told nothing: its first word is stored before the answer. */
+enum ota_err assignment_ticket_until(
 	struct db *db, const struct assignment_row *row, int64_t *until, struct errmsg *e)
 {
 	static const char q_heard[] =
@@ -272,8 +279,9 @@ static enum ota_err ticket_until(
 		" JOIN device d ON d.id = a.device JOIN device_said s ON s.device = a.device WHERE a.id = "
 		"$id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_heard);
-	bool is_rollout_held, is_device_held;
-	int64_t held, seen;
+	const bool is_older = row->state_at <= db_start(db);
+	bool is_rollout_held, is_device_held, is_told;
+	int64_t held, seen, told;
 	enum ota_err err;
 
 	bind_i64(st, "id", row->id);
@@ -284,10 +292,14 @@ static enum ota_err ticket_until(
 	is_device_held = col_bool(st, "is_device_held");
 	held = col_time(st, "held_at");
 	seen = col_time(st, "seen_at");
-	*until = seen ? seen + ASSIGNMENT_TICKET_S : 0;
-	if (row->state == ASSIGN_WAITING || is_rollout_held || (is_device_held && seen > held))
-		*until = 0;
-	return stmt_status(st, e);
+	err = stmt_status(st, e);
+	if (err != OTA_OK)
+		return err;
+	told = is_older && db_start(db) > seen ? db_start(db) : seen;
+	is_told = seen && !row->is_queued && (row->state != ASSIGN_WAITING || is_older) && !is_rollout_held &&
+		  !(is_device_held && seen > held);
+	*until = is_told ? told + ASSIGNMENT_TICKET_S : 0;
+	return OTA_OK;
 }
 
 /* It stays open, and the device's next word tells what became of it. */
@@ -343,7 +355,7 @@ enum ota_err assignment_cancel(
 	}
 	/* By an earlier cancel; that of assignment_stop has not been decided yet. */
 	was_unsure = row.withdrawn_at && row.withdrawn_at != now;
-	err = ticket_until(db, &row, &end, e);
+	err = assignment_ticket_until(db, &row, &end, e);
 	if (err == OTA_OK && (was_unsure || end > now))
 		err = mark_withdrawn(db, id, now, e);
 	else if (err == OTA_OK)
@@ -357,26 +369,54 @@ enum ota_err assignment_cancel(
 	return OTA_OK;
 }
 
-enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e)
+static enum ota_err withdraw_one(
+	struct db *db, const struct assignment_row *row, int64_t now, const char *why, struct errmsg *e)
 {
+	const struct assignment_move move = {.to = assign_move_is_legal(row->state, ASSIGN_CANCELLED)
+							   ? ASSIGN_CANCELLED
+							   : ASSIGN_TIMED_OUT,
+		.now = now};
+	struct event_row event = {
+		.device = row->device, .at = now, .kind = assign_state_name(move.to), .assignment = row->id};
+	char text[DB_VERSION_MAX + 200];
+	int64_t until;
+	enum ota_err err = assignment_ticket_until(db, row, &until, e);
+
+	if (err == OTA_OK)
+		err = assignment_advance(db, row->id, &move, NULL, e);
+	if (err != OTA_OK || !why)
+		return err;
+	(void)snprintf(text, sizeof text, "%s%s: %s", row->version,
+		row->state == ASSIGN_TRIAL ? " is on trial, and how that ends is not waited for"
+		: !assignment_is_withdrawable(row->state, row->is_held) || until > now
+			? " is taken back, but its last ticket may still install it"
+			: " is taken back",
+		why);
+	event.text = text;
+	return event_add(db, &event, e);
+}
+
+enum ota_err assignment_withdraw(
+	struct db *db, int64_t device, int64_t now, const char *why, struct errmsg *e)
+{
+	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
-	struct assignment_row open;
-	struct assignment_move move = {.to = ASSIGN_CANCELLED, .now = now};
+	struct assignment_row row;
 	enum ota_err err;
 
 	arena_init(&mem, 2 * MEM_MAX);
-	/* first, or it would open */
-	err = assignment_load_queued(db, device, &mem, &open, e);
-	if (err == OTA_OK)
-		err = assignment_advance(db, open.id, &move, NULL, e);
-	if (err == OTA_OK || err == OTA_NOT_FOUND)
-		err = assignment_load_open(db, device, &mem, &open, e);
-	if (err == OTA_NOT_FOUND)
-		return OTA_OK;
+	err = db_begin(db, &tx, e);
 	if (err != OTA_OK)
 		return err;
-	move.to = assign_move_is_legal(open.state, ASSIGN_CANCELLED) ? ASSIGN_CANCELLED : ASSIGN_TIMED_OUT;
-	return assignment_advance(db, open.id, &move, NULL, e);
+	/* first, or it would open */
+	err = assignment_load_queued(db, device, &mem, &row, e);
+	if (err == OTA_OK)
+		err = withdraw_one(db, &row, now, why, e);
+	if (err == OTA_OK || err == OTA_NOT_FOUND)
+		err = assignment_load_open(db, device, &mem, &row, e);
+	if (err == OTA_OK)
+		err = withdraw_one(db, &row, now, why, e);
+	return err == OTA_OK || err == OTA_NOT_FOUND ? db_commit(&tx, e) : err;
 }
 
 struct expired_row {

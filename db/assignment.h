@@ -21,6 +21,8 @@ struct assignment_row {
 	bool is_queued;       /* waits for the device's open one to end */
 	bool has_next;        /* another one is queued behind this one */
 	bool is_drifted;      /* the device's latest, ended as running, and its device runs that no more */
+	bool is_void;         /* taken back while it was queued: never what the device had to do */
+	bool is_cancelled;    /* its rollout was */
 	int64_t withdrawn_at; /* taken back while a ticket might still let it be installed; 0 = not */
 	bool is_withdrawn;    /* that, or its rollout was cancelled and it will be: name it in no ticket */
 	uint8_t attempt;      /* 1..255; rises with every retry of this manifest on this device */
@@ -124,8 +126,9 @@ OTA_MUST_USE enum ota_err assignment_load_open(
 OTA_MUST_USE enum ota_err assignment_load_queued(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
 
-/* What the device has to do, else what it had to do last. OTA_NOT_FOUND: nothing was ever assigned. A
- * replaced device's history may be younger than what its replacement has open. */
+/* What the device has to do, else what it had to do last: not what was taken back before its turn came.
+ * OTA_NOT_FOUND: nothing was ever assigned. A replaced device's history may be younger than what its
+ * replacement has open. */
 OTA_MUST_USE enum ota_err assignment_load_latest(
 	struct db *db, int64_t device, struct arena *mem, struct assignment_row *out, struct errmsg *e);
 
@@ -148,9 +151,10 @@ OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, cons
 OTA_MUST_USE enum ota_err assignment_was_given(
 	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e);
 
-/* End whatever the device has queued or open: cancelled, or timed-out from trial (it is revoked or replaced).
- * Nothing open: OTA_OK. */
-OTA_MUST_USE enum ota_err assignment_withdraw(struct db *db, int64_t device, int64_t now, struct errmsg *e);
+/* End whatever the device has queued or open: cancelled, or timed-out where nothing can take it back. `why`
+ * ("the device was revoked") stands in the device's log; NULL: no line. Nothing open: OTA_OK. */
+OTA_MUST_USE enum ota_err assignment_withdraw(
+	struct db *db, int64_t device, int64_t now, const char *why, struct errmsg *e);
 
 /* End as timed-out every open assignment that was created before now - its timeout (its rollout's, else
  * `default_s`; 0 = none). At most 1,000 a call; `*n` how many. */

@@ -254,7 +254,7 @@ enum ota_err device_update(struct db *db, int64_t id, int64_t if_revision, const
 	if (err == OTA_OK && changed) {
 		err = facts_store(db, &row, now, e);
 		if (err == OTA_OK && row.state == DEVICE_REVOKED && old.state != DEVICE_REVOKED)
-			err = assignment_withdraw(db, id, now, e);
+			err = assignment_withdraw(db, id, now, "the device was revoked", e);
 		if (err == OTA_OK)
 			err = change_add(db, CHANGE_DEVICE, id, e);
 	}
@@ -314,7 +314,7 @@ enum ota_err device_replace(struct db *db, int64_t old_id, int64_t new_id, int64
 		return errmsg_fail(
 			e, OTA_CONFLICT, "'%s' and '%s' are of different boards", from.name, to.name);
 	was = from;
-	err = assignment_withdraw(db, old_id, now, e);
+	err = assignment_withdraw(db, old_id, now, "the device was replaced", e);
 	if (err == OTA_OK)
 		err = history_move(db, old_id, new_id, e);
 	if (err == OTA_OK) {
@@ -359,7 +359,7 @@ enum ota_err device_delete(struct db *db, int64_t id, int64_t if_revision, int64
 		err = revision_check(if_revision, &row, e);
 	/* its open assignment ends first, so that a rollout that waits for nothing else is done */
 	if (err == OTA_OK)
-		err = assignment_withdraw(db, id, now, e);
+		err = assignment_withdraw(db, id, now, NULL, e);
 	if (err == OTA_OK) {
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_delete);
 

@@ -14,7 +14,7 @@
 #define COLUMNS                                                                                              \
 	"id, revision, uid, release, selector, is_held, accepts_served, timeout_s, state, created_by, "      \
 	"created_at,"                                                                                        \
-	" ended_at, cursor"
+	" ended_at, cursor, doing, doing_cursor, doing_last, doing_by"
 
 static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
@@ -33,6 +33,10 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.ended_at = col_time(st, "ended_at"),
 		.is_growing = !col_is_null(st, "cursor"),
 		.cursor = col_i64_or(st, "cursor", 0),
+		.doing = (enum rollout_doing)col_enum(st, "doing", ROLLOUT_DOING_MAX),
+		.doing_cursor = col_i64(st, "doing_cursor"),
+		.doing_last = col_i64(st, "doing_last"),
+		.doing_by = col_text(st, "doing_by", mem),
 	};
 	enum ota_err err = stmt_status(st, e);
 
@@ -201,7 +205,9 @@ enum ota_err rollout_set_state(
 {
 	static const char q_state[] =
 		"UPDATE rollout SET revision = revision + 1, state = $state, ended_at "
-		"= $ended_at, cursor = CASE WHEN $state = 0 THEN cursor END WHERE id = $id";
+		"= $ended_at, cursor = CASE WHEN $state = 0 THEN cursor END,"
+		" doing = CASE WHEN $state = 2 THEN 1 ELSE doing END,"
+		" doing_cursor = CASE WHEN $state = 2 THEN 0 ELSE doing_cursor END WHERE id = $id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_state);
 	enum ota_err err;
 
@@ -215,7 +221,7 @@ enum ota_err rollout_set_state(
 enum ota_err rollout_settle(struct db *db, int64_t id, int64_t now, struct errmsg *e)
 {
 	static const char q_settled[] = "SELECT EXISTS (SELECT 1 FROM rollout WHERE id = $id AND state = 0"
-					" AND cursor IS NULL)"
+					" AND cursor IS NULL AND doing = 0)"
 					" AND NOT EXISTS (SELECT 1 FROM assignment WHERE rollout = $id"
 					" AND ended_at IS NULL) AS is_settled";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_settled);
@@ -257,133 +263,24 @@ enum ota_err rollout_grown(
 	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 
-enum ota_err rollout_load_growing(struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+enum ota_err rollout_load_growing(
+	struct db *db, int64_t after, struct arena *mem, struct rollout_row *out, struct errmsg *e)
 {
-	static const char q_load[] = "SELECT " COLUMNS
-				     " FROM rollout WHERE cursor IS NOT NULL ORDER BY id LIMIT 1";
+	static const char q_load[] =
+		"SELECT " COLUMNS
+		" FROM rollout WHERE cursor IS NOT NULL AND id > $after ORDER BY id LIMIT 1";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
+	bind_i64(st, "after", after);
 	return row_load(st, mem, fill, "rollout", out, e);
 }
 
-enum { WITHDRAW_PIECE = 100 };
-
-static enum ota_err task_fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
+enum ota_err rollout_load_doing(struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e)
 {
-	struct rollout_task row = {.id = col_i64(st, "id"), .device = col_i64(st, "device")};
-	enum ota_err err = stmt_status(st, e);
+	static const char q_load[] = "SELECT " COLUMNS " FROM rollout WHERE doing <> 0 ORDER BY id LIMIT 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
 
-	(void)mem;
-	if (err == OTA_OK)
-		*(struct rollout_task *)out = row;
-	return err;
-}
-
-static enum ota_err tasks_run(struct stmt *st, int64_t id, const struct db_page *page, struct arena *mem,
-	struct rollout_tasks *out, struct errmsg *e)
-{
-	list_bind(st, page);
-	bind_i64(st, "rollout", id);
-	return list_run(st, page, mem, sizeof *out->rows, task_fill, LIST_OUT(out), e);
-}
-
-enum ota_err rollout_list_open(struct db *db, int64_t id, const struct db_page *page, struct arena *mem,
-	struct rollout_tasks *out, struct errmsg *e)
-{
-	static const char q_open[] = "SELECT id, device FROM assignment WHERE rollout = $rollout"
-				     " AND ended_at IS NULL AND id > $cursor ORDER BY id LIMIT $limit";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_open);
-
-	return tasks_run(st, id, page, mem, out, e);
-}
-
-enum ota_err rollout_list_tasks(struct db *db, int64_t id, int64_t last, const struct db_page *page,
-	struct arena *mem, struct rollout_tasks *out, struct errmsg *e)
-{
-	/* By id and not by the index of rollouts, which would be sorted anew for every page. */
-	static const char q_tasks[] =
-		"SELECT id, device FROM assignment WHERE +rollout = $rollout AND id > $cursor AND id <= $end"
-		" ORDER BY id LIMIT $limit";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_tasks);
-	int64_t end = last - page->cursor > ROLLOUT_LOOK ? page->cursor + ROLLOUT_LOOK : last;
-	struct rollout_tasks got;
-	enum ota_err err;
-
-	bind_i64(st, "end", end);
-	err = tasks_run(st, id, page, mem, &got, e);
-	if (err != OTA_OK)
-		return err;
-	if (got.next == 0 && end < last)
-		got.next = end;
-	*out = got;
-	return OTA_OK;
-}
-
-enum ota_err rollout_span(struct db *db, int64_t id, int64_t *first, int64_t *last, struct errmsg *e)
-{
-	static const char q_span[] = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last"
-				     " FROM assignment WHERE rollout = $rollout";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_span);
-	enum ota_err err;
-
-	bind_i64(st, "rollout", id);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*first = col_i64(st, "first");
-	*last = col_i64(st, "last");
-	return stmt_status(st, e);
-}
-
-static enum ota_err cancel_one(struct db *db, const struct rollout_task *task, int64_t now,
-	struct rollout_cancelled *out, struct errmsg *e)
-{
-	enum assignment_cancel what;
-	struct event_row event = {.device = task->device, .at = now, .assignment = task->id};
-	int64_t until = 0;
-	enum ota_err err = assignment_cancel(db, task->id, now, &what, &until, e);
-
-	if (err != OTA_OK)
-		return err;
-	event.kind = what == ASSIGNMENT_UNSURE ? "cancelling" : "cancelled";
-	event.text = what == ASSIGNMENT_UNSURE
-			     ? "its push was cancelled, but its last ticket may still install it"
-			     : "its push was cancelled, in time";
-	if (what != ASSIGNMENT_COMMITTED)
-		err = event_add(db, &event, e);
-	if (err != OTA_OK)
-		return err;
-	out->n_withdrawn += what == ASSIGNMENT_WITHDRAWN;
-	out->n_committed += what == ASSIGNMENT_COMMITTED;
-	out->n_unsure += what == ASSIGNMENT_UNSURE;
-	if (what == ASSIGNMENT_UNSURE && until > out->until)
-		out->until = until;
-	return OTA_OK;
-}
-
-enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
-	struct rollout_cancelled *out, struct errmsg *e)
-{
-	const struct db_page page = {.cursor = *cursor, .limit = WITHDRAW_PIECE};
-	struct rollout_cancelled done = *out;
-	AUTO(tx) struct db_tx tx = {0};
-	AUTO(arena) struct arena mem;
-	struct rollout_tasks list = {0};
-	enum ota_err err;
-
-	arena_init(&mem, 64 * 1024);
-	err = db_begin(db, &tx, e);
-	if (err == OTA_OK)
-		err = rollout_list_open(db, id, &page, &mem, &list, e);
-	for (size_t i = 0; err == OTA_OK && i < list.n; i++)
-		err = cancel_one(db, &list.rows[i], now, &done, e);
-	if (err == OTA_OK)
-		err = db_commit(&tx, e);
-	if (err != OTA_OK)
-		return err;
-	*cursor = list.next;
-	*out = done;
-	return OTA_OK;
+	return row_load(st, mem, fill, "rollout", out, e);
 }
 
 enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum rollout_state state,
@@ -440,32 +337,54 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 
+static enum ota_err count_drifted(struct db *db, int64_t id, uint64_t *n, struct errmsg *e)
+{
+	/* In this order: the first join leaves out nearly all. */
+	static const char q_drifted[] =
+		"SELECT count(*) AS n FROM assignment a CROSS JOIN device_said s ON s.device = a.device"
+		" CROSS JOIN manifest m ON m.id = a.manifest CROSS JOIN device d ON d.id = s.device"
+		" WHERE a.rollout = $id AND " ASSIGNMENT_IS_DRIFTED;
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_drifted);
+	enum ota_err err;
+	uint64_t got;
+
+	bind_i64(st, "id", id);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	got = col_u64(st, "n");
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*n = got;
+	return err;
+}
+
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
 {
-	/* grouped, not correlated: one pass over the rollout's rows */
+	/* The columns beside max() are those of its row. */
 	static const char q_count[] =
-		"SELECT a.state AS state, is_queued, count(*) AS n,"
-		" sum(" ASSIGNMENT_IS_DRIFTED ") AS n_drifted FROM assignment a"
-		" JOIN device d ON d.id = a.device JOIN device_said s ON s.device = d.id"
-		" JOIN manifest m ON m.id = a.manifest WHERE a.id IN"
-		" (SELECT max(id) FROM assignment WHERE rollout = $id GROUP BY device)"
-		" GROUP BY a.state, is_queued";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
+		"SELECT state, is_queued, count(*) AS n FROM (SELECT max(id), state, is_queued"
+		" FROM assignment WHERE rollout = $id GROUP BY device) GROUP BY state, is_queued";
 	struct rollout_counts counts = {0};
 	enum ota_err err;
 
-	bind_i64(st, "id", id);
-	while ((err = stmt_row(st, e)) == OTA_OK) {
-		uint64_t n = col_u64(st, "n");
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
 
-		counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] += n;
-		counts.n_queued += col_bool(st, "is_queued") ? n : 0;
-		counts.n_drifted += col_u64(st, "n_drifted");
-		counts.total += n;
+		bind_i64(st, "id", id);
+		while ((err = stmt_row(st, e)) == OTA_OK) {
+			uint64_t n = col_u64(st, "n");
+
+			counts.by_state[col_enum(st, "state", ASSIGN_STATES - 1)] += n;
+			counts.n_queued += col_bool(st, "is_queued") ? n : 0;
+			counts.total += n;
+		}
+		if (err != OTA_NOT_FOUND)
+			return err;
+		err = stmt_status(st, e);
 	}
-	if (err != OTA_NOT_FOUND)
-		return err;
-	err = stmt_status(st, e);
+	if (err == OTA_OK && counts.by_state[ASSIGN_RUNNING])
+		err = count_drifted(db, id, &counts.n_drifted, e);
 	if (err == OTA_OK)
 		*out = counts;
 	return err;

@@ -14,6 +14,14 @@ enum rollout_state {
 	ROLLOUT_STATE_MAX = ROLLOUT_CANCELLED,
 };
 
+/* What is done to all of its assignments, a piece at a time, and is not through yet. Stored: append only. */
+enum rollout_doing {
+	ROLLOUT_NOTHING = 0,
+	ROLLOUT_CANCELLING = 1, /* no ticket names them any more; what came of each is being looked at */
+	ROLLOUT_RETRYING = 2,
+	ROLLOUT_DOING_MAX = ROLLOUT_RETRYING,
+};
+
 struct rollout_row {
 	int64_t id;
 	int64_t revision; /* starts at 1 */
@@ -30,6 +38,10 @@ struct rollout_row {
 	/* Its devices are still being assigned, a piece at a time: it is not done before they all are. */
 	bool is_growing;
 	int64_t cursor; /* is_growing: the device that is behind it; 0 = none yet */
+	enum rollout_doing doing;
+	int64_t doing_cursor; /* doing: the assignment that is behind it */
+	int64_t doing_last;   /* RETRYING: the last that is meant */
+	const char *doing_by; /* RETRYING: whose word it is */
 };
 
 struct rollout_list {
@@ -60,12 +72,16 @@ OTA_MUST_USE enum ota_err rollout_list(struct db *db, int state, const struct db
  * where nothing is left to do it is done. One that was cancelled meanwhile is whole as it is. */
 OTA_MUST_USE enum ota_err rollout_grown(
 	struct db *db, int64_t id, int64_t cursor, bool is_whole, int64_t now, struct errmsg *e);
-/* The oldest that is still growing. OTA_NOT_FOUND: none. */
+/* The oldest after `after` (0: of all) that is still growing. OTA_NOT_FOUND: none. */
 OTA_MUST_USE enum ota_err rollout_load_growing(
+	struct db *db, int64_t after, struct arena *mem, struct rollout_row *out, struct errmsg *e);
+/* The oldest that something is done to. OTA_NOT_FOUND: none. */
+OTA_MUST_USE enum ota_err rollout_load_doing(
 	struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e);
 
 /* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
- * revision. What a cancelled one has open is named in no ticket from then on; rollout_withdraw ends it. */
+ * revision. What a cancelled one has open is named in no ticket from then on; it is CANCELLING until
+ * rollout_withdraw is through. */
 OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
 	enum rollout_state state, int64_t now, struct errmsg *e);
 
@@ -97,9 +113,20 @@ struct rollout_cancelled {
 	int64_t until; /* n_unsure: when the last of their tickets runs out */
 };
 
+/* Has the device an assignment in it, whatever came of that? */
+OTA_MUST_USE enum ota_err rollout_has(struct db *db, int64_t id, int64_t device, bool *has, struct errmsg *e);
+
+/* Begin to try again what is not cancelled (else: nothing changes): it is RETRYING, behind the assignment
+ * `cursor` and up to `last`, and not done before that is through. Once more: from there anew. */
+OTA_MUST_USE enum ota_err rollout_retry(
+	struct db *db, int64_t id, int64_t cursor, int64_t last, const char *by, struct errmsg *e);
+/* How far that is: behind `cursor`; 0: it is through. Not (any more) that: OTA_OK, nothing changes. */
+OTA_MUST_USE enum ota_err rollout_did(
+	struct db *db, int64_t id, enum rollout_doing what, int64_t cursor, int64_t now, struct errmsg *e);
+
 /* Of a cancelled one: take back what is open and can still be, a piece of it, from `*cursor` on (0 at first,
- * 0 again when all is through). Adds to `*out`. It decides by who was heard when, so that has to be stored by
- * then, and nobody may be given a ticket meanwhile. */
+ * 0 again when all is through), and store how far that is. Adds to `*out`. It decides by who was heard when,
+ * so that has to be stored by then, and nobody may be given a ticket meanwhile. */
 OTA_MUST_USE enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
 	struct rollout_cancelled *out, struct errmsg *e);
 

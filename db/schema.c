@@ -342,6 +342,22 @@ static const char *const schema_3[] = {
 	"CREATE INDEX device_serial ON device (serial);"
 	"CREATE INDEX enroll_secret_serial ON enroll_secret (serial) WHERE serial IS NOT NULL;",
 
+	/* what a push has come to, counted without its rows */
+	"CREATE INDEX assignment_counted ON assignment (rollout, device, id, state, is_queued, manifest);",
+
+	/* it was taken back while it only waited behind another: the device never had to do it */
+	"ALTER TABLE assignment ADD COLUMN is_void INTEGER NOT NULL DEFAULT 0 CHECK (is_void IN (0, 1));",
+
+	/* a cancel (1) or retry (2) of all its assignments that is not through yet: which one it is at, the
+	   last one it means, and who asked for it */
+	"ALTER TABLE rollout ADD COLUMN doing INTEGER NOT NULL DEFAULT 0 CHECK (doing BETWEEN 0 AND 2);"
+	"ALTER TABLE rollout ADD COLUMN doing_cursor INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE rollout ADD COLUMN doing_last INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE rollout ADD COLUMN doing_by TEXT NOT NULL DEFAULT '';"
+	"CREATE INDEX rollout_doing ON rollout (id) WHERE doing <> 0;"
+	"UPDATE rollout SET doing = 1 WHERE state = 2 AND EXISTS (SELECT 1 FROM assignment a"
+	" WHERE a.rollout = rollout.id AND a.ended_at IS NULL AND a.withdrawn_at IS NULL);",
+
 	NULL,
 };
 

@@ -349,6 +349,16 @@ bool db_is_read_only(const struct db *db)
 	return db->is_read_only;
 }
 
+void db_set_start(struct db *db, int64_t at)
+{
+	db->start = at;
+}
+
+int64_t db_start(const struct db *db)
+{
+	return db->start;
+}
+
 int64_t db_total_changes(const struct db *db)
 {
 	return sqlite3_total_changes64(db->h);

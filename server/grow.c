@@ -8,7 +8,9 @@
 #include "db/rollout.h"
 #include "db/selector.h"
 #include "server/actor.h"
+#include "server/again.h"
 #include "server/domain.h"
+#include "server/upkeep.h"
 
 enum { PIECE_MEM_MAX = 16 * 1024 * 1024 };
 
@@ -41,9 +43,13 @@ static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
 {
 	struct assignment_opened opened;
 	struct errmsg e = {""};
-	enum ota_err err = assignment_open(
-		job->db, rollout->id, device->id, release->manifest, now, &opened, &e);
+	bool has;
+	enum ota_err err = rollout_has(job->db, rollout->id, device->id, &has, &e);
 
+	if (!err && has) /* grow_reach was there */
+		return OTA_OK;
+	if (!err)
+		err = assignment_open(job->db, rollout->id, device->id, release->manifest, now, &opened, &e);
 	if (err)
 		return errmsg_fail(
 			&job->e, err, "%s: %s", device->name, *e.text ? e.text : ota_err_text(err));
@@ -52,13 +58,37 @@ static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
 			     : OTA_OK;
 }
 
+/* The devices behind `cursor`, at most `look_max`. */
+static enum ota_err assign_behind(struct job *job, const struct rollout_row *rollout, int64_t cursor,
+	uint32_t look_max, int64_t now, struct arena *mem, int64_t *next)
+{
+	struct release_row release;
+	struct selector selector;
+	struct device_list list = {0};
+	enum ota_err err = release_load(job->db, rollout->release, mem, &release, &job->e);
+
+	if (!err)
+		err = selector_parse(rollout->selector, &selector, &job->e);
+	/* Retired by an otad that did not look: it ends where it is, and those behind it go on. */
+	if (!err && !release.retired_at) {
+		const struct device_filter filter = {.selector = &selector,
+			.board = release.board,
+			.state = DEVICE_APPROVED,
+			.look_max = look_max};
+
+		err = device_list(job->db, &filter, &(struct db_page){.cursor = cursor}, mem, &list, &job->e);
+	}
+	for (size_t i = 0; i < list.n && !err; i++)
+		err = assign(job, rollout, &release, &list.rows[i], now);
+	*next = list.next;
+	return err;
+}
+
 enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole)
 {
 	AUTO(arena) struct arena mem;
 	struct rollout_row rollout;
-	struct release_row release;
-	struct selector selector;
-	struct device_list list = {0};
+	int64_t next = 0;
 	enum ota_err err;
 
 	arena_init(&mem, PIECE_MEM_MAX);
@@ -69,28 +99,33 @@ enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole
 	}
 	/* An older push that is not whole yet would take devices from this one when it gets to them. */
 	if (!err)
-		err = rollout_load_growing(job->db, &mem, &rollout, &job->e);
+		err = rollout_load_growing(job->db, 0, &mem, &rollout, &job->e);
 	if (!err)
-		err = release_load(job->db, rollout.release, &mem, &release, &job->e);
+		err = assign_behind(job, &rollout, rollout.cursor, GROW_PIECE, now, &mem, &next);
 	if (!err)
-		err = selector_parse(rollout.selector, &selector, &job->e);
-	/* Retired by an otad that did not look: it ends where it is, and those behind it go on. */
-	if (!err && !release.retired_at) {
-		const struct device_filter filter = {.selector = &selector,
-			.board = release.board,
-			.state = DEVICE_APPROVED,
-			.look_max = GROW_PIECE};
-
-		err = device_list(
-			job->db, &filter, &(struct db_page){.cursor = rollout.cursor}, &mem, &list, &job->e);
-	}
-	for (size_t i = 0; i < list.n && !err; i++)
-		err = assign(job, &rollout, &release, &list.rows[i], now);
+		err = rollout_grown(job->db, rollout.id, next, next == 0, now, &job->e);
 	if (!err)
-		err = rollout_grown(job->db, rollout.id, list.next, list.next == 0, now, &job->e);
-	if (!err)
-		*is_whole = list.next == 0 && rollout.id == id;
+		*is_whole = next == 0 && rollout.id == id;
 	return err;
+}
+
+enum ota_err grow_reach(struct job *job, int64_t device, int64_t now)
+{
+	AUTO(arena) struct arena mem;
+	struct rollout_row rollout = {.id = 0};
+	int64_t next;
+
+	arena_init(&mem, PIECE_MEM_MAX);
+	for (;;) {
+		enum ota_err err = rollout_load_growing(job->db, rollout.id, &mem, &rollout, NULL);
+
+		if (err == OTA_NOT_FOUND)
+			return OTA_OK;
+		if (!err && rollout.cursor < device)
+			err = assign_behind(job, &rollout, device - 1, 1, now, &mem, &next);
+		if (err)
+			return err;
+	}
 }
 
 struct rest_job {
@@ -99,17 +134,37 @@ struct rest_job {
 	bool has_more;
 };
 
+static enum ota_err go_on(struct job *job, const struct rollout_row *row, int64_t now)
+{
+	struct rollout_cancelled cancelled = {0};
+	int64_t cursor = row->doing_cursor;
+	uint64_t n = 0;
+	bool is_through, is_retired = false;
+	enum ota_err err;
+
+	if (row->doing == ROLLOUT_CANCELLING)
+		return rollout_withdraw(job->db, row->id, now, &cursor, &cancelled, &job->e);
+	err = again_piece(job, row->id, now, &n, &is_through, &is_retired);
+	/* It ends where it is, and those behind it go on. */
+	return is_retired ? rollout_did(job->db, row->id, ROLLOUT_RETRYING, 0, now, &job->e) : err;
+}
+
 static enum ota_err rest_run(struct job *job)
 {
 	struct rest_job *j = job->ctx;
 	struct rollout_row row;
 	bool is_whole;
-	enum ota_err err = rollout_load_growing(job->db, job->mem, &row, &job->e);
+	enum ota_err err = rollout_load_growing(job->db, 0, job->mem, &row, NULL);
 
-	if (err == OTA_NOT_FOUND)
-		return OTA_OK;
 	j->has_more = true;
-	return err ? err : grow_piece(job, row.id, j->now, &is_whole);
+	if (!err)
+		return grow_piece(job, row.id, j->now, &is_whole);
+	if (err == OTA_NOT_FOUND)
+		err = rollout_load_doing(job->db, job->mem, &row, NULL);
+	if (!err)
+		return go_on(job, &row, j->now);
+	j->has_more = false;
+	return err == OTA_NOT_FOUND ? OTA_OK : err;
 }
 
 static void rest_post(struct domain *d);
@@ -119,7 +174,8 @@ static void rest_done(struct job *job)
 	struct rest_job *j = job->ctx;
 	struct domain *d = j->domain;
 
-	d->is_growing = j->has_more && !job->err;
+	/* A request has come that may do the same, or leave it for later. */
+	d->is_growing = j->has_more && !job->err && !d->n_in_pieces;
 	if (job->err) /* the next sweep tries again */
 		log_error("a push cannot go on: %s", job->e.text[0] ? job->e.text : ota_err_text(job->err));
 	if (j->has_more || d->news.n)
@@ -146,6 +202,9 @@ static void rest_post(struct domain *d)
 
 void grow_rest(struct domain *d)
 {
-	if (!d->is_growing && app_now(d->app) >= d->grown_s + GROW_REST_S)
-		rest_post(d);
+	if (d->is_growing || d->n_in_pieces || app_now(d->app) < d->grown_s + GROW_REST_S)
+		return;
+	/* A cancel goes by who was heard. */
+	upkeep_flush_all(d);
+	rest_post(d);
 }

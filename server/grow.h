@@ -14,7 +14,7 @@ struct domain;
 
 enum {
 	GROW_PIECE = 100, /* devices looked at in one job: some 10 ms of the store thread */
-	GROW_REST_S = 5,  /* a push that a request goes on with is left to it */
+	GROW_REST_S = 5,  /* what a request goes on with is left to it */
 };
 
 /* Store thread: the next piece, of the oldest push that grows: the newest decision has the last word on every
@@ -22,11 +22,15 @@ enum {
  * cancelled). */
 OTA_MUST_USE enum ota_err grow_piece(struct job *job, int64_t rollout, int64_t now, bool *is_whole);
 
+/* Store thread: assign this device what pushes have for it that have not got to it yet, so that what is done
+ * to it next is the newest decision. They leave it out when they get there. */
+OTA_MUST_USE enum ota_err grow_reach(struct job *job, int64_t device, int64_t now);
+
 /* A line in the device's log for what assignment_open did. */
 OTA_MUST_USE enum ota_err grow_note(struct job *job, const char *rollout, const char *by, const char *version,
 	int64_t device, int64_t now, const struct assignment_opened *opened);
 
-/* Loop thread: go on with what nobody goes on with. */
+/* Loop thread: go on with what nobody goes on with: what grows, is being taken back or tried again. */
 void grow_rest(struct domain *d);
 
 #endif

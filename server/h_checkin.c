@@ -391,7 +391,10 @@ static enum ota_err judge_drift(struct job *job)
 	if (err || !task.is_drifted)
 		return err;
 	return add_event(job, "drifted", task.id,
-		arena_printf(job->mem, "runs %s; it should run %s: otactl retry %.8s",
+		arena_printf(job->mem,
+			task.is_cancelled
+				? "runs %s; it should run %s, whose push %.8s was cancelled: push it again"
+				: "runs %s; it should run %s: otactl retry %.8s",
 			v->ci.has_running ? "something else" : "nothing of ours", task.version,
 			task.rollout_uid));
 }

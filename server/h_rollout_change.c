@@ -1,11 +1,10 @@
 /* A push that is there: cancelled, tried again, released from hold. */
 #include "db/assignment.h"
-#include "db/release.h"
 #include "db/rollout.h"
+#include "server/again.h"
 #include "server/api.h"
 #include "server/domain.h"
 #include "server/find.h"
-#include "server/grow.h"
 #include "server/h_rollout.h"
 #include "server/nouns.h"
 
@@ -64,7 +63,8 @@ static enum ota_err cancel_more(struct api_job *a, struct job *job)
 	enum ota_err err = rollout_withdraw(job->db, in->rollout, a->now, &in->cursor, &in->done, &job->e);
 
 	if (err) {
-		errmsg_prefix(&job->e, "no device is told to install it any more, but ask again: ");
+		errmsg_prefix(&job->e, "no device is told to install it any more; what came of it will be "
+				       "looked at, but not now: ");
 		return err;
 	}
 	if (in->cursor) {
@@ -110,96 +110,26 @@ enum h_result h_rollout_cancel(struct req *req, struct res *res)
 	return in ? api_store(req, cancel_run, in) : res_error(req, OTA_NO_MEMORY, NULL);
 }
 
-/* Once more where it did not work, or where the device runs it no more: the same manifest, after a failure
- * one attempt higher. A device counts by its newest attempt, and one that has something else to do by now is
- * left alone; so the same request again goes on with one that was killed. */
-enum { RETRY_PIECE = 100 };
-
 struct retry_in {
-	int64_t rollout, cursor;
-	int64_t last; /* what is assigned after this request came has not gone wrong before it */
+	int64_t rollout;
 	uint64_t n_retried;
 };
-
-static enum ota_err retry_load(struct job *job, int64_t id, int64_t device, struct arena *mem,
-	struct assignment_row *was, bool *is_meant)
-{
-	struct assignment_list newest;
-	enum ota_err err = assignment_load(job->db, id, mem, was, &job->e);
-
-	*is_meant = false;
-	if (err)
-		return err;
-	if (was->state != ASSIGN_FAILED && was->state != ASSIGN_REVERTED && was->state != ASSIGN_TIMED_OUT &&
-		!was->is_drifted)
-		return OTA_OK;
-	if (!was->offered_at && was->detail == ota_err_detail(OTA_LIMIT))
-		return OTA_OK; /* nothing has changed since it had no attempt left */
-	err = assignment_history(job->db, device, &(struct db_page){.limit = 1}, mem, &newest, &job->e);
-	*is_meant = !err && newest.n && newest.rows[0].id == id;
-	return err;
-}
-
-static enum ota_err retry_one(
-	struct api_job *a, struct job *job, const struct rollout_row *row, const struct rollout_task *task)
-{
-	struct retry_in *in = a->in;
-	AUTO(arena) struct arena mem;
-	struct assignment_opened opened = {0};
-	struct assignment_row was;
-	bool is_meant;
-	enum ota_err err;
-
-	arena_init(&mem, (size_t)1024 * 1024);
-	err = retry_load(job, task->id, task->device, &mem, &was, &is_meant);
-	if (err || !is_meant)
-		return err;
-	err = assignment_open(job->db, row->id, was.device, was.manifest, a->now, &opened, &job->e);
-	if (err == OTA_CONFLICT)
-		return OTA_OK; /* revoked meanwhile */
-	if (err)
-		return err;
-	in->n_retried += opened.is_new && !opened.is_spent;
-	return grow_note(job, row->uid, a->req->who.name, was.version, was.device, a->now, &opened);
-}
 
 /* A piece of it, until all is through; then the answer. */
 static enum ota_err retry_more(struct api_job *a, struct job *job)
 {
 	struct retry_in *in = a->in;
-	const struct db_page page = {.cursor = in->cursor, .limit = RETRY_PIECE};
 	const uint64_t before = in->n_retried;
-	AUTO(arena) struct arena mem; /* the request's lasts for all of its pieces */
-	struct rollout_tasks list = {0};
-	struct release_row release;
-	struct rollout_row row;
-	enum ota_err err;
+	bool is_through, is_retired = false;
+	enum ota_err err = again_piece(job, in->rollout, a->now, &in->n_retried, &is_through, &is_retired);
 
-	arena_init(&mem, (size_t)1024 * 1024);
-	err = rollout_load(job->db, in->rollout, &mem, &row, &job->e);
-	if (!err && row.state == ROLLOUT_CANCELLED) {
-		a->hint = "push the release again";
-		return errmsg_fail(&job->e, OTA_STATE, "push '%s' was cancelled", row.uid);
-	}
-	if (!err)
-		err = release_load(job->db, row.release, &mem, &release, &job->e);
-	/* Its images may be gone: nobody would get through. */
-	if (!err && release.retired_at) {
-		a->hint = "push another release";
-		return errmsg_fail(&job->e, OTA_STATE, "release '%s' is retired", release.version);
-	}
-	if (!err)
-		err = rollout_list_tasks(job->db, row.id, in->last, &page, &mem, &list, &job->e);
-	for (size_t i = 0; i < list.n && !err; i++)
-		err = retry_one(a, job, &row, &list.rows[i]);
-	if (!err && !before && in->n_retried)
-		err = api_audit(a, job, "rollout.retry", row.uid, NULL, NULL);
-	if (err && before)
-		errmsg_prefix(&job->e, "some devices try again already, ask again for the rest: ");
+	if (err == OTA_STATE)
+		a->hint = is_retired ? "push another release" : "push the release again";
+	else if (err && before)
+		errmsg_prefix(&job->e, "some devices try again already, and the rest will, but not now: ");
 	if (err)
 		return err;
-	in->cursor = list.next;
-	if (in->cursor) {
+	if (!is_through) {
 		a->more = retry_more;
 		a->after = went_on;
 		return OTA_OK;
@@ -209,23 +139,29 @@ static enum ota_err retry_more(struct api_job *a, struct job *job)
 	return OTA_OK;
 }
 
+/* What is assigned after this request came has not gone wrong before it. */
 static enum ota_err retry_run(struct api_job *a, struct job *job)
 {
 	struct retry_in *in = a->in;
 	struct rollout_row row;
-	int64_t first;
+	int64_t first, last;
 	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
 	if (a->if_revision && a->if_revision != row.revision)
 		return errmsg_fail(&job->e, OTA_CONFLICT, "the push was changed meanwhile");
-	err = rollout_span(job->db, row.id, &first, &in->last, &job->e);
+	err = rollout_span(job->db, row.id, &first, &last, &job->e);
+	if (!err)
+		err = rollout_retry(job->db, row.id, first ? first - 1 : 0, last, a->req->who.name, &job->e);
 	if (err)
 		return err;
 	in->rollout = row.id;
-	in->cursor = first ? first - 1 : 0;
-	return retry_more(a, job);
+	err = retry_more(a, job);
+	/* Also where it is not known yet that there is anything to do: upkeep may have to end it. */
+	if (!err && (in->n_retried || a->more))
+		err = api_audit(a, job, "rollout.retry", row.uid, NULL, NULL);
+	return err;
 }
 
 enum h_result h_rollout_retry(struct req *req, struct res *res)

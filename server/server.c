@@ -76,8 +76,11 @@ static enum ota_err open_connection(void *ctx, bool writing, struct db **out, st
 		.busy_timeout_ms = BUSY_TIMEOUT_MS,
 		.now = wall_clock(NULL),
 	};
+	enum ota_err err = db_open(s->cfg->data, &options, out, e);
 
-	return db_open(s->cfg->data, &options, out, e);
+	if (!err)
+		db_set_start(*out, options.now);
+	return err;
 }
 
 /* Make or migrate the database before any thread opens it. */

@@ -185,6 +185,7 @@ enum ota_err view_assignment(
 	js_text(o, "text", text);
 	js_bool(o, "queued", row->is_queued);
 	js_bool(o, "drifted", row->is_drifted);
+	js_bool(o, "rollout_cancelled", row->is_cancelled);
 	js_time(o, "withdrawn", row->withdrawn_at);
 	if (device && device->said.seen_at && assign_state_is_open(row->state)) {
 		struct plan_policy pol = {.poll_spread = (uint32_t)v->poll_spread};
@@ -310,6 +311,19 @@ enum ota_err view_release(struct view *v, const struct release_row *row)
 	return err;
 }
 
+static const char *doing_name(enum rollout_doing doing)
+{
+	switch (doing) {
+	case ROLLOUT_NOTHING:
+		break;
+	case ROLLOUT_CANCELLING:
+		return "cancelling";
+	case ROLLOUT_RETRYING:
+		return "retrying";
+	}
+	return NULL;
+}
+
 /* Which rollout took the place of this one, on any device: the operator's question is "by whom?". */
 static enum ota_err superseded_by(struct view *v, const struct rollout_row *row, const char **uid)
 {
@@ -377,6 +391,7 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 	js_int(o, "queued", (int64_t)counts.n_queued);
 	js_int(o, "drifted", (int64_t)counts.n_drifted);
 	js_bool(o, "growing", row->is_growing);
+	js_text(o, "doing", doing_name(row->doing));
 	js_int(o, "created", row->created_at);
 	actor_json(o, "by", row->created_by);
 	js_time(o, "ended", row->ended_at);

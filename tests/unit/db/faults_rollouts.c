@@ -86,6 +86,27 @@ OP(o_rollout_span)
 
 	return rollout_span(f->db, fault_world.rollout, &first, &last, &f->e);
 }
+OP(o_rollout_retry)
+{
+	return rollout_retry(f->db, fault_world.rollout, 0, INT64_MAX, "ann", &f->e);
+}
+OP(o_rollout_did)
+{
+	return rollout_did(f->db, fault_world.rollout, ROLLOUT_RETRYING, 0, NOW, &f->e);
+}
+OP(o_rollout_has)
+{
+	bool has;
+
+	return rollout_has(f->db, fault_world.rollout, fault_world.device, &has, &f->e);
+}
+OP(o_rollout_doing)
+{
+	struct rollout_row row;
+	enum ota_err err = rollout_load_doing(f->db, &f->mem, &row, &f->e);
+
+	return err == OTA_NOT_FOUND ? OTA_OK : err;
+}
 OP(o_rollout_count)
 {
 	struct rollout_counts counts;
@@ -155,7 +176,7 @@ OP(o_was_given)
 }
 OP(o_withdraw)
 {
-	return assignment_withdraw(f->db, fault_world.device, NOW, &f->e);
+	return assignment_withdraw(f->db, fault_world.device, NOW, "the device was revoked", &f->e);
 }
 OP(o_expire)
 {
@@ -303,6 +324,10 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_rollout_open),
 	ROW(o_rollout_tasks),
 	ROW(o_rollout_span),
+	ROW(o_rollout_retry),
+	ROW(o_rollout_doing),
+	ROW(o_rollout_did),
+	ROW(o_rollout_has),
 	ROW(o_rollout_count),
 	ROW(o_assign),
 	ROW(o_assign_again),

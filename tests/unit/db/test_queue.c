@@ -1,6 +1,5 @@
-/* Assignments that wait behind one that nothing can take back; those that are taken back too late to be sure.
- */
-#include "tests/unit/db/fixture.h"
+/* Assignments that wait behind one that nothing can take back; pushes that grow. */
+#include "tests/unit/db/trial.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,85 +9,6 @@
 #include "db/report.h"
 #include "db/stmt.h"
 #include "proto/checkin.h"
-
-static const struct device_change nothing = {.state = -1, .hold = -1};
-
-/* A device with 1.0 of r1 on trial, and two more releases and rollouts. */
-struct world {
-	struct fixture *f;
-	int64_t board, device, r1, r2, r3, m1, m2, m3;
-	struct assignment_opened trial;
-};
-
-static int64_t manifest_of(struct fixture *f, uint32_t sequence)
-{
-	struct manifest_row row;
-	uint8_t digest[32];
-
-	manifest_digest(sequence, digest);
-	ok(f, manifest_load_digest(f->db, digest, &f->mem, &row, &f->e));
-	return row.id;
-}
-
-static void advance(const struct world *w, int64_t id, enum assign_state to)
-{
-	const struct assignment_move move = {
-		.to = to, .now = NOW + 50, .reason = to == ASSIGN_FAILED ? 11 : 0};
-
-	ok(w->f, assignment_advance(w->f->db, id, &move, NULL, &w->f->e));
-}
-
-static struct assignment_opened open_it(const struct world *w, int64_t rollout, int64_t manifest)
-{
-	struct assignment_opened out;
-
-	ok(w->f, assignment_open(w->f->db, rollout, w->device, manifest, NOW + 10, &out, &w->f->e));
-	return out;
-}
-
-static struct assignment_row row_of(const struct world *w, int64_t id)
-{
-	struct assignment_row row;
-
-	ok(w->f, assignment_load(w->f->db, id, &w->f->mem, &row, &w->f->e));
-	return row;
-}
-
-static enum rollout_state rollout_is(const struct world *w, int64_t id)
-{
-	struct rollout_row row;
-
-	ok(w->f, rollout_load(w->f->db, id, &w->f->mem, &row, &w->f->e));
-	return row.state;
-}
-
-static struct world make_world(void **state)
-{
-	struct world w = {.f = *state};
-
-	w.board = make_board(w.f, "lamp", 1);
-	w.r1 = make_rollout(w.f, "r1", make_release(w.f, w.board, "1.0", "one", 100));
-	w.r2 = make_rollout(w.f, "r2", make_release(w.f, w.board, "2.0", "two", 200));
-	w.r3 = make_rollout(w.f, "r3", make_release(w.f, w.board, "3.0", "three", 300));
-	w.m1 = manifest_of(w.f, 100);
-	w.m2 = manifest_of(w.f, 200);
-	w.m3 = manifest_of(w.f, 300);
-	w.device = make_device(w.f, "d", w.board, 'd');
-	w.trial = open_it(&w, w.r1, w.m1);
-	advance(&w, w.trial.id, ASSIGN_OFFERED);
-	advance(&w, w.trial.id, ASSIGN_TRIAL);
-	return w;
-}
-
-static void is_open(const struct world *w, int64_t id)
-{
-	struct assignment_row row;
-
-	ok(w->f, assignment_load_open(w->f->db, w->device, &w->f->mem, &row, &w->f->e));
-	assert_int_equal(row.id, id);
-	ok(w->f, assignment_load_latest(w->f->db, w->device, &w->f->mem, &row, &w->f->e));
-	assert_int_equal(row.id, id);
-}
 
 static void none_is_queued(const struct world *w)
 {
@@ -238,7 +158,7 @@ static void taken_back(void **state)
 	}
 	assert_true(row_of(&w, a.id).is_queued);
 	/* the device is removed: both end, the one that waits first */
-	ok(f, assignment_withdraw(f->db, w.device, NOW, &f->e));
+	ok(f, assignment_withdraw(f->db, w.device, NOW, "the device was revoked", &f->e));
 	assert_int_equal(row_of(&w, a.id).state, ASSIGN_CANCELLED);
 	assert_int_equal(row_of(&w, w.trial.id).state, ASSIGN_TIMED_OUT);
 	assert_int_equal(rollout_is(&w, w.r3), ROLLOUT_DONE);
@@ -288,100 +208,6 @@ static void time_is_over_and_none_is_left(void **state)
 	assert_int_equal(row_of(&w, last.id).state, ASSIGN_TIMED_OUT);
 	w.device = first;
 	none_is_queued(&w);
-}
-
-/* A ticket that lets a device install is good for a minute. */
-static void taken_back_too_late_to_be_sure(void **state)
-{
-	static const struct {
-		enum assign_state in;
-		int64_t seen, held, now;
-		enum assignment_cancel want;
-	} rows[] = {
-		{ASSIGN_WAITING, 100, 0, 101, ASSIGNMENT_WITHDRAWN},
-		{ASSIGN_OFFERED, 100, 0, 101, ASSIGNMENT_UNSURE},
-		{ASSIGN_FETCHING, 100, 0, 100 + ASSIGNMENT_TICKET_S - 1, ASSIGNMENT_UNSURE},
-		{ASSIGN_FETCHING, 100, 0, 100 + ASSIGNMENT_TICKET_S, ASSIGNMENT_WITHDRAWN},
-		{ASSIGN_STAGED, 100, 0, 500, ASSIGNMENT_COMMITTED},
-		{ASSIGN_STAGED, 100, 100, 101, ASSIGNMENT_UNSURE},
-		{ASSIGN_STAGED, 100, 90, 101, ASSIGNMENT_WITHDRAWN},
-		{ASSIGN_STAGED, 100, 120, 500, ASSIGNMENT_WITHDRAWN},
-		{ASSIGN_FETCHING, 100, 90, 101, ASSIGNMENT_WITHDRAWN},
-		{ASSIGN_FETCHING, 100, 110, 120, ASSIGNMENT_UNSURE},
-		{ASSIGN_TRIAL, 100, 0, 101, ASSIGNMENT_COMMITTED},
-	};
-	struct world w = make_world(state);
-	struct fixture *f = w.f;
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		enum assignment_cancel what = ASSIGNMENT_COMMITTED;
-		struct device_change hold = nothing;
-		struct assignment_opened a, b;
-		struct assignment_row row;
-		char name[16], uid = "0123456789abcdef"[i];
-		int64_t until = 0;
-
-		(void)snprintf(name, sizeof name, "d%zu", i);
-		w.device = make_device(f, name, w.board, uid);
-		a = open_it(&w, w.r2, w.m2);
-		say_running(f, w.device, (uint64_t)rows[i].seen, 7, CHECKIN_IDLE); /* at NOW + seen */
-		if (rows[i].in != ASSIGN_WAITING)
-			advance(&w, a.id, rows[i].in);
-		hold.hold = rows[i].held > 0;
-		if (rows[i].held)
-			ok(f, device_update(f->db, w.device, 0, &hold, NOW + rows[i].held, NULL, &f->e));
-		ok(f, assignment_cancel(f->db, a.id, NOW + rows[i].now, &what, &until, &f->e));
-		if (what != rows[i].want)
-			fail_msg("row %zu: %d", i, what);
-		row = row_of(&w, a.id);
-		if (what != ASSIGNMENT_UNSURE) {
-			assert_int_equal(row.withdrawn_at, 0);
-			continue;
-		}
-		assert_int_equal(until, NOW + rows[i].seen + ASSIGNMENT_TICKET_S);
-		assert_int_equal(row.state, rows[i].in);
-		assert_int_equal(row.withdrawn_at, NOW + rows[i].now);
-		/* asked again, it is no surer; what is pushed now waits for the device's word */
-		ok(f, assignment_cancel(f->db, a.id, NOW + 9999, &what, &until, &f->e));
-		assert_int_equal(what, ASSIGNMENT_UNSURE);
-		assert_int_equal(row_of(&w, a.id).withdrawn_at, NOW + rows[i].now);
-		b = open_it(&w, w.r3, w.m3);
-		assert_true(b.is_queued);
-		advance(&w, a.id, ASSIGN_CANCELLED);
-		is_open(&w, b.id);
-	}
-}
-
-/* First no ticket names it; what came of it is decided after. */
-static void stopped_first(void **state)
-{
-	struct world w = make_world(state);
-	struct fixture *f = w.f;
-	enum assignment_cancel what = ASSIGNMENT_COMMITTED;
-	struct assignment_opened a;
-	int64_t until = 0;
-
-	/* what nothing can take back stays */
-	ok(f, assignment_stop(f->db, w.trial.id, NOW, &f->e));
-	assert_false(row_of(&w, w.trial.id).is_withdrawn);
-	advance(&w, w.trial.id, ASSIGN_RUNNING);
-	a = open_it(&w, w.r2, w.m2);
-	assert_false(row_of(&w, a.id).is_withdrawn);
-	ok(f, assignment_stop(f->db, a.id, NOW, &f->e));
-	assert_true(row_of(&w, a.id).is_withdrawn);
-	assert_int_equal(row_of(&w, a.id).state, ASSIGN_WAITING);
-	ok(f, assignment_cancel(f->db, a.id, NOW, &what, &until, &f->e));
-	assert_int_equal(what, ASSIGNMENT_WITHDRAWN);
-	assert_int_equal(row_of(&w, a.id).state, ASSIGN_CANCELLED);
-	/* who was told before the stop makes it unsure */
-	a = open_it(&w, w.r3, w.m3);
-	advance(&w, a.id, ASSIGN_OFFERED);
-	ok(f, assignment_stop(f->db, a.id, NOW + 1, &f->e));
-	say_running(f, w.device, 1, 7, CHECKIN_IDLE); /* at NOW + 1 */
-	ok(f, assignment_cancel(f->db, a.id, NOW + 1, &what, &until, &f->e));
-	assert_int_equal(what, ASSIGNMENT_UNSURE);
-	assert_int_equal(row_of(&w, a.id).state, ASSIGN_OFFERED);
-	fails(f, OTA_NOT_FOUND, assignment_stop(f->db, 999, NOW, &f->e));
 }
 
 /* A byte holds an attempt. What has none left fails here, and holds up nothing. */
@@ -440,7 +266,7 @@ static void grows(void **state)
 	int64_t id = 0;
 	bool is_new = true;
 
-	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, 0, &f->mem, &row, &f->e));
 	row = (struct rollout_row){.uid = "g",
 		.release = 2,
 		.selector = "all",
@@ -455,13 +281,13 @@ static void grows(void **state)
 	ok(f, rollout_grown(f->db, id, 7, false, NOW, &f->e));
 	advance(&w, a.id, ASSIGN_RUNNING);
 	assert_int_equal(rollout_is(&w, id), ROLLOUT_RUNNING);
-	ok(f, rollout_load_growing(f->db, &f->mem, &row, &f->e));
+	ok(f, rollout_load_growing(f->db, 0, &f->mem, &row, &f->e));
 	assert_int_equal(row.id, id);
 	assert_true(row.is_growing);
 	assert_int_equal(row.cursor, 7);
 	ok(f, rollout_grown(f->db, id, 9, true, NOW, &f->e));
 	assert_int_equal(rollout_is(&w, id), ROLLOUT_DONE);
-	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, 0, &f->mem, &row, &f->e));
 	/* cancelled on the way: it grows no more */
 	row = (struct rollout_row){.uid = "h",
 		.release = 2,
@@ -471,9 +297,9 @@ static void grows(void **state)
 		.is_growing = true};
 	ok(f, rollout_insert(f->db, &row, &id, NULL, &f->e));
 	ok(f, rollout_end(f->db, id, 0, ROLLOUT_CANCELLED, NOW, &f->e));
-	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, 0, &f->mem, &row, &f->e));
 	ok(f, rollout_grown(f->db, id, 9, false, NOW, &f->e));
-	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_load_growing(f->db, 0, &f->mem, &row, &f->e));
 }
 
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -486,8 +312,6 @@ int main(void)
 		test(gives_way),
 		test(taken_back),
 		test(time_is_over_and_none_is_left),
-		test(taken_back_too_late_to_be_sure),
-		test(stopped_first),
 		test(spent),
 		test(grows),
 	};

@@ -359,7 +359,10 @@ static void replacement(void **state)
 	assert_true(got.is_held);
 	assert_int_equal(got.n_tags, 1);
 	ok(f, event_list(f->db, new, &all, &f->mem, &events, &f->e));
-	assert_int_equal(events.n, 1);
+	assert_int_equal(events.n, 2);
+	assert_string_equal(events.rows[0].kind, "cancelled");
+	assert_string_equal(events.rows[0].text, "1.0 is taken back: the device was replaced");
+	assert_int_equal(events.rows[0].assignment, a.id);
 	ok(f, assignment_history(f->db, new, &all, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 1);
 	assert_int_equal(list.rows[0].state, ASSIGN_CANCELLED);

@@ -491,7 +491,8 @@ static void test_operator_was_first(void **state)
 
 	(void)state;
 	starts_to_fetch();
-	assert_int_equal(assignment_withdraw(fl.db, stored().id, fl.f.now, &e), OTA_OK);
+	assert_int_equal(
+		assignment_withdraw(fl.db, stored().id, fl.f.now, "the device was revoked", &e), OTA_OK);
 	assert_int_equal(send_checkin(), 200);
 	fleet_task(&fl, &a, &task);
 	assert_int_equal(task.state, ASSIGN_CANCELLED);

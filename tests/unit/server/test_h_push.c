@@ -512,7 +512,7 @@ static void test_retry_pieces(void **state)
 	(void)pieces_of(n, "/v1/rollouts/p1/retry");
 	assert_int_equal(nouns_int(n, "retried"), 0);
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.retry", NULL);
-	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 2);
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-9", NULL);
 	assert_int_equal(nouns_int(n, "assignment.attempt"), 2);
 }

@@ -1,0 +1,234 @@
+/* Pushes that somebody has to go on with, and what is done meanwhile to a device that they have not got to.
+ */
+#include "db/assignment.h"
+#include "db/rollout.h"
+#include "db/stmt.h"
+#include "server/again.h"
+#include "server/domain.h"
+#include "server/grow.h"
+#include "tests/unit/server/cmocka_all.h"
+#include "tests/unit/server/nouns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MANY = 2 * GROW_PIECE + 50 };
+
+static int setup(void **state)
+{
+	(void)nouns_setup_lamp(state);
+	nouns_devices(*state, "lamp", "bulb", MANY, true);
+	nouns_make_release(*state, "lamp", "1.0", "esp32c3", 1);
+	return 0;
+}
+
+static void ok(enum ota_err err, const struct errmsg *e)
+{
+	if (err)
+		fail_msg("%s", e->text);
+}
+
+/* A push whose maker was killed after its first piece. */
+static int64_t begun(struct nouns *n, const char *uid, int64_t release, const char *selector)
+{
+	const struct rollout_row row = {.uid = uid,
+		.release = release,
+		.selector = selector,
+		.created_by = "somebody",
+		.created_at = n->f.now,
+		.is_growing = true};
+	struct job job = {.db = n->db};
+	bool is_whole = true;
+	int64_t id = 0;
+
+	ok(rollout_insert(n->db, &row, &id, NULL, &job.e), &job.e);
+	ok(grow_piece(&job, id, n->f.now, &is_whole), &job.e);
+	assert_false(is_whole);
+	return id;
+}
+
+static void let_upkeep_go_on(struct nouns *n)
+{
+	n->f.now += GROW_REST_S;
+	grow_rest(n->f.app.domain);
+}
+
+static const char *doing(struct nouns *n, const char *path)
+{
+	nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+	assert_int_equal(n->status, 200);
+	return nouns_text(n, "doing");
+}
+
+/* Whoever asked for the cancel was killed: before its first piece, or after it. */
+static void test_cancel_goes_on(void **state)
+{
+	struct nouns *n = *state;
+
+	for (int pieces = 0; pieces < 2; pieces++) {
+		const char *uid = pieces ? "p2" : "p1",
+			   *path = pieces ? "/v1/rollouts/p2" : "/v1/rollouts/p1";
+		struct rollout_cancelled done = {0};
+		struct rollout_row row;
+		struct errmsg e = {""};
+		struct arena mem;
+		int64_t cursor = 0;
+
+		nouns_push(n, uid, "lamp:1.0", "*", 201);
+		assert_null(doing(n, path));
+		arena_init(&mem, 1 << 20);
+		ok(rollout_load_uid(n->db, uid, &mem, &row, &e), &e);
+		ok(rollout_end(n->db, row.id, 0, ROLLOUT_CANCELLED, n->f.now, &e), &e);
+		arena_release(&mem);
+		if (pieces)
+			ok(rollout_withdraw(n->db, row.id, n->f.now, &cursor, &done, &e), &e);
+		assert_string_equal(doing(n, path), "cancelling");
+		assert_string_equal(nouns_text(n, "state"), "cancelled");
+		assert_int_equal(nouns_int(n, "counts.waiting"), MANY - pieces * 100);
+		/* A request does it just now. */
+		n->f.app.domain->n_in_pieces = 1;
+		let_upkeep_go_on(n);
+		assert_string_equal(doing(n, path), "cancelling");
+		n->f.app.domain->n_in_pieces = 0;
+		let_upkeep_go_on(n);
+		assert_null(doing(n, path));
+		assert_int_equal(nouns_int(n, "counts.cancelled"), MANY);
+		nouns_call(n, ROLE_OPERATOR, "POST",
+			pieces ? "/v1/rollouts/p2/cancel" : "/v1/rollouts/p1/cancel", NULL);
+		assert_int_equal(n->status, 200);
+		assert_int_equal(nouns_int(n, "withdrawn"), 0);
+		assert_null(doing(n, path));
+	}
+}
+
+static void fail_all(struct nouns *n)
+{
+	assert_int_equal(ASSIGN_FAILED, 6);
+	if (stmt_script(n->db,
+		    "UPDATE assignment SET state = 6, ended_at = 1, offered_at = 1;"
+		    "UPDATE rollout SET state = 1, ended_at = 1",
+		    NULL))
+		fail();
+}
+
+static void test_retry_goes_on(void **state)
+{
+	struct nouns *n = *state;
+	struct job job = {.db = n->db};
+	bool is_through = true, is_retired = false;
+	uint64_t retried = 0;
+
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	fail_all(n);
+	ok(rollout_retry(n->db, 1, 0, MANY, "ann", &job.e), &job.e);
+	assert_string_equal(doing(n, "/v1/rollouts/p1"), "retrying");
+	assert_string_equal(nouns_text(n, "state"), "done");
+	ok(again_piece(&job, 1, n->f.now, &retried, &is_through, &is_retired), &job.e);
+	assert_false(is_through);
+	assert_int_equal(retried, AGAIN_PIECE);
+	let_upkeep_go_on(n);
+	assert_null(doing(n, "/v1/rollouts/p1"));
+	assert_string_equal(nouns_text(n, "state"), "open");
+	assert_int_equal(nouns_int(n, "counts.waiting"), MANY);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-249/log", NULL);
+	assert_non_null(strstr(nouns_text(n, "items.0.text"), "attempt 2, push p1 by ann"));
+	/* Nobody asks for it any more. */
+	is_through = false;
+	ok(again_piece(&job, 1, n->f.now, &retried, &is_through, &is_retired), &job.e);
+	assert_true(is_through);
+	assert_int_equal(retried, AGAIN_PIECE);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), MANY);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL, 409, "was cancelled");
+}
+
+/* The owner's word about one device is newer than the push that has not got to it. */
+static void test_cancel_ahead(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	(void)begun(n, "p1", 1, "all");
+	(void)begun(n, "p2", 2, "name!=bulb-249");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/bulb-249/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/bulb-248/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/bulb-249/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	let_upkeep_go_on(n);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_true(json_is_false(nouns_at(n, "growing")));
+	assert_int_equal(nouns_int(n, "targets"), MANY);
+	assert_int_equal(nouns_int(n, "counts.cancelled"), 1);
+	assert_int_equal(nouns_int(n, "counts.superseded"), MANY - 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p2", NULL);
+	assert_int_equal(nouns_int(n, "targets"), MANY - 1);
+	assert_int_equal(nouns_int(n, "counts.cancelled"), 1);
+	assert_int_equal(nouns_int(n, "counts.waiting"), MANY - 2);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-249", NULL);
+	assert_string_equal(nouns_text(n, "assignment.rollout"), "p1");
+	assert_string_equal(nouns_text(n, "assignment.state"), "cancelled");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-248", NULL);
+	assert_string_equal(nouns_text(n, "assignment.rollout"), "p2");
+	assert_string_equal(nouns_text(n, "assignment.state"), "cancelled");
+}
+
+/* A newer push has these devices, wherever it is: an older one is not tried again on them. */
+static void test_retry_behind(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	fail_all(n);
+	(void)begun(n, "p2", 2, "name!=bulb-249");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(nouns_int(n, "retried"), 1);
+	let_upkeep_go_on(n);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p2", NULL);
+	assert_int_equal(nouns_int(n, "targets"), MANY - 1);
+	assert_int_equal(nouns_int(n, "counts.waiting"), MANY - 1);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-249", NULL);
+	assert_string_equal(nouns_text(n, "assignment.rollout"), "p1");
+	assert_string_equal(nouns_text(n, "assignment.state"), "waiting");
+}
+
+/* What waited behind a trial and was cancelled is in nobody's way. */
+static void test_retry_after_one_that_waited(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	nouns_push(n, "p1", "lamp:1.0", "bulb-0", 201);
+	assert_int_equal(ASSIGN_TRIAL, 4);
+	if (stmt_script(n->db, "UPDATE assignment SET state = 4, offered_at = 1", NULL))
+		fail();
+	nouns_push(n, "p2", "lamp:1.1", "bulb-0", 201);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p2/cancel", NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 1);
+	if (stmt_script(n->db,
+		    "UPDATE assignment SET state = 7, ended_at = 1 WHERE state = 4;"
+		    "UPDATE rollout SET state = 1, ended_at = 1 WHERE uid = 'p1'",
+		    NULL))
+		fail();
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-0", NULL);
+	assert_string_equal(nouns_text(n, "assignment.rollout"), "p1");
+	assert_string_equal(nouns_text(n, "assignment.state"), "reverted");
+	assert_true(json_is_false(nouns_at(n, "assignment.rollout_cancelled")));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(nouns_int(n, "retried"), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_cancel_goes_on, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_behind, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_after_one_that_waited, setup, nouns_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
