@@ -69,7 +69,8 @@ enum ota_err rollout_list(struct db *db, int state, const struct db_page *page, 
 	struct rollout_list *out, struct errmsg *e)
 {
 	static const char q_list[] = "SELECT " COLUMNS " FROM rollout WHERE ($cursor = 0 OR id < $cursor)"
-				     " AND ($state < 0 OR state = $state) ORDER BY id DESC LIMIT $limit";
+				     " AND ($state < 0 OR state = $state OR $state = 0 AND doing <> 0)"
+				     " ORDER BY id DESC LIMIT $limit";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_list);
 
 	list_bind(st, page);

@@ -64,7 +64,7 @@ OTA_MUST_USE enum ota_err rollout_load(
 OTA_MUST_USE enum ota_err rollout_load_uid(
 	struct db *db, const char *uid, struct arena *mem, struct rollout_row *out, struct errmsg *e);
 
-/* Newest first. `state` -1: all. */
+/* Newest first. `state` -1: all; ROLLOUT_RUNNING: also what something is done to. */
 OTA_MUST_USE enum ota_err rollout_list(struct db *db, int state, const struct db_page *page,
 	struct arena *mem, struct rollout_list *out, struct errmsg *e);
 

@@ -5,7 +5,7 @@ import pytest
 
 import rig
 from faults import prepared
-from harness import programs_missing
+from harness import programs_missing, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
 
@@ -48,6 +48,38 @@ def test_in_time(told, what):
     assert 5 not in ticket
     assert look()["state"] == "cancelled"
     assert "it was withdrawn in time" in fleet.ctl("log", device.name).out
+
+
+@pytest.mark.parametrize("what", ["push", "device"])
+def test_told_just_before_a_kill(told, what):
+    """The kill came before the group in which "offered" is stored, or after it: nobody can know which."""
+    fleet, device, api, look = told
+    api.close()
+    fleet.otad.kill9()
+    fleet.otad.start()
+    started = time.time()
+    assert look()["state"] in ("waiting", "offered")
+    named = [fleet.push] if what == "push" else ["--device", device.name]
+    answer = fleet.ctl.json("cancel", *named)
+    assert (answer["withdrawn"], answer["committed"], answer["unsure"]) == (0, 0, 1)
+    assert TICKET_S - 30 < answer["until"] - started < TICKET_S + 60
+    device.checkin(api, state=rig.TRIAL, running=(9, device.digest))
+    assert look()["state"] == "trial", "it had been told"
+
+
+def test_assigned_after_a_kill(told):
+    """What is newer than the start was never told by another server."""
+    fleet, device, api, look = told
+    api.close()
+    fleet.otad.kill9()
+    fleet.otad.start()
+    device.checkin(api, state=rig.CONFIRMED, running=(9, device.digest))
+    assert look()["state"] == "running"
+    started = int(time.time())
+    wait_for("the next second", lambda: int(time.time()) > started)
+    newer = fleet.ctl.json("push", fleet.image("1.1.0", size=3000), "--all")[0]["id"]
+    answer = fleet.ctl.json("cancel", newer)
+    assert (answer["withdrawn"], answer["committed"], answer["unsure"]) == (1, 0, 0)
 
 
 def test_too_late(told):

@@ -32,6 +32,9 @@ def crowded(fleet, token):
     api.close()
     assert otad.stop() == 0
     populate(otad.data / "otad.db", MANY)
+    with sqlite3.connect(otad.data / "otad.db") as db:
+        db.execute("UPDATE device_said SET seen_at = NULL")  # nobody was told anything, so nothing is unsure after a restart
+    db.close()
     switch = faults.Faults(fleet.folder)
     otad.env.update(switch.env(otad.data))
     otad.start(until="/readyz")
@@ -75,9 +78,10 @@ def fail_all(otad, api):
     api.close()
 
 
-@pytest.mark.parametrize("verb, from_state, to_state, said", [
-    ("cancel", "waiting", "cancelled", "withdrawn"), ("retry", "failed", "waiting", "retried")])
-def test_the_same_request_does_the_rest(make_fleet, verb, from_state, to_state, said):
+@pytest.mark.parametrize("by", ["the same request", "upkeep"])
+@pytest.mark.parametrize("verb, from_state, to_state, said, doing", [
+    ("cancel", "waiting", "cancelled", "withdrawn", "cancelling"), ("retry", "failed", "waiting", "retried", "retrying")])
+def test_what_is_done_to_all_is_finished(make_fleet, verb, from_state, to_state, said, doing, by):
     fleet = make_fleet(broker=False)
     otad, token = fleet.otad, fleet.token()
     api, switch = crowded(fleet, token)
@@ -91,11 +95,21 @@ def test_the_same_request_does_the_rest(make_fleet, verb, from_state, to_state, 
     otad.kill9()
     switch.lift()
     otad.start(until="/readyz")
-    before = api.json(path)["counts"]
+    now = api.json(path)
+    before = now["counts"]
     assert before[from_state] + before[to_state] == MANY + 1 and before[from_state] > 0, before
-    for left in (before[from_state], 0):
+    assert now["doing"] == doing
+    assert f" {doing} " in fleet.ctl("status").out
+    if by == "upkeep":
+        wait_for("all to be through", lambda: not api.json(path)["doing"], 60, every_s=0.5, alive=[otad])
+        rest = [0, 0]
+    else:
+        rest = [before[from_state], 0]
+    for left in rest:
         status, _, answer = api.ask("POST", f"{path}/{verb}")
         assert status == 200 and json.loads(answer)[said] == left, answer
-        assert api.json(path)["counts"][to_state] == MANY + 1
+        now = api.json(path)
+        assert now["counts"][to_state] == MANY + 1 and not now["doing"]
+    assert doing not in fleet.ctl("status").out
     api.close()
     rig.check(otad)

@@ -85,6 +85,8 @@ static void test_cancel_goes_on(void **state)
 		assert_string_equal(doing(n, path), "cancelling");
 		assert_string_equal(nouns_text(n, "state"), "cancelled");
 		assert_int_equal(nouns_int(n, "counts.waiting"), MANY - pieces * 100);
+		nouns_call(n, ROLE_VIEWER, "GET", "/v1/status", NULL);
+		assert_string_equal(nouns_text(n, "rollouts.0.doing"), "cancelling");
 		/* A request does it just now. */
 		n->f.app.domain->n_in_pieces = 1;
 		let_upkeep_go_on(n);
