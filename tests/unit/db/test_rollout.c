@@ -72,6 +72,10 @@ static void rollouts(void **state)
 	assert_int_equal(got.state, ROLLOUT_CANCELLED);
 	assert_int_equal(got.ended_at, NOW + 3);
 	assert_int_equal(got.revision, 3);
+	/* it is under way until what it had open was looked at */
+	ok(f, rollout_list(f->db, ROLLOUT_RUNNING, &all, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 2);
+	(void)cancel_rollout(f, id, NOW + 4);
 	ok(f, rollout_list(f->db, ROLLOUT_RUNNING, &all, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 1);
 }
