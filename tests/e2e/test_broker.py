@@ -6,22 +6,40 @@ import pytest
 DEVICE = "00112233445566778899aabbccddeeff"
 OTHER = "ffeeddccbbaa99887766554433221100"
 BOARD = "0123456789abcdef0123456789abcdef"
+MARKER = "5555555555555555aaaaaaaaaaaaaaaa"
 
 
-def client(program, broker, user, *args, ident=DEVICE, timeout=5):
+def client(program, broker, user, *args, ident=DEVICE):
     return subprocess.Popen(
         [program, "-h", "127.0.0.1", "-p", str(broker.port), "-u", user, "-P", broker.passwords.get(user, "wrong"), "-i",
          ident, "-q", "1", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
 
 
+def publish(broker, user, ident, topic, text):
+    """Retained, so that who listens may come later."""
+    client("mosquitto_pub", broker, user, "-t", topic, "-m", text, "-r", ident=ident).communicate(timeout=60)
+
+
 def heard(broker, reader, reader_id, topic, writer, writer_id):
-    """Whether what `writer` publishes on `topic` reaches `reader`. Retained, so that the order does not matter; a
-    marker the reader may always see tells when to stop."""
-    publish = client("mosquitto_pub", broker, writer, "-t", topic, "-m", "x", "-r", ident=writer_id)
-    publish.communicate(timeout=10)
-    listen = client("mosquitto_sub", broker, reader, "-t", topic, "-C", "1", "-W", "1", ident=reader_id)
-    out, _ = listen.communicate(timeout=10)
-    return out.strip() == "x"
+    """Whether what `writer` publishes on `topic` reaches `reader`. What a broker keeps it sends in the order of what was
+    asked for: after a second topic, which this reader may always read, nothing comes of the first."""
+    publish(broker, writer, writer_id, topic, "x")
+    if reader == "device":
+        marker = f"otad/1/b/{MARKER}"
+        publish(broker, "otad", "server", marker, "end")
+    else:
+        marker = f"otad/1/p/{MARKER}"
+        publish(broker, "device", MARKER, marker, "end")
+    listen = client("mosquitto_sub", broker, reader, "-t", topic, "-t", marker, "-W", "60", ident=reader_id)
+    lines = []
+    while "end" not in lines:
+        line = listen.stdout.readline()
+        assert line, "the marker never came"
+        lines.append(line.strip())
+    listen.terminate()
+    listen.communicate(timeout=60)
+    assert lines in (["end"], ["x", "end"]), lines
+    return lines[0] == "x"
 
 
 @pytest.mark.parametrize("topic,reader,reader_id,writer,writer_id,expected", [
@@ -42,5 +60,5 @@ def test_topic(broker, topic, reader, reader_id, writer, writer_id, expected):
 def test_wrong_password(broker, user):
     broker.passwords[user] = "not this one"
     attempt = client("mosquitto_pub", broker, user, "-t", f"otad/1/b/{BOARD}", "-m", "x")
-    _, err = attempt.communicate(timeout=10)
+    _, err = attempt.communicate(timeout=60)
     assert attempt.returncode != 0 and "not authori" in err.lower()
