@@ -11,6 +11,7 @@ enum {
 	CHECKIN_MAX = 1024,
 	CHECKIN_FLAG_WANTS_SIGNED = 1, /* asks for a Sign1 ticket */
 	CHECKIN_FLAG_HAS_RANDOM = 2,
+	CHECKIN_FLAG_STUCK = 4, /* what runs failed its trial, and there was nothing to go back to */
 };
 
 /* A counter that every store can hold. Whoever reaches it needs a new key. */

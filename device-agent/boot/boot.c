@@ -81,6 +81,7 @@ static bool rebuild(struct boot *b)
 		bool has_signature = false;
 
 		memset(&s->slot[k], 0, sizeof s->slot[k]);
+		journal_unmark(s, k);
 		if (!by_envelope(b, k, &rec, &has_signature))
 			continue;
 		s->slot[k] = rec;
@@ -118,8 +119,11 @@ static bool go_back(struct boot *b, enum ota_err why)
 		return false;
 	journal_end(s, why, 0);
 	b->out->why = why;
-	s->active = other;
 	b->out->is_reverted = true;
+	if (journal_may_go_back(s))
+		s->active = other;
+	else
+		journal_fall_over(s, (uint8_t)(attempts(b) - 1));
 	return true;
 }
 
@@ -153,7 +157,8 @@ static bool select_trial(struct boot *b)
 		return true;
 	}
 	/* Nothing to go back to: an image that verifies is better than none, and stays on trial. */
-	(void)go_back(b, OTA_BOOTS);
+	if (journal_may_go_back(s))
+		(void)go_back(b, OTA_BOOTS);
 	return true;
 }
 
@@ -167,6 +172,8 @@ static bool select_revert(struct boot *b)
 		s->active = (uint8_t)(1 - s->active);
 		b->out->is_reverted = true;
 		b->out->why = why;
+	} else {
+		journal_stay(s);
 	}
 	memset(&s->target, 0, sizeof s->target);
 	s->phase = JOURNAL_IDLE;
@@ -177,18 +184,15 @@ static bool select_revert(struct boot *b)
 static bool select_running(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
-	uint8_t other = (uint8_t)(1 - s->active);
 
 	if (check(b, s->active) == OTA_OK)
 		return true;
-	if (check(b, other) != OTA_OK)
+	if (check(b, 1U - s->active) != OTA_OK)
 		return false;
 	/* The running image rotted. What was being done with the other slot is over: it runs now. */
 	b->out->why = OTA_DIGEST;
 	b->out->is_reverted = true;
-	memset(&s->target, 0, sizeof s->target);
-	s->phase = JOURNAL_IDLE;
-	s->active = other;
+	journal_fall_over(s, (uint8_t)(attempts(b) - 1));
 	return true;
 }
 
@@ -220,7 +224,8 @@ static void describe(struct boot *b)
 static enum ota_err select_read_only(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
-	bool is_doubtful = s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT;
+	bool is_doubtful = (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT) &&
+			   journal_may_go_back(s);
 	bool is_good;
 
 	*b->out = (struct ota_boot_choice){0};
@@ -228,8 +233,9 @@ static enum ota_err select_read_only(struct boot *b)
 		return OTA_FLASH;
 	is_good = check(b, s->active) == OTA_OK;
 	if ((is_doubtful || !is_good) && check(b, 1U - s->active) == OTA_OK) {
-		s->active = (uint8_t)(1 - s->active);
-		s->phase = JOURNAL_IDLE;
+		journal_fall_over(s, 0);
+		if (is_doubtful)
+			s->phase = JOURNAL_IDLE;
 	} else if (!is_good && !rebuild(b)) {
 		return OTA_NOT_FOUND;
 	}

@@ -56,6 +56,7 @@ enum ota_event_kind {
 	OTA_EVENT_ROOT,      /* sequence: version of the root that was stored */
 	OTA_EVENT_UNREACHED, /* err and status (0: no answer): a request failed; it is tried again */
 	OTA_EVENT_FLASH,     /* err: flash did not take a record; what it was to say is done again later */
+	OTA_EVENT_STAYED,    /* err: why; what runs failed its trial, with nothing to go back to */
 	OTA_EVENTS,
 };
 
@@ -173,7 +174,10 @@ struct ota_agent {
 	uint8_t walked_at; /* bit n: base URL n gave a ticket that does not verify, and was asked for a root
 			    */
 	uint32_t backoff_s;
-	int64_t next_poll_ms, notice_poll_ms, flash_retry_ms, moved_ms;
+	int64_t next_poll_ms, flash_retry_ms, moved_ms;
+	/* When the last notice asked for a poll, until one is sent; when one was sent because of it. */
+	int64_t notice_ms, notice_poll_ms;
+	bool is_noticed;
 	uint32_t board_revision;
 	bool has_board_revision;
 	uint32_t random_state;

@@ -54,6 +54,7 @@ void agent_event(struct ota_agent *a, enum ota_event_kind kind, enum ota_err err
 	case OTA_EVENT_TRIAL:
 	case OTA_EVENT_CONFIRMED:
 	case OTA_EVENT_REVERTING:
+	case OTA_EVENT_STAYED:
 		ev.sequence = s->slot[s->active].sequence;
 		ev.digest = s->slot[s->active].digest;
 		break;
@@ -109,6 +110,20 @@ void agent_poll_at_once(struct ota_agent *a)
 	a->next_poll_ms = agent_now(a);
 }
 
+/* What was noticed while a check-in was out is not in its answer. */
+static void poll_at(struct ota_agent *a, int64_t at)
+{
+	a->next_poll_ms = a->is_noticed && a->notice_ms < at ? a->notice_ms : at;
+}
+
+void agent_poll_begins(struct ota_agent *a)
+{
+	if (!a->is_noticed)
+		return;
+	a->is_noticed = false;
+	a->notice_poll_ms = agent_now(a);
+}
+
 void agent_poll_in(struct ota_agent *a, uint32_t s)
 {
 	uint32_t ms;
@@ -119,7 +134,7 @@ void agent_poll_in(struct ota_agent *a, uint32_t s)
 	ms = s * 900U + agent_random_below(a, s * 200U);
 	if (a->cfg.poll_max_s != 0 && ms / 1000 >= a->cfg.poll_max_s)
 		ms = a->cfg.poll_max_s * 1000U;
-	a->next_poll_ms = agent_now(a) + ms;
+	poll_at(a, agent_now(a) + ms);
 	/* A new poll: each kind of help may be asked for once more. */
 	a->root_tried = false;
 	a->walked_at = 0;
@@ -179,17 +194,22 @@ void agent_request_authorize(struct ota_agent *a, struct ota_want *want)
 	want->request.authorization = a->authorization;
 }
 
-static uint32_t poll_default(const struct ota_agent *a)
+uint32_t agent_poll_default(const struct ota_agent *a)
 {
 	uint32_t s = a->cfg.poll_s ? a->cfg.poll_s : 300;
 
 	return s < TICKET_POLL_MAX_S ? s : TICKET_POLL_MAX_S;
 }
 
+bool agent_is_ticket_old(const struct ota_agent *a)
+{
+	return agent_now(a) - a->ticket_ms > (int64_t)(a->cfg.ticket_s ? a->cfg.ticket_s : 3600) * 1000;
+}
+
 /* 10 s, doubled each time, at most the usual interval. */
 static void back_off(struct ota_agent *a)
 {
-	uint32_t most = poll_default(a);
+	uint32_t most = agent_poll_default(a);
 
 	a->backoff_s = a->backoff_s ? a->backoff_s * 2 : TICKET_POLL_MIN_S;
 	if (a->backoff_s > most)
@@ -229,24 +249,29 @@ void agent_defer(struct ota_agent *a)
 	if (s > AGENT_SPREAD_MAX_S * 10 / 11)
 		s = AGENT_SPREAD_MAX_S * 10 / 11;
 	agent_poll_in(a, s);
-	a->next_poll_ms = agent_now(a) + s * 1000 + agent_random_below(a, s * 100);
+	poll_at(a, agent_now(a) + s * 1000 + agent_random_below(a, s * 100));
 }
 
 /* The regions that the agent needs, once, so that nothing later trips over them. */
 static enum ota_err check_geometry(const struct ota_agent *a)
 {
-	static const uint8_t need[] = {OTA_REGION_IDENTITY_A, OTA_REGION_IDENTITY_B, OTA_REGION_ROOT_A,
-		OTA_REGION_ROOT_B, OTA_REGION_JOURNAL};
+	static const struct {
+		uint8_t region;
+		uint16_t least;
+	} need[] = {{OTA_REGION_IDENTITY_A, OTA_IDENTITY_MIN}, {OTA_REGION_IDENTITY_B, OTA_IDENTITY_MIN},
+		{OTA_REGION_ROOT_A, OTA_ROOT_MIN}, {OTA_REGION_ROOT_B, OTA_ROOT_MIN},
+		{OTA_REGION_JOURNAL, 1}};
 	struct ota_flash_geometry geo;
-	unsigned n_need = (unsigned)sizeof need;
+	unsigned n_need = (unsigned)(sizeof need / sizeof need[0]);
 
 	for (unsigned i = 0; i < n_need + (unsigned)OTA_SLOTS * a->cfg.n_components; i++) {
-		unsigned region = i < n_need ? need[i] : (unsigned)OTA_REGION_SLOT + i - n_need;
+		unsigned region = i < n_need ? need[i].region : (unsigned)OTA_REGION_SLOT + i - n_need;
 
 		a->cfg.flash->geometry(a->cfg.flash->ctx, region, &geo);
-		if (geo.size == 0 || geo.erase_unit == 0 || geo.size % geo.erase_unit != 0 ||
-			geo.prog_unit == 0 || geo.prog_unit > OTA_PROG_UNIT_MAX ||
-			geo.erase_unit % geo.prog_unit != 0 || AGENT_CHUNK % geo.prog_unit != 0)
+		if (geo.size < (i < n_need ? need[i].least : 1U) || geo.erase_unit == 0 ||
+			geo.size % geo.erase_unit != 0 || geo.prog_unit == 0 ||
+			geo.prog_unit > OTA_PROG_UNIT_MAX || geo.erase_unit % geo.prog_unit != 0 ||
+			AGENT_CHUNK % geo.prog_unit != 0)
 			return OTA_INVALID;
 	}
 	for (unsigned c = 0; c < a->cfg.n_components; c++) {
@@ -275,14 +300,19 @@ static bool running_adopt(struct ota_agent *a)
 
 	if (a->cfg.running == 0)
 		return false;
-	if (is_other) {
+	if (is_other && s->phase == JOURNAL_ARMED) {
 		s->active ^= 1;
-		if (s->phase == JOURNAL_ARMED)
-			s->phase = JOURNAL_TRIAL;
-		else
-			journal_end(s, s->phase == JOURNAL_TRIAL ? OTA_BOOTS : OTA_DIGEST, 0);
+		s->phase = JOURNAL_TRIAL;
+	} else if (is_other && (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT)) {
+		journal_end(s, OTA_BOOTS, 0);
+		s->active ^= 1;
+	} else if (is_other) {
+		if (s->phase == JOURNAL_ACCEPTED || s->phase == JOURNAL_FETCHING)
+			journal_end(s, OTA_DIGEST, 0);
+		journal_fall_over(s, 0);
 	} else if (s->phase == JOURNAL_REVERT) {
-		s->phase = JOURNAL_IDLE; /* there was nothing to go back to */
+		s->phase = JOURNAL_IDLE;
+		journal_stay(s);
 	} else if (s->phase == JOURNAL_ARMED && !a->cfg.has_own_boot) {
 		journal_end(s, OTA_BOOTS, 0);
 	} else {
@@ -348,7 +378,8 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 	else if (s->phase == JOURNAL_REVERT)
 		a->phase = PHASE_RESET;
 	if (s->phase == JOURNAL_IDLE && s->result.attempt != 0)
-		agent_event(a, OTA_EVENT_REVERTED, ota_err_from_detail(s->result.detail));
+		agent_event(a, journal_is_stuck(s) ? OTA_EVENT_STAYED : OTA_EVENT_REVERTED,
+			ota_err_from_detail(s->result.detail));
 	return OTA_OK;
 }
 
@@ -502,10 +533,12 @@ void ota_agent_notice(struct ota_agent *a, bool is_board, const uint8_t *payload
 	at = now + (n.spread_s ? (int64_t)agent_random_below(a, n.spread_s * 1000U) : 0);
 	if (at < a->notice_poll_ms + AGENT_NOTICE_GAP_MS)
 		at = a->notice_poll_ms + AGENT_NOTICE_GAP_MS;
-	if (at >= a->next_poll_ms)
+	if (a->is_noticed && at >= a->notice_ms)
 		return;
-	a->next_poll_ms = at;
-	a->notice_poll_ms = at;
+	a->is_noticed = true;
+	a->notice_ms = at;
+	if (at < a->next_poll_ms)
+		a->next_poll_ms = at;
 }
 
 bool ota_agent_is_settled(const struct ota_agent *a)

@@ -55,8 +55,15 @@ void agent_event_fetch(struct ota_agent *a, enum ota_event_kind kind, uint32_t d
  * before, and a->flash_retry_ms says when to try again. */
 OTA_MUST_USE enum ota_err agent_commit(struct ota_agent *a);
 void agent_poll_at_once(struct ota_agent *a);
-/* The next poll in `s` seconds, some percent around it. */
+/* The next poll in `s` seconds, some percent around it; earlier where a notice that no poll has answered yet
+ * asked for that. */
 void agent_poll_in(struct ota_agent *a, uint32_t s);
+/* A check-in, or an enrollment, is made now: it answers what was noticed before. */
+void agent_poll_begins(struct ota_agent *a);
+/* Is the last ticket too old to go on by? */
+bool agent_is_ticket_old(const struct ota_agent *a);
+/* Seconds between polls where no ticket says. */
+uint32_t agent_poll_default(const struct ota_agent *a);
 /* Text for a->path: `head` and the hex of `digest`. */
 void agent_path_hex(struct ota_agent *a, const char *head, const uint8_t digest[32]);
 /* Fill want->request for a->path. `answer_max` bounds the body. */

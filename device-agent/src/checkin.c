@@ -82,6 +82,8 @@ static void fill(struct ota_agent *a, struct checkin *ci)
 	memcpy(ci->nonce, a->nonce, sizeof ci->nonce);
 	if (now - a->signed_ms >= AGENT_DAY_MS)
 		ci->flags |= CHECKIN_FLAG_WANTS_SIGNED;
+	if (journal_is_stuck(s))
+		ci->flags |= CHECKIN_FLAG_STUCK;
 	ci->root_version = a->root.version;
 	ci->has_running = running->sequence != 0;
 	ci->running_sequence = running->sequence;
@@ -107,8 +109,9 @@ void checkin_send(struct ota_agent *a, struct ota_want *want)
 	struct checkin ci;
 	size_t len;
 
+	agent_poll_begins(a);
 	if (counter_reserve(a) != OTA_OK) {
-		agent_poll_in(a, a->cfg.poll_s ? a->cfg.poll_s : 300);
+		agent_poll_in(a, agent_poll_default(a));
 		return;
 	}
 	fill(a, &ci);

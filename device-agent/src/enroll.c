@@ -26,6 +26,7 @@ void enroll_step(struct ota_agent *a, struct ota_want *want)
 		want->wait_ms = left > 0 && left < 3600000 ? (uint32_t)left : 3600000;
 		return;
 	}
+	agent_poll_begins(a);
 	memset(&r, 0, sizeof r);
 	memcpy(r.secret_id, a->identity.secret_id, sizeof r.secret_id);
 	memcpy(r.vendor_id, a->identity.vendor_id, sizeof r.vendor_id);

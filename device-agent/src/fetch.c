@@ -158,11 +158,6 @@ static enum ota_err sink(struct ota_agent *a, const uint8_t *bytes, size_t len)
 	return OTA_OK;
 }
 
-static bool is_ticket_old(const struct ota_agent *a)
-{
-	return agent_now(a) - a->ticket_ms > (int64_t)(a->cfg.ticket_s ? a->cfg.ticket_s : 3600) * 1000;
-}
-
 /* Bounded hashing of the slot from a->pos up to `end`. */
 static enum ota_err hash_some(struct ota_agent *a, uint32_t end)
 {
@@ -325,7 +320,7 @@ void fetch_step(struct ota_agent *a, struct ota_want *want)
 		copy_some(a);
 		return;
 	}
-	if (is_ticket_old(a)) {
+	if (agent_is_ticket_old(a)) {
 		agent_poll_at_once(a);
 		return;
 	}
@@ -373,7 +368,7 @@ enum ota_err fetch_data(struct ota_agent *a, const uint8_t *bytes, size_t len)
 {
 	if (len > size_now(a) - a->pos - a->msg_len)
 		return OTA_SIZE;
-	if (is_ticket_old(a))
+	if (agent_is_ticket_old(a))
 		return OTA_TIMEOUT;
 	return sink(a, bytes, len);
 }

@@ -16,7 +16,6 @@ struct http1 {
 	uint8_t state;    /* enum http1_state */
 	bool is_overlong; /* the rest of this line is skipped */
 	bool will_close;  /* the connection cannot be used again */
-	bool has_length;
 	uint16_t line_len;
 	uint32_t head_len;
 	uint64_t left; /* of the body */

@@ -315,3 +315,51 @@ void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
 	s->phase = JOURNAL_IDLE;
 	s->attempts_left = 0;
 }
+
+void journal_fall_over(struct journal_state *s, uint8_t left)
+{
+	const struct journal_slot *fresh = &s->slot[s->active ^ 1];
+	bool is_failed = memcmp(s->failed.digest, fresh->digest, sizeof s->failed.digest) == 0;
+	bool was_staged = s->phase == JOURNAL_STAGED;
+
+	s->active ^= 1;
+	if (fresh->sequence <= s->floor) {
+		memset(&s->target, 0, sizeof s->target);
+		s->phase = JOURNAL_IDLE;
+		s->attempts_left = 0;
+		return;
+	}
+	if (!was_staged) {
+		memcpy(s->target.digest, fresh->digest, sizeof s->target.digest);
+		/* No number of it that failed is taken again. */
+		s->target.attempt = is_failed && s->failed.attempt != 0 ? s->failed.attempt : 1;
+		s->target.bytes = 0;
+	}
+	s->phase = JOURNAL_TRIAL;
+	s->attempts_left = left;
+}
+
+static bool is_marked(const struct journal_state *s, unsigned k)
+{
+	return ((unsigned)s->flags >> (JOURNAL_FAILED_BIT + k) & 1U) != 0;
+}
+
+void journal_stay(struct journal_state *s)
+{
+	s->flags = (uint8_t)(s->flags | 1U << (JOURNAL_FAILED_BIT + s->active));
+}
+
+void journal_unmark(struct journal_state *s, unsigned k)
+{
+	s->flags = (uint8_t)(s->flags & ~(1U << (JOURNAL_FAILED_BIT + k)));
+}
+
+bool journal_is_stuck(const struct journal_state *s)
+{
+	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT && is_marked(s, s->active);
+}
+
+bool journal_may_go_back(const struct journal_state *s)
+{
+	return !is_marked(s, s->active) || s->slot[s->active ^ 1].sequence <= s->floor;
+}

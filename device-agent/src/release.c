@@ -150,6 +150,7 @@ static void accept(struct ota_agent *a)
 
 	s->phase = JOURNAL_ACCEPTED;
 	memset(&s->slot[agent_other(a)], 0, sizeof s->slot[0]);
+	journal_unmark(s, agent_other(a));
 	memcpy(s->target.digest, a->ticket_digest, sizeof s->target.digest);
 	s->target.attempt = a->ticket_attempt;
 	s->target.bytes = 0;
@@ -297,7 +298,7 @@ void release_step(struct ota_agent *a, struct ota_want *want)
 	switch (a->phase) {
 	case PHASE_ENVELOPE:
 	case PHASE_STAGE:
-		if (agent_now(a) - a->ticket_ms > (int64_t)(a->cfg.ticket_s ? a->cfg.ticket_s : 3600) * 1000)
+		if (agent_is_ticket_old(a))
 			agent_poll_at_once(a);
 		else
 			ask_envelope(a, want);

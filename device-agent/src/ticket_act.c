@@ -77,11 +77,32 @@ static void take_urls(struct ota_agent *a, const struct ticket *t)
 		agent_event(a, OTA_EVENT_FLASH, err);
 }
 
+/* It runs, its trial failed, and there was nothing to go back to: it is tried once more where it is, from a
+ * start of its own. */
+static void trial_again(struct ota_agent *a)
+{
+	struct journal_state *s = &a->journal.s;
+
+	if (a->is_held)
+		return;
+	memcpy(s->target.digest, a->ticket_digest, sizeof s->target.digest);
+	s->target.attempt = a->ticket_attempt;
+	s->target.bytes = 0;
+	s->phase = JOURNAL_TRIAL;
+	s->attempts_left = 1;
+	if (agent_commit(a) != OTA_OK)
+		return;
+	a->fresh = s->slot[s->active];
+	agent_event(a, OTA_EVENT_ARMED, OTA_OK);
+	a->phase = PHASE_RESET;
+}
+
 /* Take up what the ticket names, in phase IDLE or with a release pending. Written is only its new attempt. */
 static void take_assignment(struct ota_agent *a, const struct ticket *t)
 {
 	struct journal_state *s = &a->journal.s;
 	const struct journal_slot *running = &s->slot[s->active];
+	bool runs_it;
 
 	memcpy(a->ticket_digest, t->digest, sizeof a->ticket_digest);
 	a->ticket_attempt = t->attempt;
@@ -94,13 +115,18 @@ static void take_assignment(struct ota_agent *a, const struct ticket *t)
 		a->refused.is_told = false;
 		return;
 	}
-	if (running->sequence != 0 && memcmp(running->digest, t->digest, sizeof t->digest) == 0) {
+	runs_it = running->sequence != 0 && memcmp(running->digest, t->digest, sizeof t->digest) == 0;
+	if (runs_it && !journal_is_stuck(s)) {
 		release_refuse(a, OTA_ALREADY);
 		return;
 	}
 	if (s->failed.attempt != 0 && t->attempt <= s->failed.attempt &&
 		memcmp(s->failed.digest, t->digest, sizeof t->digest) == 0) {
 		release_refuse(a, OTA_ATTEMPT);
+		return;
+	}
+	if (runs_it) {
+		trial_again(a);
 		return;
 	}
 	a->is_asked_twice = false;

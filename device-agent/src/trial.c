@@ -2,6 +2,9 @@
 #include <string.h>
 
 #include "device-agent/src/agent.h"
+#include "device-agent/src/slot.h"
+
+enum { READS = 4 }; /* of what is decided by */
 
 void trial_start(struct ota_agent *a)
 {
@@ -22,10 +25,23 @@ void trial_prolong(struct ota_agent *a)
 		a->trial_end_ms = end;
 }
 
+/* A slot that cannot be read now is left to the bootloader to judge. */
+static bool can_go_back(const struct ota_agent *a)
+{
+	const struct journal_state *s = &a->journal.s;
+	unsigned k = agent_other(a);
+	enum ota_err err;
+
+	if (!journal_may_go_back(s))
+		return false;
+	err = slot_check(a->cfg.flash, a->cfg.crypto, &s->slot[k], k);
+	return err == OTA_OK || err == OTA_FLASH;
+}
+
 static void give_up(struct ota_agent *a, enum ota_err why)
 {
 	struct journal_state *s = &a->journal.s;
-	bool has_other = s->slot[agent_other(a)].component[0].size != 0;
+	bool has_other = can_go_back(a);
 
 	/* Nothing to go back to: without contact it goes on trying, ill it is told and stays. */
 	if (!has_other && why == OTA_CONTACT) {
@@ -35,13 +51,35 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 	journal_end(s, why, 0);
 	if (has_other)
 		s->phase = JOURNAL_REVERT;
+	else
+		journal_stay(s);
 	if (agent_commit(a) != OTA_OK)
 		return;
-	agent_event(a, OTA_EVENT_REVERTING, why);
+	agent_event(a, has_other ? OTA_EVENT_REVERTING : OTA_EVENT_STAYED, why);
 	if (has_other)
 		a->phase = PHASE_RESET;
 	else
 		agent_poll_at_once(a);
+}
+
+/* Is what runs signed by release keys that count now? A sequence that others once wrote is no floor: they may
+ * have driven it so high that their successors' releases would all be below. */
+static bool is_signed(struct ota_agent *a)
+{
+	const struct ota_crypto *c = a->cfg.crypto;
+	unsigned k = a->journal.s.active;
+	struct cose_keyring ring;
+	struct suit_envelope e;
+	enum ota_err err = OTA_FLASH;
+	uint32_t len = 0;
+
+	for (unsigned i = 0; err == OTA_FLASH && i < READS; i++)
+		err = slot_envelope_read(a->cfg.flash, k, a->msg, &len);
+	if (err != OTA_OK || suit_envelope_decode(c, a->msg, len, &e) != OTA_OK ||
+		memcmp(e.digest, a->journal.s.slot[k].digest, sizeof e.digest) != 0)
+		return false;
+	root_keyring(c, &a->root, ROOT_ROLE_RELEASE, &ring);
+	return suit_envelope_verify(c, &e, &ring) == OTA_OK;
 }
 
 static void confirm(struct ota_agent *a)
@@ -50,8 +88,12 @@ static void confirm(struct ota_agent *a)
 
 	/* Confirm and floor are one record: never one without the other. */
 	s->phase = JOURNAL_CONFIRMED;
-	if (s->floor < s->slot[s->active].sequence)
+	if (s->floor < s->slot[s->active].sequence && is_signed(a))
 		s->floor = s->slot[s->active].sequence;
+	journal_unmark(s, s->active);
+	/* Told no more: it was tried again since, and is well. */
+	if (memcmp(s->result.digest, s->slot[s->active].digest, sizeof s->result.digest) == 0)
+		memset(&s->result, 0, sizeof s->result);
 	memset(&s->target, 0, sizeof s->target);
 	s->attempts_left = 0;
 	if (agent_commit(a) != OTA_OK)

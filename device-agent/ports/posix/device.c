@@ -80,7 +80,7 @@ static void on_event(void *ctx, const struct ota_event *ev)
 
 	if (ev->kind == OTA_EVENT_POLLED)
 		d->was_ok = true;
-	if (ev->kind == OTA_EVENT_FAILED || ev->kind == OTA_EVENT_REVERTING ||
+	if (ev->kind == OTA_EVENT_FAILED || ev->kind == OTA_EVENT_REVERTING || ev->kind == OTA_EVENT_STAYED ||
 		(ev->kind == OTA_EVENT_REFUSED && ev->err != OTA_ALREADY))
 		d->has_failed = true;
 	if (ev->kind == OTA_EVENT_CONFIRMED)

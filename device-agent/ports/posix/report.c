@@ -26,6 +26,7 @@ static const char *const words[OTA_EVENTS] = {
 	[OTA_EVENT_ROOT] = "root",
 	[OTA_EVENT_UNREACHED] = "unreached",
 	[OTA_EVENT_FLASH] = "flash",
+	[OTA_EVENT_STAYED] = "ill",
 };
 
 static void put_json_text(const char *text)
@@ -107,6 +108,10 @@ static void line_text(const char *word, const struct ota_event *ev, const uint8_
 	case OTA_EVENT_REVERTING:
 	case OTA_EVENT_FAILED:
 		printf("%s: release %u: %s\n", word, ev->sequence, ota_err_text(ev->err));
+		return;
+	case OTA_EVENT_STAYED:
+		printf("%s: release %u: %s; it goes on running, for there is nothing to go back to\n", word,
+			ev->sequence, ota_err_text(ev->err));
 		return;
 	case OTA_EVENT_REVERTED:
 	case OTA_EVENT_REFUSED:

@@ -304,6 +304,45 @@ static void test_envelope_not_stored(void **state)
 	assert_int_equal(k.told.result_offset, 9000);
 }
 
+/* A region that is too small for what goes into it is told at the start, not found when a root comes. */
+static unsigned small_region;
+static uint32_t small_size;
+static struct ota_flash sound;
+
+static void small_geometry(void *ctx, unsigned region, struct ota_flash_geometry *out)
+{
+	sound.geometry(ctx, region, out);
+	if (region == small_region) {
+		out->size = small_size;
+		out->erase_unit = 32;
+	}
+}
+
+static void test_regions_too_small(void **state)
+{
+	static const struct {
+		unsigned region;
+		uint32_t least;
+	} cases[] = {{OTA_REGION_IDENTITY_A, OTA_IDENTITY_MIN}, {OTA_REGION_IDENTITY_B, OTA_IDENTITY_MIN},
+		{OTA_REGION_ROOT_A, OTA_ROOT_MIN}, {OTA_REGION_ROOT_B, OTA_ROOT_MIN},
+		{OTA_REGION_SLOT + 1, OTA_ENVELOPE_AREA + 32}};
+
+	(void)state;
+	settled();
+	sound = k.flash.flash;
+	k.flash.flash.geometry = small_geometry;
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct ota_agent_config cfg = k.agent.cfg;
+
+		small_region = cases[i].region;
+		small_size = cases[i].least;
+		assert_int_not_equal(ota_agent_init(&k.agent, &cfg), OTA_INVALID);
+		small_size -= 32;
+		assert_int_equal(ota_agent_init(&k.agent, &cfg), OTA_INVALID);
+	}
+	k.flash.flash = sound;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +357,7 @@ int main(void)
 		T(test_attempt_raised_while_held),
 		T(test_armed_and_journal_shut),
 		T(test_envelope_not_stored),
+		T(test_regions_too_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,6 +277,66 @@ static void test_notices(void **state)
 	ota_agent_notice(&k.agent, false, NULL, 0);
 }
 
+/* A push between a check-in and its answer: the notice comes while the answer, made before it, is on its way.
+ */
+static void spoil_notify(struct kit *kit, char what, uint8_t *bytes, size_t *len)
+{
+	(void)bytes;
+	(void)len;
+	if (what == 't' && kit->assigned < 0 && kit->n_checkins == 1) {
+		notify(1, 0, false);
+		kit_assign(kit, 1, 1);
+	}
+}
+
+static void test_notice_while_checking_in(void **state)
+{
+	int64_t start;
+
+	(void)state;
+	settled();
+	k.spoil = spoil_notify;
+	k.agent.next_poll_ms = k.now;
+	start = k.now;
+	while (k.n_checkins < 2)
+		kit_step(&k);
+	assert_true(k.now - start < 1000);
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 1));
+	/* One while the device is put off, with a spread: not later than that, and not before. */
+	k.spoil = NULL;
+	kit_forget(&k);
+	kit_live(&k, 600);
+	k.status = 503;
+	k.retry_after_s = 3000;
+	k.agent.next_poll_ms = k.now;
+	kit_forget(&k);
+	start = k.now;
+	while (k.n_checkins == 0) {
+		struct ota_want want;
+
+		ota_agent_step(&k.agent, &want);
+		if (want.kind != OTA_WANT_REQUEST)
+			continue;
+		notify(9, 0, false);
+		notify(10, 0, false);
+		assert_int_equal(ota_agent_response_begin(&k.agent,
+					 &(struct ota_response){.status = 503, .retry_after_s = 3000}),
+			OTA_OK);
+		ota_agent_response_end(&k.agent, true);
+		k.n_checkins++;
+	}
+	assert_true(k.agent.next_poll_ms <= k.now);
+	kit_live(&k, 10);
+	assert_int_equal(k.n_checkins, 2);
+	/* That one is answered likewise, and nothing was noticed since. */
+	assert_true(k.agent.next_poll_ms > k.now + 2900 * 1000);
+	/* The next one by a notice is a minute after it. */
+	notify(11, 0, false);
+	assert_in_range(k.agent.next_poll_ms - k.now, 40000, 60000);
+	assert_true(k.now - start < 60000);
+}
+
 static struct ota_slice text(const char *s)
 {
 	return (struct ota_slice){(const uint8_t *)s, strlen(s)};
@@ -375,6 +435,7 @@ int main(void)
 		T(test_receipt_when_unknown),
 		T(test_nonce_without_random),
 		T(test_notices),
+		T(test_notice_while_checking_in),
 		T(test_server_moves),
 	};
 

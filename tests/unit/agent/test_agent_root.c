@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device-agent/src/agent.h"
+#include "device-agent/src/slot.h"
 #include "proto/crypto_openssl.h"
 #include "tests/unit/agent/device.h"
 
@@ -381,6 +382,97 @@ static void test_root_rots_floor_stays(void **state)
 	assert_int_equal(k.agent.journal.s.floor, 2500);
 }
 
+/* Stolen release keys drove the sequence to its end. The owner's next root leaves their epoch, and what they
+ * signed does not bring its number along. */
+static void owner_leaves_the_epoch(void)
+{
+	crypto_signer_release(&k.release_key);
+	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &k.release_key), OTA_OK);
+	memcpy(k.doc.key[1].kid, k.release_key.kid, OTA_KID_LEN);
+	k.doc.epoch++;
+	kit_root_add(&k);
+	k.ticket_is_signed = true;
+}
+
+static void assert_mended_by_the_next_release(void)
+{
+	assert_int_equal(k.agent.journal.s.epoch, 2);
+	assert_int_equal(k.agent.journal.s.floor, 0);
+	assert_true(kit_runs(&k, 1));
+	kit_make(&k, 2, 3000, 9000, 3); /* by the new keys */
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+	assert_int_equal(k.agent.journal.s.floor, 3000);
+	assert_false(k.told.has_result);
+}
+
+static void test_epoch_left_on_trial(void **state)
+{
+	(void)state;
+	kit_make(&k, 1, UINT32_MAX, 9000, 2);
+	on_trial();
+	k.health = OTA_HEALTH_UNKNOWN;
+	kit_live(&k, 600);
+	assert_int_equal(k.last.state, CHECKIN_TRIAL);
+	owner_leaves_the_epoch();
+	kit_live(&k, 600);
+	assert_int_equal(k.agent.root.version, 2);
+	k.health = OTA_HEALTH_WELL;
+	assert_true(kit_run(&k, 3600));
+	assert_true(k.saw_confirmed);
+	assert_mended_by_the_next_release();
+}
+
+static void test_epoch_left_and_journal_lost(void **state)
+{
+	(void)state;
+	kit_make(&k, 1, UINT32_MAX, 9000, 2);
+	begin_update();
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.floor, UINT32_MAX);
+	owner_leaves_the_epoch();
+	poll_once();
+	assert_int_equal(k.agent.journal.s.floor, 0);
+	memset(k.flash.bytes[OTA_REGION_JOURNAL], 0xFF, 8192);
+	/* The old fallback would be taken otherwise. */
+	memset(k.flash.bytes[OTA_REGION_SLOT], 0xFF, 16384);
+	kit_forget(&k);
+	assert_true(kit_start(&k));
+	assert_true(k.choice.is_rebuilt && k.choice.is_trial);
+	assert_true(kit_run(&k, 3600));
+	assert_true(k.saw_confirmed);
+	assert_mended_by_the_next_release();
+}
+
+/* Within an epoch: the floor follows what is signed by keys that count, the same manifest signed again too,
+ * and no other. */
+static void test_key_rotated_on_trial(void **state)
+{
+	for (int is_signed_again = 0; is_signed_again < 2; is_signed_again++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		on_trial();
+		k.health = OTA_HEALTH_UNKNOWN;
+		memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
+		k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+		kit_root_add(&k);
+		k.ticket_is_signed = true;
+		kit_live(&k, 600);
+		assert_int_equal(k.agent.root.version, 2);
+		if (is_signed_again) {
+			kit_sign(&k, 1, &k.stranger);
+			memcpy(k.flash.bytes[slot_region(0, 1)] + 16384 - OTA_ENVELOPE_AREA,
+				k.release[1].envelope, k.release[1].envelope_len);
+		}
+		k.health = OTA_HEALTH_WELL;
+		assert_true(kit_run(&k, 3600));
+		assert_true(k.saw_confirmed);
+		assert_int_equal(k.agent.journal.s.floor, is_signed_again ? 2000 : 1000);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +491,9 @@ int main(void)
 		T(test_root_drops_fetching),
 		T(test_floor_over_fetching),
 		T(test_floor_of_root_not_written),
+		T(test_epoch_left_on_trial),
+		T(test_epoch_left_and_journal_lost),
+		T(test_key_rotated_on_trial),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

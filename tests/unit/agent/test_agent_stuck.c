@@ -1,0 +1,314 @@
+/* Trials without anything to go back to, and images that run though nobody sent them there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "device-agent/src/agent.h"
+#include "device-agent/src/slot.h"
+#include "tests/unit/agent/device.h"
+
+static void rot(unsigned slot)
+{
+	k.flash.bytes[slot_region(0, slot)][100] ^= 1;
+}
+
+/* A device whose first release calls itself ill. */
+static void ill_from_the_start(void)
+{
+	assert_true(kit_start(&k));
+	k.health = OTA_HEALTH_ILL;
+	kit_assign(&k, 1, 1);
+	assert_true(kit_run(&k, 7200));
+}
+
+static void assert_stuck(int release, uint8_t attempt)
+{
+	assert_true(kit_runs(&k, release));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(k.agent.journal.s.result.attempt, 0); /* acknowledged */
+	assert_true(k.agent.journal.s.floor < k.release[release].m.sequence);
+	assert_int_equal(k.told.state, CHECKIN_IDLE);
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_HEALTH));
+	assert_int_equal(k.told.result_attempt, attempt);
+	assert_memory_equal(k.told.result_digest, k.release[release].digest, 32);
+	assert_memory_equal(k.told.running_digest, k.release[release].digest, 32);
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	assert_false(k.saw_confirmed);
+	assert_int_equal(kit_count(&k, OTA_EVENT_REVERTING), 0);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_STAYED), OTA_HEALTH);
+}
+
+static void test_ill_without_another(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	assert_stuck(1, 1);
+	/* It stays so over a start, until something else runs. */
+	kit_forget(&k);
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	assert_int_equal(k.n_results, 0);
+	k.health = OTA_HEALTH_WELL;
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+	assert_int_equal(k.agent.journal.s.floor, 3000);
+	assert_false(k.last.flags & CHECKIN_FLAG_STUCK);
+}
+
+/* The next release is no better: back to what ran, which is as ill as before. */
+static void test_ill_after_ill(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	kit_forget(&k);
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_memory_equal(k.told.result_digest, k.release[2].digest, 32);
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	assert_false(k.saw_confirmed);
+	/* Tried once more, it does not go over to the other one, which was never confirmed either. */
+	kit_assign(&k, 1, 2);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.told.result_attempt, 2);
+	assert_memory_equal(k.told.result_digest, k.release[1].digest, 32);
+}
+
+static void test_tried_again_in_place(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	kit_forget(&k);
+	/* The same attempt is none. */
+	kit_assign(&k, 1, 1);
+	poll_once();
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ATTEMPT);
+	assert_int_equal(k.n_starts, 0);
+	/* Held: nothing happens. */
+	k.flags = TICKET_FLAG_HOLD;
+	kit_assign(&k, 1, 2);
+	poll_once();
+	assert_int_equal(k.n_starts, 0);
+	k.flags = 0;
+	kit_forget(&k);
+	poll_once();
+	assert_int_equal(k.n_starts, 1);
+	assert_stuck(1, 2);
+	kit_forget(&k);
+	k.health = OTA_HEALTH_WELL;
+	kit_assign(&k, 1, 3);
+	poll_once();
+	assert_int_equal(k.n_starts, 1);
+	assert_int_equal(k.n_images, 0);
+	assert_true(k.saw_confirmed);
+	assert_int_equal(k.n_results, 0);
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+	assert_false(k.last.flags & CHECKIN_FLAG_STUCK);
+	/* Confirmed now: named again, it is only told that it runs. */
+	kit_assign(&k, 1, 4);
+	poll_once();
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ALREADY);
+}
+
+/* Power goes while it is tried again. */
+static void test_tried_again_and_cut(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	k.health = OTA_HEALTH_UNKNOWN;
+	kit_assign(&k, 1, 2);
+	while (k.agent.journal.s.phase != JOURNAL_TRIAL)
+		kit_step(&k);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_true(kit_start(&k));
+		assert_true(kit_runs(&k, 1));
+		assert_true(k.choice.is_trial);
+	}
+	k.health = OTA_HEALTH_WELL;
+	assert_true(kit_run(&k, 3600));
+	assert_true(k.saw_confirmed);
+}
+
+/* What it would go back to has rotted: seen by the agent, or only by the bootloader. */
+static void test_ill_and_the_other_rots(void **state)
+{
+	(void)state;
+	on_trial();
+	rot(0);
+	k.health = OTA_HEALTH_ILL;
+	assert_true(kit_run(&k, 3600));
+	assert_stuck(1, 1);
+	assert_int_equal(k.n_starts, 1);
+	assert_int_equal(kit_count(&k, OTA_EVENT_STAYED), 1);
+}
+
+static void test_ill_and_the_other_rots_late(void **state)
+{
+	(void)state;
+	on_trial();
+	k.health = OTA_HEALTH_ILL;
+	while (k.agent.phase != PHASE_RESET)
+		kit_step(&k);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REVERTING), OTA_HEALTH);
+	rot(0);
+	kit_forget(&k);
+	assert_true(kit_start(&k));
+	assert_int_equal(kit_count(&k, OTA_EVENT_REVERTED), 0);
+	assert_true(kit_run(&k, 3600));
+	assert_stuck(1, 1);
+}
+
+/* Without contact it is not given up while there is nothing to go back to. */
+static void test_no_contact_and_the_other_rots(void **state)
+{
+	(void)state;
+	on_trial();
+	rot(0);
+	k.is_off_line = true;
+	kit_live(&k, 3 * 3600);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	k.is_off_line = false;
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+}
+
+/* ---- the running image rots beside one that was never confirmed ---- */
+
+enum before { HELD, WITHDRAWN, REVERTED };
+
+static void made_never_confirmed(enum before before)
+{
+	if (before == REVERTED) {
+		on_trial();
+		k.attempt = 1;
+		k.health = OTA_HEALTH_ILL;
+		assert_true(kit_run(&k, 3600));
+	} else {
+		staged_on_hold();
+		if (before == WITHDRAWN) {
+			kit_assign(&k, -1, 1);
+			poll_once();
+			assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+		}
+	}
+	assert_true(kit_runs(&k, 0));
+	rot(0);
+	kit_forget(&k);
+}
+
+static void assert_trial_of_1(uint8_t attempt)
+{
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_int_equal(k.agent.journal.s.floor, 1000);
+	assert_int_equal(k.agent.journal.s.target.attempt, attempt);
+	assert_memory_equal(k.agent.journal.s.target.digest, k.release[1].digest, 32);
+}
+
+static void test_never_confirmed_is_on_trial(void **state)
+{
+	for (enum before before = HELD; before <= REVERTED; before++) {
+		for (int is_well = 0; is_well < 2; is_well++) {
+			(void)tear_down(state);
+			(void)set_up(state);
+			made_never_confirmed(before);
+			k.health = OTA_HEALTH_UNKNOWN;
+			assert_true(kit_start(&k));
+			assert_true(k.choice.is_reverted && k.choice.is_trial);
+			assert_trial_of_1(1);
+			assert_int_equal(k.agent.journal.s.attempts_left, OTA_BOOT_ATTEMPTS - 1);
+			kit_live(&k, 600);
+			assert_int_equal(k.last.state, CHECKIN_TRIAL);
+			k.health = is_well ? OTA_HEALTH_WELL : OTA_HEALTH_ILL;
+			assert_true(kit_run(&k, 3600));
+			if (is_well) {
+				assert_true(k.saw_confirmed);
+				assert_int_equal(k.agent.journal.s.floor, 2000);
+				assert_int_equal(k.n_results, before == REVERTED ? 0 : k.n_results);
+			} else {
+				assert_stuck(1, 1);
+			}
+		}
+	}
+}
+
+/* The number under which it failed stays the number: nothing that failed is taken again. */
+static void test_its_attempt_stays(void **state)
+{
+	(void)state;
+	settled();
+	kit_assign(&k, 1, 7);
+	k.health = OTA_HEALTH_ILL;
+	poll_once();
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.agent.journal.s.failed.attempt, 7);
+	rot(0);
+	assert_true(kit_start(&k));
+	assert_trial_of_1(7);
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.agent.journal.s.failed.attempt, 7);
+}
+
+/* The same where the bootloader could not write down where it went. */
+static void test_never_confirmed_and_nothing_written(void **state)
+{
+	for (enum before before = HELD; before <= REVERTED; before++) {
+		struct ota_agent_config cfg;
+
+		(void)tear_down(state);
+		(void)set_up(state);
+		made_never_confirmed(before);
+		flash_sim_refuse(&k.flash, 0, UINT32_MAX, REFUSE_UNDONE);
+		assert_false(kit_start(&k));
+		assert_int_equal(k.boot_err, OTA_FLASH);
+		assert_int_equal(k.choice.slot, 1);
+		assert_true(k.choice.is_trial);
+		flash_sim_mend(&k.flash);
+		k.health = OTA_HEALTH_UNKNOWN;
+		cfg = k.agent.cfg;
+		cfg.running = 2;
+		assert_int_equal(ota_agent_init(&k.agent, &cfg), OTA_OK);
+		assert_trial_of_1(1);
+	}
+}
+
+/* What was confirmed once is what to fall back on, and on no trial. */
+static void test_confirmed_is_not_on_trial(void **state)
+{
+	(void)state;
+	begin_update();
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	rot(1);
+	assert_true(kit_start(&k));
+	assert_true(kit_runs(&k, 0));
+	assert_false(k.choice.is_trial);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_true(kit_run(&k, 3600));
+	assert_false(k.last.flags & CHECKIN_FLAG_STUCK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_ill_without_another),
+		T(test_ill_after_ill),
+		T(test_tried_again_in_place),
+		T(test_tried_again_and_cut),
+		T(test_ill_and_the_other_rots),
+		T(test_ill_and_the_other_rots_late),
+		T(test_no_contact_and_the_other_rots),
+		T(test_never_confirmed_is_on_trial),
+		T(test_its_attempt_stays),
+		T(test_never_confirmed_and_nothing_written),
+		T(test_confirmed_is_not_on_trial),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
