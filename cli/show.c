@@ -15,7 +15,9 @@ static const char *running_text(const json_t *d, char *buf, size_t cap)
 	if (!r)
 		return js_bool(d, "drifted", false) ? "nothing of ours" : "unknown";
 	(void)snprintf(buf, cap, "%s%s", js_text(r, "version", "unknown release"),
-		js_bool(r, "confirmed", true) ? "" : " (trial)");
+		js_bool(r, "stuck", false)      ? " (failed)"
+		: js_bool(r, "confirmed", true) ? ""
+						: " (trial)");
 	return buf;
 }
 

@@ -6,6 +6,7 @@
 #include "db/device.h"
 #include "db/event.h"
 #include "db/release.h"
+#include "db/report.h"
 #include "db/rollout_end.h"
 #include "db/stmt.h"
 #include "proto/checkin.h"
@@ -96,7 +97,7 @@ static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64
 		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is not approved", device.name);
 	if (device.board != manifest.board)
 		return errmsg_fail(e, OTA_CONFLICT, "device '%s' is of another board", device.name);
-	*runs_it = device.said.has_running && device.said.agent_state != CHECKIN_TRIAL &&
+	*runs_it = report_is_confirmed(&device.said) &&
 		   memcmp(device.said.running_digest, manifest.digest, sizeof manifest.digest) == 0;
 	return OTA_OK;
 }

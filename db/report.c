@@ -83,9 +83,20 @@ static const char q_store[] =
 	" result_attempt = $result_attempt, result_reason = $result_reason, result_detail = $result_detail,"
 	" result_offset = $result_offset, uptime_s = $uptime_s, flags = $flags" OF_THIS_KEY;
 
+bool report_is_stuck(const struct device_said *said)
+{
+	return said->has_running && said->agent_state != CHECKIN_TRIAL &&
+	       (said->flags & CHECKIN_FLAG_STUCK) != 0;
+}
+
+bool report_is_confirmed(const struct device_said *said)
+{
+	return said->has_running && said->agent_state != CHECKIN_TRIAL && !report_is_stuck(said);
+}
+
 enum ota_err report_store(struct db *db, int64_t device, const struct device_said *said, struct errmsg *e)
 {
-	bool is_confirmed = said->has_running && said->agent_state != CHECKIN_TRIAL;
+	bool is_confirmed = report_is_confirmed(said);
 	AUTO(tx) struct db_tx tx = {0};
 	enum ota_err err;
 

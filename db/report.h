@@ -36,7 +36,7 @@ struct device_said {
 	int64_t result_at;
 	uint32_t uptime_s;
 	uint32_t flags;
-	/* Kept by the database, never read from the caller. Confirmed: what it runs in any state but trial.
+	/* Kept by the database, never read from the caller. Confirmed: see report_is_confirmed.
 	 * The one before is what a revert leads to. */
 	bool has_confirmed;
 	uint8_t confirmed_digest[32];
@@ -44,6 +44,11 @@ struct device_said {
 	bool has_previous;
 	uint8_t previous_digest[32];
 };
+
+/* What runs failed its trial, and there was nothing to go back to. */
+bool report_is_stuck(const struct device_said *said);
+/* It runs a release, in any state but trial, and is not stuck with it. */
+bool report_is_confirmed(const struct device_said *said);
 
 /* Store all of a report but the kept fields (result_at is set to seen_at when the result is another than the
  * stored one). Appends a change. A lower counter than the stored one, or a key that is replaced:

@@ -18,7 +18,7 @@
 	X(STAGED,     3, "staged",     "whole and verified in the device's flash") \
 	X(TRIAL,      4, "trial",      "running, not confirmed yet")              \
 	X(RUNNING,    5, "running",    "seen running it, confirmed")              \
-	X(FAILED,     6, "failed",     "the device could not install it")         \
+	X(FAILED,     6, "failed",     "not installed, or ill and still running there")       \
 	X(REVERTED,   7, "reverted",   "ran it and went back")                    \
 	X(SUPERSEDED, 8, "superseded", "a newer decision took its place")         \
 	X(CANCELLED,  9, "cancelled",  "withdrawn by the operator")               \

@@ -326,7 +326,7 @@ static const char *words_of(struct arena *mem, const struct assignment_move *mov
 {
 	char why[PLAN_TEXT_MAX];
 
-	plan_result_text(move->reason, move->detail, move->offset, why);
+	plan_result_text(move->to, move->reason, move->detail, move->offset, why);
 	switch (move->to) {
 	case ASSIGN_FETCHING:
 		return arena_printf(mem, "downloads %s", version);

@@ -52,6 +52,11 @@ static bool runs_target(const struct checkin *ci, const struct plan_task *t)
 	return ci->has_running && memcmp(ci->running_digest, t->digest, 32) == 0;
 }
 
+static bool is_stuck(enum checkin_state state, uint32_t flags)
+{
+	return state != CHECKIN_TRIAL && (flags & CHECKIN_FLAG_STUCK) != 0;
+}
+
 /* A reason that only says "not now": the operator took the assignment back or holds it. */
 static bool is_postponement(uint16_t detail)
 {
@@ -65,19 +70,34 @@ static bool has_run(uint16_t detail)
 	       detail == ota_err_detail(OTA_CONTACT);
 }
 
+static bool tells_failure(const struct checkin *ci, const uint8_t digest[32])
+{
+	return ci->has_result && ci->result_reason != 0 && memcmp(ci->result_digest, digest, 32) == 0;
+}
+
+/* It runs the target, and not because it failed with nothing to go back to. */
+static bool runs_target_well(const struct checkin *ci, const struct plan_task *t)
+{
+	if (!runs_target(ci, t) || is_stuck(ci->state, ci->flags))
+		return false;
+	return ci->state != CHECKIN_IDLE || !tells_failure(ci, t->digest) ||
+	       ci->result_attempt != t->attempt || !has_run(ci->result_detail);
+}
+
 /* Where the check-in puts the assignment; false: nowhere new. */
 static bool judge(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
 {
 	/* What runs is stronger than what is told: a result that the device could not deliver before may
 	 * still be there. */
-	if (runs_target(ci, t)) {
+	if (runs_target_well(ci, t)) {
 		out->to = ci->state == CHECKIN_TRIAL ? ASSIGN_TRIAL : ASSIGN_RUNNING;
 		return true;
 	}
-	if (ci->has_result && ci->result_reason != 0 && ci->result_attempt == t->attempt &&
-		memcmp(ci->result_digest, t->digest, 32) == 0 && !is_postponement(ci->result_detail)) {
-		out->to = t->state == ASSIGN_TRIAL || has_run(ci->result_detail) ? ASSIGN_REVERTED
-										 : ASSIGN_FAILED;
+	if (tells_failure(ci, t->digest) && ci->result_attempt == t->attempt &&
+		!is_postponement(ci->result_detail)) {
+		out->to = (t->state == ASSIGN_TRIAL || has_run(ci->result_detail)) && !runs_target(ci, t)
+				  ? ASSIGN_REVERTED
+				  : ASSIGN_FAILED;
 		out->has_reason = true;
 		out->reason = ci->result_reason;
 		out->detail = ci->result_detail;
@@ -102,7 +122,7 @@ static bool judge(const struct plan_task *t, const struct checkin *ci, struct pl
  * will not without the ticket that answers this check-in. */
 static bool gives_way(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
 {
-	if (ci->state == CHECKIN_TRIAL || runs_target(ci, t) || (!t->has_next && !t->withdrawn))
+	if (ci->state == CHECKIN_TRIAL || runs_target_well(ci, t) || (!t->has_next && !t->withdrawn))
 		return false;
 	/* The answer may get lost, and the ticket before it is good for another minute. */
 	if (t->withdrawn && !t->has_next && ci->state == CHECKIN_FETCHING && ci->has_target &&
@@ -203,7 +223,7 @@ bool plan_still_says(const struct plan_device *d, const struct ticket *t)
 
 bool plan_is_confirmed(const struct plan_device *d)
 {
-	return d->heard && d->has_running && d->state != CHECKIN_TRIAL;
+	return d->heard && d->has_running && d->state != CHECKIN_TRIAL && !is_stuck(d->state, d->flags);
 }
 
 bool plan_is_already_running(const struct plan_device *d)
@@ -272,19 +292,22 @@ uint32_t plan_revision_next(uint32_t last, int64_t now)
 	return next > UINT32_MAX ? UINT32_MAX : (uint32_t)next;
 }
 
-void plan_result_text(uint8_t reason, uint16_t detail, uint32_t offset, char out[static PLAN_TEXT_MAX])
+void plan_result_text(enum assign_state end, uint8_t reason, uint16_t detail, uint32_t offset,
+	char out[static PLAN_TEXT_MAX])
 {
 	enum ota_err err = ota_err_from_detail(detail);
 	/* A number that is none of ours comes from a newer agent: its reason still says something. */
 	bool known = ota_err_detail(err) == detail;
+	bool stays = end == ASSIGN_FAILED && has_run(detail);
 	int n;
 
 	if (reason == 0 && detail == 0) {
 		(void)snprintf(out, PLAN_TEXT_MAX, "it runs another release and did not say why");
 		return;
 	}
-	n = snprintf(out, PLAN_TEXT_MAX, "%s (reason %u, detail %u)",
-		known ? ota_err_text(err) : "unknown failure", reason, detail);
+	n = snprintf(out, PLAN_TEXT_MAX, "%s%s (reason %u, detail %u)%s",
+		known ? ota_err_text(err) : "unknown failure", stays ? ", still runs" : "", reason, detail,
+		stays ? ": there is nothing to go back to" : "");
 
 	if (offset && n > 0 && n < PLAN_TEXT_MAX)
 		snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " at byte %u", offset);

@@ -112,7 +112,8 @@ void plan_ticket(const struct plan_device *d, const struct plan_policy *pol, boo
 /* Is `t`, made a moment ago, what this device would be told now? */
 bool plan_still_says(const struct plan_device *d, const struct ticket *t);
 
-/* True for the running firmware of a device that is not in trial: what runs then has been confirmed. */
+/* True for the running firmware of a device that is not in trial and not stuck with what failed its trial:
+ * what runs then has been confirmed. */
 bool plan_is_confirmed(const struct plan_device *d);
 
 /* A new assignment that names what the device runs, confirmed, is done at once. */
@@ -151,7 +152,9 @@ void plan_wake(size_t n_targets, size_t n_devices, uint32_t notice_spread_s, str
 uint32_t plan_revision_next(uint32_t last, int64_t now);
 
 /* Words for a result: "signature or MAC does not verify (reason 4, detail 40)", with the offset where the
- * failure has one; other words for one that ended without a result (0, 0). */
-void plan_result_text(uint8_t reason, uint16_t detail, uint32_t offset, char out[static PLAN_TEXT_MAX]);
+ * failure has one; other words for one that ended without a result (0, 0). FAILED, though it ran: it runs on.
+ */
+void plan_result_text(enum assign_state end, uint8_t reason, uint16_t detail, uint32_t offset,
+	char out[static PLAN_TEXT_MAX]);
 
 #endif

@@ -145,7 +145,7 @@ static enum ota_err assignment_text(struct view *v, const struct assignment_row 
 			"all %d attempts of this release are used up there: push it under another version",
 			ASSIGNMENT_ATTEMPTS);
 	} else if (row->state == ASSIGN_FAILED || row->state == ASSIGN_REVERTED) {
-		plan_result_text(row->reason, row->detail, row->offset, why);
+		plan_result_text(row->state, row->reason, row->detail, row->offset, why);
 		*out = arena_strdup(mem, why);
 	} else if (row->withdrawn_at && assign_state_is_open(row->state) && row->state != ASSIGN_TRIAL) {
 		*out = arena_strdup(mem, "withdrawn, but its last ticket may still install it");

@@ -116,7 +116,8 @@ static enum ota_err running_json(struct view *v, const struct device_row *row)
 	js_text(o, "release", id);
 	js_int(o, "sequence", said->running_sequence);
 	js_hex(o, "digest", said->running_digest, said->has_running ? 32 : 0);
-	js_bool(o, "confirmed", said->has_running && said->agent_state != CHECKIN_TRIAL);
+	js_bool(o, "confirmed", report_is_confirmed(said));
+	js_bool(o, "stuck", report_is_stuck(said));
 	js_bool(o, "known", row->release != 0);
 	js_end(o);
 	return OTA_OK;

@@ -306,6 +306,23 @@ static void reports(void **state)
 	manifest_digest(100, said.result_digest);
 	assert_memory_equal(row.said.previous_digest, said.result_digest, 32);
 
+	/* nor is what failed its trial and runs on for want of another */
+	ok(f, device_load(f->db, device, &f->mem, &row, &f->e));
+	said = row.said;
+	said.counter = 23;
+	said.agent_state = CHECKIN_IDLE;
+	said.flags = CHECKIN_FLAG_STUCK;
+	manifest_digest(100, said.running_digest);
+	assert_true(report_is_stuck(&said));
+	ok(f, report_store(f->db, device, &said, &f->e));
+	ok(f, device_load(f->db, device, &f->mem, &row, &f->e));
+	manifest_digest(200, said.result_digest);
+	assert_memory_equal(row.said.confirmed_digest, said.result_digest, 32);
+	assert_int_equal(row.said.confirmed_at, NOW + 22);
+	said.agent_state = CHECKIN_TRIAL;
+	assert_false(report_is_stuck(&said));
+	say_running(f, device, 24, 200, CHECKIN_CONFIRMED);
+
 	/* grouped rows: no change rows; old and foreign ones are passed over */
 	ok(f, change_newest(f->db, &before, &f->e));
 	memset(touch, 0, sizeof touch);

@@ -78,6 +78,16 @@ static const struct move_case {
 	{"in trial, now back without a word", ASSIGN_TRIAL, CHECKIN_IDLE, OLD, 0, 0, 0, 0, 0, 0, false, 0},
 	{"runs it beside an old failure of it", ASSIGN_FETCHING, CHECKIN_CONFIRMED, NEW, 0, 0, NEW, 2, 11,
 		123, true, ASSIGN_RUNNING},
+	{"ill, with nothing to go back to", ASSIGN_TRIAL, CHECKIN_IDLE, NEW, 0, 0, NEW, 2, 11, 126, true,
+		ASSIGN_FAILED},
+	{"ill, trial never heard of", ASSIGN_OFFERED, CHECKIN_IDLE, NEW, 0, 0, NEW, 2, 11, 126, true,
+		ASSIGN_FAILED},
+	{"runs it confirmed beside such a result", ASSIGN_TRIAL, CHECKIN_CONFIRMED, NEW, 0, 0, NEW, 2, 11,
+		126, true, ASSIGN_RUNNING},
+	{"on trial beside such a result", ASSIGN_STAGED, CHECKIN_TRIAL, NEW, 0, 0, NEW, 2, 11, 126, true,
+		ASSIGN_TRIAL},
+	{"idle on it beside one of an older attempt", ASSIGN_OFFERED, CHECKIN_IDLE, NEW, 0, 0, NEW, 1, 11,
+		126, true, ASSIGN_RUNNING},
 	{"failed after its end", ASSIGN_CANCELLED, CHECKIN_IDLE, OLD, 0, 0, NEW, 2, 4, 40, false, 0},
 	{"confirmed after its end", ASSIGN_TIMED_OUT, CHECKIN_CONFIRMED, NEW, 0, 0, NEW, 2, 0, 0, false, 0},
 };
@@ -111,6 +121,52 @@ static void test_moves(void **state)
 		}
 		if (m->moves)
 			assert_true(step.commit);
+	}
+}
+
+/* It runs what failed its trial, for want of anything to go back to: nobody takes that for success, however
+ * often it is said, until it is in trial again and confirmed. */
+static void test_stuck(void **state)
+{
+	static const struct {
+		const char *name;
+		enum checkin_state state;
+		int result;
+		uint8_t attempt;
+		uint16_t detail;
+		bool withdrawn, moves;
+		enum assign_state to;
+	} cases[] = {
+		{"tried anew, not yet begun", CHECKIN_IDLE, NEW, 1, 126, false, false, 0},
+		{"told before", CHECKIN_IDLE, 0, 0, 0, false, false, 0},
+		{"fetches something else", CHECKIN_FETCHING, 0, 0, 0, false, false, 0},
+		{"refuses the attempt", CHECKIN_IDLE, NEW, 2, 109, false, true, ASSIGN_FAILED},
+		{"tried anew", CHECKIN_TRIAL, 0, 0, 0, false, true, ASSIGN_TRIAL},
+		{"ill again", CHECKIN_IDLE, NEW, 2, 126, false, true, ASSIGN_FAILED},
+		{"withdrawn meanwhile", CHECKIN_IDLE, 0, 0, 0, true, true, ASSIGN_CANCELLED},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct plan_device d = plan_case_device(ASSIGN_OFFERED);
+		struct checkin ci = plan_case_said(cases[i].state, NEW);
+		uint8_t mark[PLAN_MARK_LEN] = {0};
+		struct plan_step step;
+
+		d.task.withdrawn = cases[i].withdrawn;
+		ci.flags |= CHECKIN_FLAG_STUCK;
+		ci.has_result = cases[i].result;
+		plan_case_digest(cases[i].result, ci.result_digest);
+		ci.result_attempt = cases[i].attempt;
+		ci.result_reason = 11;
+		ci.result_detail = cases[i].detail;
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
+		if (step.has_move != cases[i].moves || (cases[i].moves && step.to != cases[i].to))
+			fail_msg("%s: moves %d to %s", cases[i].name, step.has_move,
+				assign_state_name(step.to));
+		plan_take(&d, crypto_openssl(), &ci, mark);
+		assert_false(plan_is_confirmed(&d));
+		assert_false(plan_is_already_running(&d));
 	}
 }
 
@@ -392,6 +448,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_what_gives_way),
 		cmocka_unit_test(test_moves_are_legal),
 		cmocka_unit_test(test_what_is_committed),

@@ -1,5 +1,7 @@
 /* The plan: what a device is told, when it is to come back, and who is woken. */
 #include "tests/unit/server/cmocka_all.h"
+#include <string.h>
+
 #include "proto/ticket.h"
 #include "tests/unit/server/plan_case.h"
 
@@ -208,12 +210,20 @@ static void test_result_text(void **state)
 	char text[PLAN_TEXT_MAX];
 
 	(void)state;
-	plan_result_text(4, 40, 0, text);
+	plan_result_text(ASSIGN_FAILED, 4, 40, 0, text);
 	assert_string_equal(text, "signature or MAC does not verify (reason 4, detail 40)");
-	plan_result_text(11, 123, 65536, text);
+	plan_result_text(ASSIGN_FAILED, 11, 123, 65536, text);
 	assert_string_equal(text, "download failed (reason 11, detail 123) at byte 65536");
-	plan_result_text(12, 60000, 0, text);
+	plan_result_text(ASSIGN_FAILED, 12, 60000, 0, text);
 	assert_string_equal(text, "unknown failure (reason 12, detail 60000)");
+	plan_result_text(ASSIGN_REVERTED, 11, 126, 0, text);
+	assert_string_equal(text, "new firmware reported itself ill (reason 11, detail 126)");
+	plan_result_text(ASSIGN_FAILED, 11, 126, 0, text);
+	assert_string_equal(text, "new firmware reported itself ill, still runs (reason 11, detail 126): "
+				  "there is nothing to go back to");
+	/* The longest one has its place. */
+	plan_result_text(ASSIGN_FAILED, 255, 128, 0, text);
+	assert_non_null(strstr(text, "there is nothing to go back to"));
 }
 
 int main(void)
