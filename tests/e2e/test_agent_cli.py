@@ -87,6 +87,27 @@ class TestProvisioned:
         code, out, err = run(folder, *args)
         assert (code, err) == (0, "") and "enrolled" not in out
 
+    def test_another_file_of_the_device(self, fleet, folder, provisions):
+        """An enrolled flash does not use it, and says so; without its flash the device enrolls anew."""
+        flash, new = folder / "flash", folder / "new.prov"
+        args = ["--flash", flash, "--once", "--no-broker"]
+        assert run(folder, "--provision", provisions[0], *args)[0] == 0
+        code, out, _ = run(folder, "--provision", provisions[0], *args)
+        assert code == 0 and "provision:" not in out
+        fleet.ctl("provision", "--device", "one-0", "-o", new)
+        code, out, _ = run(folder, "--provision", new, *args)
+        assert code == 0 and "enrolled" not in out.replace("is enrolled already", "")
+        assert "provision: the file is not used: this device is enrolled already; to enroll anew remove " \
+               f"'{flash}', its firmware too\n" in out
+        code, out, _ = run(folder, "--provision", new, *args, "--json")
+        assert [json.loads(line)["event"] for line in out.splitlines()][0] == "provision"
+        flash.unlink()
+        code, out, _ = run(folder, "--provision", new, *args)
+        assert "enrolled: device " in out and "provision:" not in out
+        fleet.ctl("device", "approve", "one-0")
+        code, out, _ = run(folder, "--provision", new, *args)
+        assert code == 0 and "provision:" not in out
+
     @pytest.mark.skipif(not shutil.which("strace"), reason="skipped: no strace")
     def test_name_is_on_disk(self, folder, provisions):
         """The flash has its name, and that is synced, before anything is sent: a power cut does not lose a device."""

@@ -225,6 +225,7 @@ static int live(struct device *d, struct errmsg *e)
 int device_run(const struct device_options *o, int stop_fd, struct errmsg *e)
 {
 	static struct device d;
+	struct errmsg unused;
 	int code = DEVICE_FAILED;
 
 	memset(&d, 0, sizeof d);
@@ -235,8 +236,12 @@ int device_run(const struct device_options *o, int stop_fd, struct errmsg *e)
 	d.report.detail = d.failure.text;
 	d.hook.command = o->exec;
 	e->text[0] = '\0';
-	if (device_flash(&d.flash, o, e) == OTA_OK && http_new(o->ca_file, on_idle, &d, &d.http, e) == OTA_OK)
+	if (device_flash(&d.flash, o, &unused, e) == OTA_OK &&
+		http_new(o->ca_file, on_idle, &d, &d.http, e) == OTA_OK) {
+		if (unused.text[0])
+			report_note(&d.report, "provision", unused.text);
 		code = live(&d, e);
+	}
 	hook_stop(&d.hook);
 	mqtt_free(d.mqtt);
 	http_free(d.http);

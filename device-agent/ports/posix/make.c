@@ -118,7 +118,17 @@ static bool slice_equal(struct ota_slice a, struct ota_slice b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
-static enum ota_err same_device(struct flash_file *f, const struct device_options *o, struct errmsg *e)
+/* Is the file with this secret the one that the flash was made from? An enrolled identity has forgotten its
+ * secret; the receipt still names it. */
+static bool is_of_file(const struct provision *have, const struct provision *file)
+{
+	if (!have->is_enrolled)
+		return memcmp(have->secret_id, file->secret_id, sizeof have->secret_id) == 0;
+	return memmem(have->receipt.p, have->receipt.len, file->secret_id, sizeof file->secret_id) != NULL;
+}
+
+static enum ota_err same_device(
+	struct flash_file *f, const struct device_options *o, struct errmsg *unused, struct errmsg *e)
 {
 	uint8_t given[PROVISION_MAX + 1], held[PROVISION_MAX];
 	struct provision want, have;
@@ -138,20 +148,27 @@ static enum ota_err same_device(struct flash_file *f, const struct device_option
 	else if (!slice_equal(want.serial, have.serial))
 		err = errmsg_fail(e, OTA_DEVICE, "'%s' is for another device than '%s'", o->provision_path,
 			o->flash_path);
+	else if (!is_of_file(&have, &want))
+		errmsg_set(unused,
+			"the file is not used: this device %s; to enroll anew remove '%s', its firmware too",
+			have.is_enrolled ? "is enrolled already" : "was made from another one",
+			o->flash_path);
 	ota_wipe(given, sizeof given);
 	ota_wipe(held, sizeof held);
 	return err;
 }
 
-enum ota_err device_flash(struct flash_file *f, const struct device_options *o, struct errmsg *e)
+enum ota_err device_flash(
+	struct flash_file *f, const struct device_options *o, struct errmsg *unused, struct errmsg *e)
 {
 	enum ota_err err = flash_file_open(f, o->flash_path, e);
 
+	unused->text[0] = '\0';
 	if (err == OTA_NOT_FOUND)
 		return flash_make(f, o, e);
 	/* The provisioning file may be gone by now: it held a secret that is used up. */
 	if (err == OTA_OK && o->provision_path && access(o->provision_path, F_OK) == 0)
-		err = same_device(f, o, e);
+		err = same_device(f, o, unused, e);
 	if (err == OTA_OK && f->made.n_components != o->flash.n_components)
 		err = errmsg_fail(e, OTA_INVALID, "'%s' was made with %u components, %u are named",
 			o->flash_path, (unsigned)f->made.n_components, (unsigned)o->flash.n_components);
