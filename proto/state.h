@@ -40,8 +40,8 @@ OTA_MUST_USE enum ota_err assign_state_parse(const char *name, enum assign_state
 /* Open: not an end yet. */
 bool assign_state_is_open(enum assign_state s);
 /* Past the point where it can be withdrawn: armed or in trial. True for STAGED as well: a caller that knows
- * the device to be held, or has its word that it has not begun, may still withdraw it from there, and the table of
- * moves allows that. */
+ * the device to be held, or has its word that it has not begun, may still withdraw it from there, and the
+ * table of moves allows that. */
 bool assign_state_is_committed(enum assign_state s);
 /* Is from -> to legal? A state may be repeated. */
 bool assign_move_is_legal(enum assign_state from, enum assign_state to);
