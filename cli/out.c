@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "proto/cleanup.h"
+
 static void sanitise(char *text)
 {
 	for (unsigned char *p = (unsigned char *)text; *p; p++) {
@@ -95,16 +97,42 @@ void out_table_end(struct out_table *t, const char *none)
 	*t = (struct out_table){0};
 }
 
+/* `text` becomes printable. */
+static void print_field(const char *name, char *text)
+{
+	sanitise(text);
+	printf("%s%s%*s%s\n", name, name[0] ? ":" : " ", width(name) < 14 ? 14 - width(name) : 1, "", text);
+}
+
 void out_field(const char *name, const char *fmt, ...)
 {
-	char text[600];
+	AUTO(free) char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
+	int len = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	sanitise(text);
-	printf("%s%s%*s%s\n", name, name[0] ? ":" : " ", width(name) < 14 ? 14 - width(name) : 1, "", text);
+	if (len < 0)
+		text = NULL;
+	else
+		print_field(name, text);
+}
+
+void out_prose(const char *name, const char *text)
+{
+	AUTO(free) char *copy = strdup(text);
+
+	for (char *line = copy; line && *line;) {
+		char *end = strchr(line, '\n');
+
+		if (end)
+			*end = '\0';
+		for (char *tab = line; (tab = strchr(tab, '\t')); tab++)
+			*tab = ' ';
+		print_field(name, line);
+		name = "";
+		line = end ? end + 1 : NULL;
+	}
 }
 
 static char *turn(void)

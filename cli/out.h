@@ -29,6 +29,8 @@ void out_table_end(struct out_table *t, const char *none);
 
 /* "name:   value" of a block; a name of "" goes on with the line before. */
 void out_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a text of several lines, each on its own. */
+void out_prose(const char *name, const char *text);
 
 /* Local time, "2026-01-31 18:04:05"; "never" for 0 or less. Static storage of eight turns, shared by the
  * functions here. */

@@ -212,6 +212,31 @@ static void show_alarm(const json_t *d, const json_t *alarm)
 	out_field("", "afterwards: otactl device ack %s", name);
 }
 
+/* All of them, on as many lines as they need. */
+static void show_tags(const json_t *d)
+{
+	enum { WIDTH = 62 };
+	const char *head = "tags";
+	char line[200] = "";
+	json_t *tag;
+	size_t i;
+
+	json_array_foreach(js_array(d, "tags"), i, tag)
+	{
+		const char *name = json_string_value(tag);
+		size_t used = strlen(line);
+
+		if (used && name && used + strlen(name) > WIDTH) {
+			out_field(head, "%s,", line);
+			head = "";
+			used = 0;
+		}
+		(void)snprintf(line + used, sizeof line - used, "%s%s", used ? ", " : "", name ? name : "?");
+	}
+	if (line[0])
+		out_field(head, "%s", line);
+}
+
 void show_device(const json_t *d)
 {
 	const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next"), *r = js_get(d, "running"),
@@ -233,16 +258,7 @@ void show_device(const json_t *d)
 			show_label(d));
 	if (alarm)
 		show_alarm(d, alarm);
-	text[0] = '\0';
-	json_array_foreach(js_array(d, "tags"), i, item)
-	{
-		size_t used = strlen(text);
-
-		(void)snprintf(
-			text + used, sizeof text - used, "%s%s", i ? ", " : "", json_string_value(item));
-	}
-	if (text[0])
-		out_field("tags", "%s", text);
+	show_tags(d);
 	json_array_foreach(js_array(d, "identities"), i, item)
 		out_field("identity", "%s %s", js_text(item, "kind", "?"), js_text(item, "value", "?"));
 	if (js_text(d, "address", "")[0])
@@ -456,7 +472,7 @@ void show_release(const json_t *r)
 			js_text(image, "sha256", "?"));
 	}
 	if (js_text(r, "notes", "")[0])
-		out_field("notes", "%s", js_text(r, "notes", ""));
+		out_prose("notes", js_text(r, "notes", ""));
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)),
 		js_text(r, "by_text", js_text(r, "by", "?")));
 	if (js_get(r, "retired"))

@@ -12,7 +12,7 @@
 
 #include "cli/show.h"
 
-static char printed[4096];
+static char printed[8192];
 
 /* Standard output of `show` with `take`, in `printed`. */
 static void capture(void (*show)(const json_t *), json_t *take)
@@ -81,9 +81,56 @@ static void the_next_poll_is_a_latest_time(void **state)
 	assert_non_null(strstr(printed, " -\n"));
 }
 
+/* What the server keeps is shown: no byte of it missing, no control byte on the terminal. */
+static void notes_are_shown_whole(void **state)
+{
+	char notes[4097], want[4200];
+
+	(void)state;
+	memset(notes, 'x', sizeof notes - 1);
+	notes[sizeof notes - 1] = '\0';
+	capture(show_release, json_pack("{s:s}", "notes", notes));
+	(void)snprintf(want, sizeof want, "\nnotes:         %s\nmade: ", notes);
+	assert_non_null(strstr(printed, want));
+	capture(show_release, json_pack("{s:s}", "notes", "first\n\n\tthird \033[2J\n"));
+	assert_non_null(strstr(printed, "\nnotes:         first\n"
+					"               \n"
+					"                third ?[2J\n"
+					"made: "));
+	capture(show_release, json_pack("{s:s}", "notes", ""));
+	assert_null(strstr(printed, "notes"));
+}
+
+static void all_tags_are_shown(void **state)
+{
+	json_t *d = json_pack("{s:[]}", "tags");
+	char tag[64], *end = printed;
+	size_t shown = 0;
+
+	(void)state;
+	for (int i = 0; i < 32; i++) {
+		memset(tag, 'a', sizeof tag);
+		tag[0] = 't';
+		tag[1] = (char)('0' + i / 10);
+		tag[2] = (char)('0' + i % 10);
+		tag[3] = '-';
+		tag[i < 30 ? 4 + i : 63] = '\0';
+		(void)json_array_append_new(js_array(d, "tags"), json_string(tag));
+	}
+	capture(show_device, d);
+	for (char *line = strtok_r(printed, "\n", &end); line; line = strtok_r(NULL, "\n", &end)) {
+		assert_true(strlen(line) <= 80);
+		for (char *at = line; (at = strstr(at, "t")); at++)
+			shown += (size_t)(at[1] >= '0' && at[1] <= '3' && at[3] == '-');
+	}
+	assert_int_equal(shown, 32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(notes_are_shown_whole),
+		cmocka_unit_test(all_tags_are_shown),
 		cmocka_unit_test(a_trial_that_does_not_end_has_an_age),
 		cmocka_unit_test(the_next_poll_is_a_latest_time),
 	};
