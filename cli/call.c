@@ -34,10 +34,11 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 	} else {
 		json_t *answer = a.len ? json_loadb(a.body, a.len, 0, NULL) : NULL;
 
-		ok = a.len == 0 || answer;
+		/* What was asked for and not said is not to be shown as nothing there. */
+		ok = json_is_object(answer) || (a.len == 0 && strcmp(method, "GET") != 0);
 		if (!ok)
-			(void)cli_fail(
-				cli, "%s answered something that is no JSON", client_name(cli->client));
+			(void)cli_fail(cli, "%s %s at %s answered with no JSON object: is an otad there?",
+				method, path, client_name(cli->client));
 		if (out && ok)
 			*out = answer;
 		else
@@ -83,11 +84,15 @@ static bool list_page(struct cli *cli, const char *path, long quiet_s, json_t *a
 	*next = NULL;
 	bool ok = quiet_s ? try_get(cli, page, quiet_s, &answer) : cli_call(cli, "GET", page, NULL, &answer);
 
-	if (ok) {
+	if (ok && !js_array(answer, "items")) {
+		ok = false;
+		if (!quiet_s)
+			(void)cli_fail(cli, "%s at %s answered with no list: is an otad there?", path,
+				client_name(cli->client));
+	} else if (ok) {
 		const char *cursor = js_text(answer, "next", NULL);
 
-		if (js_array(answer, "items"))
-			(void)json_array_extend(all, js_array(answer, "items"));
+		(void)json_array_extend(all, js_array(answer, "items"));
 		*next = cursor ? strdup(cursor) : NULL;
 	}
 	json_decref(answer);

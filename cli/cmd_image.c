@@ -49,14 +49,14 @@ int cmd_image_show(struct cli *cli, const struct args *args)
 	return cli_show(cli, image, show_image);
 }
 
+enum { NAMES_S = 10 };
+
 /* The server says that a release uses it; this says which. */
 static void name_users(struct cli *cli, const char *sha256)
 {
-	json_t *list = NULL, *r, *image;
+	json_t *list = cli_try_list(cli, "/v1/releases", NAMES_S), *r, *image;
 	size_t i, k;
 
-	if (!cli_list(cli, "/v1/releases", &list))
-		return;
 	json_array_foreach(list, i, r)
 	{
 		json_array_foreach(js_array(r, "images"), k, image)

@@ -216,29 +216,38 @@ static void show_fleet(struct cli *cli, const json_t *devices)
 	json_decref(secrets);
 }
 
+static void show_status(struct cli *cli, const json_t *s, const json_t *devices)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(js_array(s, "warnings"), i, item)
+		printf("! %s\n", out_safe(json_string_value(item)));
+	show_drifted(devices);
+	show_fleet(cli, devices);
+	if (json_array_size(js_array(s, "rollouts")) > 0) {
+		putchar('\n');
+		show_rollouts(js_array(s, "rollouts"), NULL);
+	}
+	json_array_foreach(js_array(s, "pending"), i, item) show_waiting(item);
+}
+
 int cmd_status(struct cli *cli, const struct args *args)
 {
-	json_t *s = NULL, *devices = NULL, *item;
-	size_t i;
+	json_t *s = NULL, *devices = NULL;
+	int code = EXIT_DONE;
 
 	if (args->n)
 		return status_of(cli, args);
 	if (!cli_call(cli, "GET", "/v1/status", NULL, &s))
 		return EXIT_FAILED;
-	if (cli->json) {
+	if (cli->json)
 		out_json(s);
-	} else if (cli_list(cli, "/v1/devices", &devices)) {
-		json_array_foreach(js_array(s, "warnings"), i, item)
-			printf("! %s\n", out_safe(json_string_value(item)));
-		show_drifted(devices);
-		show_fleet(cli, devices);
-		if (json_array_size(js_array(s, "rollouts")) > 0) {
-			putchar('\n');
-			show_rollouts(js_array(s, "rollouts"), NULL);
-		}
-		json_array_foreach(js_array(s, "pending"), i, item) show_waiting(item);
-	}
+	else if (cli_list(cli, "/v1/devices", &devices))
+		show_status(cli, s, devices);
+	else
+		code = EXIT_FAILED;
 	json_decref(devices);
 	json_decref(s);
-	return EXIT_DONE;
+	return code;
 }

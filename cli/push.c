@@ -310,10 +310,16 @@ bool push_upload(struct cli *cli, struct push_file *f)
 			client_answer_clear(&a);
 			continue;
 		}
-		out_bar_end(&bar, f->in.size);
-		if (status != 200 && status != 201)
+		const bool is_taken = status == 200 || status == 201;
+
+		if (is_taken) {
+			out_bar_end(&bar, f->in.size);
+		} else {
+			if (cli->is_tty)
+				fputc('\n', stderr);
 			(void)cli_problem(cli, "PUT", path, &a);
+		}
 		client_answer_clear(&a);
-		return status == 200 || status == 201;
+		return is_taken;
 	}
 }

@@ -100,8 +100,30 @@ static void show_progress(const struct cli *cli, const json_t *rollouts, char la
 	(void)fflush(stderr);
 }
 
-/* Sleep on the server until something changes; `*seq` follows. Falls back to one look a second by error. */
-static bool await_change(struct cli *cli, int64_t *seq, int64_t left_s, bool *is_lost)
+enum link { LINK_UP, LINK_LOST, LINK_REFUSED };
+
+/* The server did not say what changed. One that is gone or busy comes back; a token that it does not take any
+ * more stays refused. */
+static enum link lose(struct cli *cli, enum link was, enum ota_err err, const char *path,
+	const struct client_answer *a, const struct errmsg *e)
+{
+	const struct timespec one = {1, 0};
+
+	if (err == OTA_OK && (a->status == 401 || a->status == 403)) {
+		(void)cli_problem(cli, "GET", path, a);
+		return LINK_REFUSED;
+	}
+	if (was == LINK_UP && err != OTA_OK)
+		fprintf(stderr, "%s; waiting for it\n", e->text);
+	else if (was == LINK_UP)
+		fprintf(stderr, "%s is busy (%ld); waiting for it\n", client_name(cli->client), a->status);
+	(void)nanosleep(&one, NULL);
+	return LINK_LOST;
+}
+
+/* Sleep on the server until something changes; `*seq` follows. Falls back to one look a second by error.
+ * False when there is nothing to wait for any more: interrupted, or refused. */
+static bool await_change(struct cli *cli, int64_t *seq, int64_t left_s, enum link *link)
 {
 	struct client_answer a = {.upload_offset = -1};
 	struct errmsg e;
@@ -116,23 +138,20 @@ static bool await_change(struct cli *cli, int64_t *seq, int64_t left_s, bool *is
 
 		*seq = js_int(o, "seq", *seq);
 		json_decref(o);
-		*is_lost = false;
+		*link = LINK_UP;
 	} else if (err != OTA_WITHDRAWN) {
-		struct timespec one = {1, 0};
-
-		if (!*is_lost)
-			fprintf(stderr, "%s; waiting for it\n",
-				err == OTA_OK ? "the server is busy" : e.text);
-		*is_lost = true;
-		(void)nanosleep(&one, NULL);
+		*link = lose(cli, *link, err, path, &a, &e);
 	}
 	client_answer_clear(&a);
-	return !client_interrupted;
+	return !client_interrupted && *link != LINK_REFUSED;
 }
 
-static void closing_table(struct cli *cli, json_t *rollouts)
+/* Of each push every device, where the server says it. False after the reason why not was printed: then there
+ * is no table, which would leave devices out. */
+static bool closing_table(struct cli *cli, json_t *rollouts)
 {
 	json_t *r, *all = json_array();
+	bool ok = true;
 	size_t i;
 
 	json_array_foreach(rollouts, i, r)
@@ -140,19 +159,22 @@ static void closing_table(struct cli *cli, json_t *rollouts)
 		json_t *rows = NULL;
 		char path[140];
 
-		if (cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") &&
-			cli_list(cli, path, &rows)) {
-			if (cli->json)
-				(void)json_object_set(r, "assignments", rows);
+		ok = ok &&
+		     cli_path(
+			     cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), "/assignments") &&
+		     cli_list(cli, path, &rows);
+		if (rows && cli->json)
+			(void)json_object_set(r, "assignments", rows);
+		if (rows)
 			(void)json_array_extend(all, rows);
-		}
 		json_decref(rows);
 	}
 	if (cli->json)
 		out_json(rollouts);
-	else
+	else if (ok)
 		show_assignments(all);
 	json_decref(all);
+	return ok;
 }
 
 static void print_follow(const json_t *rollouts)
@@ -165,7 +187,7 @@ static void print_follow(const json_t *rollouts)
 		js_text(r, "id", ""), js_text(r, "id", ""));
 }
 
-enum { QUIET_S = 20, AGAIN_S = 60, NAMED_MAX = 5, INTERVAL_S = 300 };
+enum { QUIET_S = 20, AGAIN_S = 60, NAMED_MAX = 5, INTERVAL_S = 300, NAMES_S = 10 };
 
 /* The waiting devices of one push, the first few by name. `*due` becomes the earliest time at which one of
  * them has to have looked, where that is still to come. */
@@ -175,9 +197,9 @@ static void name_waiting(struct cli *cli, const json_t *rollout, bool is_again, 
 	char path[140];
 	size_t i, n = 0;
 
-	if (!cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(rollout, "id", ""), "/assignments") ||
-		!cli_list(cli, path, &rows))
+	if (!cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(rollout, "id", ""), "/assignments"))
 		return;
+	rows = cli_try_list(cli, path, NAMES_S);
 	json_array_foreach(rows, i, row)
 	{
 		const json_t *d = js_get(row, "device");
@@ -220,39 +242,10 @@ static int64_t explain_silence(struct cli *cli, const json_t *rollouts, bool is_
 	return left > AGAIN_S ? left : AGAIN_S;
 }
 
-int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
+/* How it ended, and whether that is what was waited for. */
+static int tell_end(struct cli *cli, json_t *rollouts, bool is_late, bool accept_served)
 {
-	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
-	int64_t explain_at = now_s() + QUIET_S;
-	bool is_lost = false, is_late = false, is_explained = false;
-	char last[200] = "";
-
-	for (;;) {
-		if (!is_lost && !refresh(cli, rollouts)) {
-			if (client_interrupted)
-				break;
-			is_lost = true;
-		}
-		if (!is_lost) {
-			show_progress(cli, rollouts, last);
-			if (count_in(rollouts, true, ASSIGN_WAITING) == 0 && !is_growing(rollouts))
-				break;
-			if (now_s() >= explain_at && count_in(rollouts, false, ASSIGN_WAITING) > 0) {
-				explain_at = now_s() + explain_silence(cli, rollouts, is_explained);
-				is_explained = true;
-			}
-		}
-		is_late = end && now_s() >= end;
-		if (is_late || !await_change(cli, &seq, end ? end - now_s() : 0, &is_lost))
-			break;
-	}
-	if (cli->is_tty)
-		fputc('\n', stderr);
-	if (client_interrupted) {
-		print_follow(rollouts);
-		return EXIT_FAILED;
-	}
-	closing_table(cli, rollouts);
+	const bool is_told = closing_table(cli, rollouts);
 	int64_t running = count_in(rollouts, false, ASSIGN_RUNNING),
 		served = count_in(rollouts, false, ASSIGN_SERVED);
 	int64_t targets = targets_of(rollouts);
@@ -275,12 +268,49 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 		if (!cli->json)
 			printf("%" PRId64 " of %" PRId64 " seen running it%s\n", running, targets,
 				served ? ", the rest served" : "");
-		return EXIT_DONE;
+		return is_told ? EXIT_DONE : EXIT_FAILED;
 	}
 	fprintf(stderr, "otactl: %" PRId64 " of %" PRId64 " seen running it", running, targets);
 	if (served)
 		fprintf(stderr, ", %" PRId64 " served (they can tell no more; --accept-served takes that)",
 			served);
 	fputc('\n', stderr);
+	return EXIT_FAILED;
+}
+
+int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
+{
+	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
+	int64_t explain_at = now_s() + QUIET_S;
+	bool is_late = false, is_explained = false;
+	enum link link = LINK_UP;
+	char last[200] = "";
+
+	for (;;) {
+		if (link == LINK_UP && !refresh(cli, rollouts)) {
+			if (client_interrupted)
+				break;
+			link = LINK_LOST;
+		}
+		if (link == LINK_UP) {
+			show_progress(cli, rollouts, last);
+			if (count_in(rollouts, true, ASSIGN_WAITING) == 0 && !is_growing(rollouts))
+				break;
+			if (now_s() >= explain_at && count_in(rollouts, false, ASSIGN_WAITING) > 0) {
+				explain_at = now_s() + explain_silence(cli, rollouts, is_explained);
+				is_explained = true;
+			}
+		}
+		is_late = end && now_s() >= end;
+		if (is_late || !await_change(cli, &seq, end ? end - now_s() : 0, &link))
+			break;
+	}
+	if (cli->is_tty)
+		fputc('\n', stderr);
+	if (!client_interrupted && link != LINK_REFUSED)
+		return tell_end(cli, rollouts, is_late, accept_served);
+	if (cli->json)
+		out_json(rollouts);
+	print_follow(rollouts);
 	return EXIT_FAILED;
 }

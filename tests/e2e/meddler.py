@@ -1,11 +1,12 @@
 """A server between otactl and otad that says something else where a test wants it to, and remembers who asked for what."""
 import http.client
 import http.server
+import re
 import threading
 
 
 class Meddler:
-    """`says` maps the start of a path to (status, JSON text); everything else is otad's. `asked` has (request line, headers)."""
+    """`says` maps "METHOD /path", a regular expression, to (status, JSON text); everything else is otad's. `asked` has (request line, headers)."""
 
     def __init__(self, otad, says=None):
         self.asked, says = [], says or {}
@@ -20,8 +21,8 @@ class Meddler:
             def pass_on(self):
                 meddler.asked.append((self.requestline, dict(self.headers)))
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                for start, (status, text) in says.items():
-                    if self.path.startswith(start):
+                for what, (status, text) in says.items():
+                    if re.match(what, f"{self.command} {self.path}"):
                         self.answer(status, [("Content-Type", "application/json")], text.encode())
                         return
                 there = http.client.HTTPConnection("127.0.0.1", otad.port, timeout=90)
