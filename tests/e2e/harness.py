@@ -248,7 +248,7 @@ class Result:
         return json.loads(self.out)
 
     def __repr__(self):
-        words = " ".join(map(str, self.argv))
+        words = " ".join(map(str, self.argv)).encode(errors="backslashreplace").decode()  # a report is UTF-8
         return f"$ {words}\nexit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
