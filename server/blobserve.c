@@ -18,6 +18,7 @@ enum { CHECK_LEN = 128 * 1024 };
 struct serve {
 	const struct app *app;
 	struct open_blob *blob; /* what open_run opened; then a reference */
+	uint64_t drops;         /* of the table, before that */
 	uint8_t sha256[32];
 	struct range_span spans[RANGE_MAX];
 	unsigned n_spans; /* 0: all of it */
@@ -297,7 +298,7 @@ static enum h_result open_done(struct req *req, struct res *res, struct job *job
 		return answer_not_found(req);
 	if (job->err)
 		return res_error(req, job->err, &job->e);
-	sv->blob = blob_table_adopt(req->app->blobs_open, sv->blob);
+	sv->blob = blob_table_adopt(req->app->blobs_open, sv->blob, sv->drops);
 	return serve_blob(req, sv);
 }
 
@@ -311,6 +312,7 @@ enum h_result blobserve_get(struct req *req, struct res *res)
 	if (hex_decode(req->cap.value[0], strlen(req->cap.value[0]), HEX_LOWER, sv->sha256, 32) != OTA_OK)
 		return answer_not_found(req);
 	sv->app = req->app;
+	sv->drops = blob_table_drops(req->app->blobs_open);
 	sv->blob = blob_table_get(req->app->blobs_open, sv->sha256);
 	return sv->blob ? serve_blob(req, sv) : req_job(req, JOB_READ, open_run, sv, open_done);
 }

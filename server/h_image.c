@@ -131,11 +131,7 @@ enum h_result h_image_head(struct req *req, struct res *res)
 
 static void image_gone(struct api_job *a)
 {
-	const struct gc_list *gone = a->after_ctx;
-
-	if (a->app->blobs_open)
-		blob_table_drop(a->app->blobs_open, gone->sha256[0]);
-	trash_blobs(a->app, gone);
+	trash_blobs(a->app, a->after_ctx);
 }
 
 static enum ota_err delete_run(struct api_job *a, struct job *job)

@@ -22,6 +22,7 @@ struct blob_table {
 	struct open_blob *buckets[BUCKETS];
 	unsigned n_blobs;
 	uint64_t clock;
+	uint64_t n_drops;
 	bool is_ending; /* the jobs are gone already */
 };
 
@@ -151,8 +152,14 @@ void blob_table_drop(struct blob_table *t, const uint8_t sha256[static 32])
 {
 	struct open_blob **slot = find_slot(t, sha256);
 
+	t->n_drops++;
 	if (*slot)
 		unlink_slot(t, slot);
+}
+
+uint64_t blob_table_drops(const struct blob_table *t)
+{
+	return t->n_drops;
 }
 
 void blob_table_free(struct blob_table *t)
@@ -203,7 +210,7 @@ out:
 	return err;
 }
 
-struct open_blob *blob_table_adopt(struct blob_table *t, struct open_blob *fresh)
+struct open_blob *blob_table_adopt(struct blob_table *t, struct open_blob *fresh, uint64_t drops)
 {
 	struct open_blob *there = *find_slot(t, fresh->sha256);
 
@@ -211,6 +218,11 @@ struct open_blob *blob_table_adopt(struct blob_table *t, struct open_blob *fresh
 	if (there) {
 		retire(t, fresh);
 		return reference(t, there);
+	}
+	/* It may be what was dropped. Whoever asked gets it, and it is closed after that. */
+	if (drops != t->n_drops) {
+		fresh->is_dropped = true;
+		return reference(t, fresh);
 	}
 	make_room(t);
 	fresh->next = t->buckets[fresh->sha256[0]];

@@ -37,9 +37,12 @@ void blob_table_free(struct blob_table *t);
 OTA_MUST_USE enum ota_err open_blob_new(
 	const struct app *app, const uint8_t sha256[static 32], struct open_blob **out, struct errmsg *e);
 
+/* How often something was dropped; taken before a blob is opened, for blob_table_adopt. */
+uint64_t blob_table_drops(const struct blob_table *t);
+
 /* Put it into the table, or close it again where another request was faster. A reference to the one that is
- * in the table. */
-struct open_blob *blob_table_adopt(struct blob_table *t, struct open_blob *fresh);
+ * in the table; to one that goes with its last reference where something was dropped since `drops`. */
+struct open_blob *blob_table_adopt(struct blob_table *t, struct open_blob *fresh, uint64_t drops);
 
 /* A reference to the one in the table, or NULL. */
 struct open_blob *blob_table_get(struct blob_table *t, const uint8_t sha256[static 32]);

@@ -5,6 +5,7 @@
 #include "server/app.h"
 #include "server/jobs.h"
 #include "server/log.h"
+#include "server/openblob.h"
 
 enum { JOB_MAX = 1024 * 1024 };
 
@@ -67,6 +68,9 @@ static void unlinked(struct job *job)
 	struct trash *t = job->ctx;
 	struct job *closing = t->n_held ? new_job(t->app, &t->list) : NULL;
 
+	/* Now, and not before: as long as there were names, whoever asked had them mapped again. */
+	for (size_t i = 0; t->app->blobs_open && i < t->list.n; i++)
+		blob_table_drop(t->app->blobs_open, t->list.sha256[i]);
 	if (job->err)
 		log_error("garbage collection: %s", job->e.text);
 	if (closing) {

@@ -1,4 +1,5 @@
-/* Blobs that nobody needs any more are removed: their names on the store thread, their bytes on a slow one.
+/* Blobs that nobody needs any more are removed: their names on the store thread, their bytes on a slow one;
+ * who asks for one that is gone gets none that was still open.
  *
  * Only the store thread knows that no row has come meanwhile, but freeing the bytes of a large file takes as
  * long as that is large, and devices wait for the store. A crash in between frees them, too. */

@@ -239,8 +239,8 @@ def test_many_at_once(otad):
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert all(pool.map(fetch, digests * 2))
-    maps = open(f"/proc/{otad.pid}/maps").read().count("/blobs/")
-    assert maps <= 64, f"{maps} images are mapped"
+    # A lane of its own unmaps what is too many.
+    harness.wait_for("64 that stay mapped", lambda: open(f"/proc/{otad.pid}/maps").read().count("/blobs/") <= 64)
 
 
 @pytest.mark.parametrize("left", [0, 2 << 20], ids=["at the start", "in the middle"])

@@ -139,8 +139,8 @@ static void closed_off_the_loop(void **state)
 	struct blob_table *t = f->app.blobs_open;
 	struct open_blob *first = opened(f, 1, 0), *second = opened(f, 1, 0);
 
-	assert_ptr_equal(blob_table_adopt(t, first), first);
-	assert_ptr_equal(blob_table_adopt(t, second), first);
+	assert_ptr_equal(blob_table_adopt(t, first, blob_table_drops(t)), first);
+	assert_ptr_equal(blob_table_adopt(t, second, blob_table_drops(t)), first);
 	settle(f);
 	assert_int_equal(n_unmapped, 1);
 	assert_ptr_equal(blob_table_get(t, first->sha256), first);
@@ -156,18 +156,37 @@ static void closed_off_the_loop(void **state)
 	assert_int_equal(n_unmapped_here, 0);
 }
 
+/* It was removed while it was being opened: who asked gets it, nobody else does, and its disk is freed. */
+static void dropped_while_it_opened(void **state)
+{
+	struct fake *f = *state;
+	struct blob_table *t = f->app.blobs_open;
+	uint64_t drops = blob_table_drops(t);
+	struct open_blob *late = opened(f, 1, 0);
+
+	blob_table_drop(t, late->sha256);
+	assert_ptr_equal(blob_table_adopt(t, late, drops), late);
+	assert_null(blob_table_get(t, late->sha256));
+	settle(f);
+	assert_int_equal(n_unmapped, 0);
+	open_blob_put(late);
+	settle(f);
+	assert_int_equal(n_unmapped, 1);
+}
+
 /* 64 stay open; the one that nobody has used for longest goes, but none in use. */
 static void bounded(void **state)
 {
 	struct fake *f = *state;
 	struct blob_table *t = f->app.blobs_open;
-	struct open_blob *used = blob_table_adopt(t, opened(f, 1, 0)), *kept;
+	struct open_blob *used = blob_table_adopt(t, opened(f, 1, 0), blob_table_drops(t)), *kept;
 
 	for (unsigned i = 1; i < 64; i++)
-		open_blob_put(blob_table_adopt(t, opened(f, (uint8_t)(i % 5), (uint8_t)i)));
+		open_blob_put(
+			blob_table_adopt(t, opened(f, (uint8_t)(i % 5), (uint8_t)i), blob_table_drops(t)));
 	assert_int_equal(n_unmapped, 0);
 	open_blob_put(blob_table_get(t, (const uint8_t[32]){1, 1})); /* now the newest */
-	open_blob_put(blob_table_adopt(t, opened(f, 9, 9)));
+	open_blob_put(blob_table_adopt(t, opened(f, 9, 9), blob_table_drops(t)));
 	settle(f);
 	assert_int_equal(n_unmapped, 1);
 	assert_null(blob_table_get(t, (const uint8_t[32]){2, 2}));
@@ -185,12 +204,12 @@ static void bounded_again(void **state)
 	struct open_blob *used[100];
 
 	for (unsigned i = 0; i < 100; i++)
-		used[i] = blob_table_adopt(t, opened(f, 1, (uint8_t)i));
+		used[i] = blob_table_adopt(t, opened(f, 1, (uint8_t)i), blob_table_drops(t));
 	for (unsigned i = 0; i < 100; i++)
 		open_blob_put(used[i]);
 	settle(f);
 	assert_int_equal(n_unmapped, 0);
-	open_blob_put(blob_table_adopt(t, opened(f, 9, 9)));
+	open_blob_put(blob_table_adopt(t, opened(f, 9, 9), blob_table_drops(t)));
 	settle(f);
 	assert_int_equal(n_unmapped, 37);
 }
@@ -199,7 +218,7 @@ static void read_again(void **state)
 {
 	struct fake *f = *state;
 	struct blob_table *t = f->app.blobs_open;
-	struct open_blob *b = blob_table_adopt(t, opened(f, 1, 0));
+	struct open_blob *b = blob_table_adopt(t, opened(f, 1, 0), blob_table_drops(t));
 
 	/* While one check runs no other is begun. */
 	open_blob_check(b, 1000, SIZE - 1000);
@@ -289,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(closed_off_the_loop, up_threads, down),
+		cmocka_unit_test_setup_teardown(dropped_while_it_opened, up_threads, down),
 		cmocka_unit_test_setup_teardown(bounded, up_threads, down),
 		cmocka_unit_test_setup_teardown(bounded_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(read_again, up_threads, down),

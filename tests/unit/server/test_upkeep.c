@@ -11,6 +11,7 @@
 #include "db/lease.h"
 #include "db/release.h"
 #include "proto/hex.h"
+#include "server/openblob.h"
 #include "server/upkeep.h"
 #include "tests/unit/server/fleet.h"
 
@@ -35,6 +36,23 @@ static unsigned nameless(void)
 	return n;
 }
 
+static bool is_asking;
+
+/* Somebody asks for the image "two", which is mapped then, as long as it has a name. */
+static void ask(void)
+{
+	struct blob_table *t = fl.f.app.blobs_open;
+	struct open_blob *b = NULL;
+	uint8_t sha256[32];
+
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"two", 3}, 1, sha256);
+	b = blob_table_get(t, sha256);
+	if (!b && open_blob_new(&fl.f.app, sha256, &b, &e) == OTA_OK)
+		b = blob_table_adopt(t, b, blob_table_drops(t));
+	if (b)
+		open_blob_put(b);
+}
+
 /* What each lane was given to do with bytes whose name is gone. */
 static unsigned freed[JOB_LANES];
 
@@ -45,8 +63,11 @@ void __wrap_jobs_post(
 void __wrap_jobs_post(
 	struct jobs *jobs, enum job_lane lane, struct job *job, job_fn fn, void (*done)(struct job *))
 {
-	unsigned before = nameless();
+	unsigned before;
 
+	if (is_asking)
+		ask();
+	before = nameless();
 	__real_jobs_post(jobs, lane, job, fn, done);
 	freed[lane] += before - nameless();
 }
@@ -216,6 +237,30 @@ static void test_garbage(void **state)
 	assert_int_equal(nameless(), 0);
 }
 
+/* What is collected and was asked for until the end is not served on from what is still open, and keeps no
+ * disk. */
+static void test_garbage_that_is_asked_for(void **state)
+{
+	uint8_t digest[32], sha256[32];
+	int64_t release = fleet_release_of(&fl, "2.0", "two", digest);
+	struct open_blob *left;
+
+	(void)state;
+	ota_sha256(fl.f.app.crypto, &(struct ota_slice){(const uint8_t *)"two", 3}, 1, sha256);
+	assert_int_equal(blob_table_new(&fl.f.app, &fl.f.app.blobs_open, &e), OTA_OK);
+	assert_int_equal(release_delete(fl.db, release, &e), OTA_OK);
+	fl.f.now += UPKEEP_GC_GRACE_S + UPKEEP_GC_S + 1;
+	is_asking = true;
+	upkeep_sweep(fl.f.app.domain);
+	is_asking = false;
+	assert_false(has_blob(sha256));
+	left = blob_table_get(fl.f.app.blobs_open, sha256);
+	assert_null(left);
+	assert_int_equal(nameless(), 0);
+	blob_table_free(fl.f.app.blobs_open);
+	fl.f.app.blobs_open = NULL;
+}
+
 /* The row went and a crash came before the blob did: it is found after the next start. */
 static void test_a_blob_that_a_crash_left(void **state)
 {
@@ -277,6 +322,7 @@ int main(void)
 		TEST(test_a_store_that_stays_away_says_so_seldom),
 		TEST(test_enrollment_while_the_store_is_away),
 		TEST(test_garbage),
+		TEST(test_garbage_that_is_asked_for),
 		TEST(test_a_blob_that_a_crash_left),
 		TEST(test_idle),
 	};
