@@ -21,6 +21,13 @@ static const char *running_text(const json_t *d, char *buf, size_t cap)
 	return buf;
 }
 
+/* Why what runs was wanted no more. */
+static const char *late_text(const json_t *a)
+{
+	return strcmp(js_text(a, "state", ""), "cancelled") == 0 ? "it was cancelled too late"
+								 : "its time was over";
+}
+
 enum { TRIAL_SHORT_S = 60 }; /* most trials have ended by then */
 
 static const char *assignment_text(const json_t *a, char *buf, size_t cap)
@@ -31,6 +38,8 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 
 	if (js_bool(a, "drifted", false))
 		(void)snprintf(buf, cap, "drifted: should run %s", js_text(a, "version", "?"));
+	else if (js_bool(a, "late", false))
+		(void)snprintf(buf, cap, "%s, but runs it", state);
 	else if (strcmp(state, "fetching") == 0 && size > 0)
 		(void)snprintf(buf, cap, "%s %lld %%", state, (long long)(done * 100 / size));
 	else if (strcmp(state, "trial") == 0 && age >= TRIAL_SHORT_S)
@@ -157,9 +166,15 @@ void show_drifted(const json_t *devices)
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
 		const json_t *a = js_get(d, "assignment");
+		bool is_late = js_bool(d, "late", false);
 
-		if (!js_bool(d, "drifted", false) || ++n > DRIFTED_MAX)
+		if ((!is_late && !js_bool(d, "drifted", false)) || ++n > DRIFTED_MAX)
 			continue;
+		if (is_late) {
+			printf("! %s runs %s all the same: %s; push what it should run\n", show_label(d),
+				out_safe(js_text(a, "version", "?")), late_text(a));
+			continue;
+		}
 		printf("! %s should run %s and reports %s; %s\n", show_label(d),
 			out_safe(js_text(a, "version", "?")), running_text(d, running, sizeof running),
 			mend_text(d, a, mend, sizeof mend));
@@ -269,6 +284,8 @@ void show_device(const json_t *d)
 	if (js_bool(d, "drifted", false))
 		out_field("", "it should run %s; %s", js_text(a, "version", "?"),
 			mend_text(d, a, mend, sizeof mend));
+	if (js_bool(d, "late", false))
+		out_field("", "%s; push what it should run", late_text(a));
 	if (r) {
 		out_field("digest", "%s", js_text(r, "digest", "?"));
 		out_field("sequence", "%lld", (long long)js_int(r, "sequence", 0));

@@ -17,7 +17,11 @@
 	" o.state = 2 AS is_cancelled, a.is_void AS is_void,"                                                \
 	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
 	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS "                   \
-	"has_next, " ASSIGNMENT_IS_DRIFTED " AS is_drifted,"                                                 \
+	"has_next, " ASSIGNMENT_IS_DRIFTED                                                                   \
+	" AS is_drifted, d.state = 1 AND s.running_digest IS m.digest AND "                                  \
+	"NOT EXISTS (SELECT 1 FROM assignment b WHERE b.device = a.device AND b.id > a.id AND b.is_void = "  \
+	"0) "                                                                                                \
+	"AND " ASSIGNMENT_CAME_TOO_LATE " AS is_late,"                                                       \
 	" a.attempt AS attempt, a.state AS state, a.created_at AS created_at,"                               \
 	" a.state_at AS state_at, a.offered_at AS offered_at, a.ended_at AS ended_at, a.reason AS reason,"   \
 	" a.detail AS detail, a.fault_offset AS fault_offset, a.superseded_by AS superseded_by, d.uid AS "   \
@@ -45,6 +49,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.is_drifted = col_bool(st, "is_drifted"),
 		.is_void = col_bool(st, "is_void"),
 		.is_cancelled = col_bool(st, "is_cancelled"),
+		.is_late = col_bool(st, "is_late"),
 		.withdrawn_at = col_time(st, "withdrawn_at"),
 		.attempt = (uint8_t)col_enum(st, "attempt", ASSIGNMENT_ATTEMPTS),
 		.state = (enum assign_state)col_enum(st, "state", ASSIGN_STATES - 1),
@@ -189,6 +194,19 @@ enum ota_err assignment_was_given(
 	if (err == OTA_OK)
 		*given = got;
 	return err;
+}
+
+enum ota_err assignment_load_late(struct db *db, int64_t device, const uint8_t digest[32], struct arena *mem,
+	struct assignment_row *out, struct errmsg *e)
+{
+	static const char q_late[] = SELECT_ASSIGNMENT
+		" WHERE a.device = $device AND a.manifest = (SELECT id FROM manifest WHERE digest = $digest)"
+		" AND " ASSIGNMENT_CAME_TOO_LATE " ORDER BY a.id DESC LIMIT 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_late);
+
+	bind_i64(st, "device", device);
+	bind_blob(st, "digest", digest, 32);
+	return row_load(st, mem, fill, "assignment", out, e);
 }
 
 static enum ota_err move_store(

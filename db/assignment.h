@@ -12,17 +12,18 @@ struct assignment_row {
 	int64_t id;
 	int64_t rollout;
 	int64_t device;
-	int64_t manifest;     /* what is installed: normal, or a return */
-	uint8_t digest[32];   /* of that manifest */
-	uint32_t sequence;    /* of that manifest */
-	size_t envelope_len;  /* its present size, for the ticket */
-	bool is_complete;     /* its envelope reaches the threshold; false: name it in no ticket */
-	bool is_held;         /* by the rollout or the device: stage, do not arm */
-	bool is_queued;       /* waits for the device's open one to end */
-	bool has_next;        /* another one is queued behind this one */
-	bool is_drifted;      /* the device's latest, ended as running, and its device runs that no more */
-	bool is_void;         /* taken back while it was queued: never what the device had to do */
-	bool is_cancelled;    /* its rollout was */
+	int64_t manifest;    /* what is installed: normal, or a return */
+	uint8_t digest[32];  /* of that manifest */
+	uint32_t sequence;   /* of that manifest */
+	size_t envelope_len; /* its present size, for the ticket */
+	bool is_complete;    /* its envelope reaches the threshold; false: name it in no ticket */
+	bool is_held;        /* by the rollout or the device: stage, do not arm */
+	bool is_queued;      /* waits for the device's open one to end */
+	bool has_next;       /* another one is queued behind this one */
+	bool is_drifted;     /* the device's latest, ended as running, and its device runs that no more */
+	bool is_void;        /* taken back while it was queued: never what the device had to do */
+	bool is_cancelled;   /* its rollout was */
+	bool is_late; /* the device's latest, ended as cancelled or timed-out, and its device runs it */
 	int64_t withdrawn_at; /* taken back while a ticket might still let it be installed; 0 = not */
 	bool is_withdrawn;    /* that, or its rollout was cancelled and it will be: name it in no ticket */
 	uint8_t attempt;      /* 1..255; rises with every retry of this manifest on this device */
@@ -150,6 +151,11 @@ OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, cons
 /* Was the manifest with that digest ever assigned to the device, whatever came of it? */
 OTA_MUST_USE enum ota_err assignment_was_given(
 	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e);
+
+/* The newest one of that digest which ended as cancelled or timed-out after the device had been told, where
+ * none of it is open or was seen running: what it runs then was wanted no more. OTA_NOT_FOUND. */
+OTA_MUST_USE enum ota_err assignment_load_late(struct db *db, int64_t device, const uint8_t digest[32],
+	struct arena *mem, struct assignment_row *out, struct errmsg *e);
 
 /* End whatever the device has queued or open: cancelled, or timed-out where nothing can take it back. `why`
  * ("the device was revoked") stands in the device's log; NULL: no line. Nothing open: OTA_OK. */

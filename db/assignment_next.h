@@ -14,6 +14,15 @@
 	" WHERE b.device = d.id AND b.ended_at IS NULL AND b.is_queued = 0)"
 _Static_assert(ASSIGN_RUNNING == 5, "the state that the query names");
 
+/* Taken back, or its time was over, after the device had been told; and no other of the same manifest is open
+ * there or was seen running. Whoever runs it all the same was too far by then. For queries with assignment a.
+ */
+#define ASSIGNMENT_CAME_TOO_LATE                                                                             \
+	"a.state IN (9, 10) AND a.offered_at IS NOT NULL AND NOT EXISTS"                                     \
+	" (SELECT 1 FROM assignment c WHERE c.device = a.device AND c.manifest = a.manifest"                 \
+	" AND (c.state = 5 OR c.ended_at IS NULL))"
+_Static_assert(ASSIGN_CANCELLED == 9 && ASSIGN_TIMED_OUT == 10, "the states that the query names");
+
 /* When the last ticket that let the device install this open one runs out; 0: there was none. */
 OTA_MUST_USE enum ota_err assignment_ticket_until(
 	struct db *db, const struct assignment_row *row, int64_t *until, struct errmsg *e);

@@ -13,8 +13,8 @@ static const char *const names[ASSIGN_STATES] = {
 #undef ASSIGN_STATE_NAME
 };
 
-/* Bit t of row s: s -> t. A staged release is withdrawn only where the device is held, or has just said that it has
- * not begun; a trial never. */
+/* Bit t of row s: s -> t. A staged release is withdrawn only where the device is held, or has just said that
+ * it has not begun; a trial never. */
 static const unsigned moves[ASSIGN_STATES] = {
 	[ASSIGN_WAITING] = BIT(OFFERED) | BIT(FETCHING) | BIT(STAGED) | BIT(TRIAL) | ENDS_BY_DEVICE |
 			   ENDS_BY_OPERATOR | BIT(TIMED_OUT) | BIT(SERVED),

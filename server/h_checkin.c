@@ -399,6 +399,23 @@ static enum ota_err judge_drift(struct job *job)
 			task.rollout_uid));
 }
 
+/* It runs what was taken back, or took too long: it had been told before, and nobody heard of it in time. */
+static enum ota_err judge_late(struct job *job)
+{
+	const struct visit *v = job->ctx;
+	struct assignment_row task;
+	enum ota_err err;
+
+	if (!v->ci.has_running)
+		return OTA_OK;
+	err = assignment_load_late(job->db, v->row, v->ci.running_digest, job->mem, &task, &job->e);
+	if (err)
+		return err == OTA_NOT_FOUND ? OTA_OK : err;
+	return add_event(job, "late", task.id,
+		arena_printf(job->mem, "runs %s all the same: %s", task.version,
+			task.state == ASSIGN_CANCELLED ? "it was withdrawn too late" : "its time was over"));
+}
+
 static enum ota_err store_report(struct job *job)
 {
 	struct visit *v = job->ctx;
@@ -414,6 +431,8 @@ static enum ota_err store_report(struct job *job)
 		err = move_task(job);
 	if (!err && v->step.running_is_new)
 		err = judge_drift(job);
+	if (!err && v->step.running_is_new)
+		err = judge_late(job);
 	if (!err)
 		err = facts_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);
 	v->has_facts = !err;

@@ -186,6 +186,7 @@ enum ota_err view_assignment(
 	js_bool(o, "queued", row->is_queued);
 	js_bool(o, "drifted", row->is_drifted);
 	js_bool(o, "rollout_cancelled", row->is_cancelled);
+	js_bool(o, "late", row->is_late);
 	js_time(o, "withdrawn", row->withdrawn_at);
 	if (device && device->said.seen_at && assign_state_is_open(row->state)) {
 		struct plan_policy pol = {.poll_spread = (uint32_t)v->poll_spread};

@@ -133,6 +133,7 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 		js_null(o, "assignment");
 		js_null(o, "next");
 		js_bool(o, "drifted", false);
+		js_bool(o, "late", false);
 		return OTA_OK;
 	}
 	if (err)
@@ -150,6 +151,7 @@ static enum ota_err latest_json(struct view *v, const struct device_row *row)
 		js_null(o, "next");
 	}
 	js_bool(o, "drifted", task.is_drifted);
+	js_bool(o, "late", task.is_late);
 	return err;
 }
 

@@ -93,6 +93,26 @@ def test_too_late(told):
     assert row["state"] == "cancelled" and row["counts"]["running"] == 1
 
 
+def test_in_time_by_its_own_word_and_installed(told):
+    """Its word said that it had not begun, and it had been told: what it runs then is told, not the end rewritten."""
+    fleet, device, api, look = told
+    fleet.ctl("cancel", fleet.push)
+    device.checkin(api, state=rig.IDLE)
+    assert look()["state"] == "cancelled" and look()["late"] is False
+    for state in (rig.TRIAL, rig.CONFIRMED, rig.IDLE):
+        _, ticket = device.checkin(api, state=state, running=(9, device.digest))
+        assert 5 not in ticket
+    assert look()["state"] == "cancelled" and look()["late"] is True
+    assert f"! {device.name[:12]} runs 1.0.0 all the same: it was cancelled too late; push what it should run" in fleet.ctl("status").out
+    assert "1.0.0 cancelled, but runs it" in fleet.ctl("device", "list").out
+    assert "it was cancelled too late; push what it should run" in fleet.ctl("device", "show", device.name).out
+    lines = [row for row in fleet.ctl.json("log", device.name) if row["kind"] == "late"]
+    assert [row["text"] for row in lines] == ["runs 1.0.0 all the same: it was withdrawn too late"], "told once"
+    # What it goes on to run ends it.
+    device.checkin(api, state=rig.CONFIRMED, running=(9, bytes(32)))
+    assert look()["late"] is False and "!" not in fleet.ctl("status").out
+
+
 def test_held_a_moment_too_late(told):
     """Staged on a device that is put on hold can be taken back; but it was told to begin a moment ago."""
     fleet, device, api, look = told

@@ -1,6 +1,8 @@
 /* Rollouts, assignments, and what they become when devices go. */
 #include "tests/unit/db/fixture.h"
 
+#include "proto/checkin.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -263,6 +265,58 @@ static void retired(void **state)
 	assert_int_equal(got.ended_at, NOW + 9);
 }
 
+/* It runs what was taken back, or what took too long. */
+static void late(void **state)
+{
+	static const struct {
+		enum assign_state first, then;
+		bool is_late;
+	} rows[] = {
+		{ASSIGN_OFFERED, ASSIGN_CANCELLED, true},
+		{ASSIGN_TRIAL, ASSIGN_TIMED_OUT, true},
+		{ASSIGN_WAITING, ASSIGN_CANCELLED, false}, /* it was never told: that is how it came */
+		{ASSIGN_OFFERED, ASSIGN_RUNNING, false},
+		{ASSIGN_OFFERED, ASSIGN_FAILED, false},
+	};
+	struct fixture *f = *state;
+	int64_t board = make_board(f, "lamp", 1), v1 = make_release(f, board, "1.0", "one", 100);
+	int64_t v2 = make_release(f, board, "2.0", "two", 200), m1 = manifest_of(f, 100);
+	int64_t r1 = make_rollout(f, "r1", v1), r2 = make_rollout(f, "r2", v2);
+	struct assignment_row row;
+	struct assignment_opened a;
+	uint8_t digest[32];
+
+	manifest_digest(100, digest);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char name[] = {'d', (char)('0' + i), '\0'};
+		int64_t d = make_device(f, name, board, (char)('0' + i));
+
+		ok(f, assignment_open(f->db, r1, d, m1, NOW, &a, &f->e));
+		say_running(f, d, 1, 100, CHECKIN_TRIAL);
+		if (rows[i].first != ASSIGN_WAITING)
+			advance(f, a.id, rows[i].first, OTA_OK);
+		fails(f, OTA_NOT_FOUND, assignment_load_late(f->db, d, digest, &f->mem, &row, &f->e));
+		advance(f, a.id, rows[i].then, OTA_OK);
+		ok(f, assignment_load(f->db, a.id, &f->mem, &row, &f->e));
+		assert_int_equal(row.is_late, rows[i].is_late);
+		assert_int_equal(assignment_load_late(f->db, d, digest, &f->mem, &row, &f->e),
+			rows[i].is_late ? OTA_OK : OTA_NOT_FOUND);
+		if (!rows[i].is_late)
+			continue;
+		assert_int_equal(row.id, a.id);
+		/* something newer is to come: still told when it is seen, and no more what the device is */
+		ok(f, assignment_open(f->db, r2, d, manifest_of(f, 200), NOW + 9, &a, &f->e));
+		ok(f, assignment_load_late(f->db, d, digest, &f->mem, &row, &f->e));
+		assert_false(row.is_late);
+		advance(f, a.id, ASSIGN_CANCELLED, OTA_OK);
+		/* offered again it is wanted */
+		ok(f, assignment_open(f->db, r1, d, m1, NOW + 10, &a, &f->e));
+		fails(f, OTA_NOT_FOUND, assignment_load_late(f->db, d, digest, &f->mem, &row, &f->e));
+		advance(f, a.id, ASSIGN_RUNNING, OTA_OK);
+		fails(f, OTA_NOT_FOUND, assignment_load_late(f->db, d, digest, &f->mem, &row, &f->e));
+	}
+}
+
 /* However long ago it was. */
 static void given(void **state)
 {
@@ -396,6 +450,7 @@ int main(void)
 		test(rollouts),
 		test(assignments),
 		test(retired),
+		test(late),
 		test(given),
 		test(large_cancel),
 		test(replacement),
