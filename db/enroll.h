@@ -46,6 +46,9 @@ OTA_MUST_USE enum ota_err secret_revoke(
 /* Newest first. */
 OTA_MUST_USE enum ota_err secret_list(struct db *db, const struct db_page *page, struct arena *mem,
 	struct secret_list *out, struct errmsg *e);
+/* Those made for a device of that name, never used and not revoked (expired ones too). */
+OTA_MUST_USE enum ota_err secret_list_unused(struct db *db, const char *name, const struct db_page *page,
+	struct arena *mem, struct secret_list *out, struct errmsg *e);
 
 /* A request whose MAC under the secret was right, or a receipt whose MAC was. */
 struct enroll_in {

@@ -340,7 +340,9 @@ static const char *const schema_3[] = {
 	"CREATE INDEX device_said_confirmed ON device_said (confirmed_digest);"
 	/* boards of one vendor share their serials */
 	"CREATE INDEX device_serial ON device (serial);"
-	"CREATE INDEX enroll_secret_serial ON enroll_secret (serial) WHERE serial IS NOT NULL;",
+	"CREATE INDEX enroll_secret_serial ON enroll_secret (serial) WHERE serial IS NOT NULL;"
+	/* a name is free, or a lost file's: of all the secrets ever made */
+	"CREATE INDEX enroll_secret_name ON enroll_secret (name) WHERE revoked_at IS NULL;",
 
 	/* what a push has come to, counted without its rows */
 	"CREATE INDEX assignment_counted ON assignment (rollout, device, id, state, is_queued, manifest);",

@@ -212,3 +212,17 @@ enum ota_err secret_list(struct db *db, const struct db_page *page, struct arena
 	list_bind(st, page);
 	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
+
+enum ota_err secret_list_unused(struct db *db, const char *name, const struct db_page *page,
+	struct arena *mem, struct secret_list *out, struct errmsg *e)
+{
+	static const char q_unused[] = "SELECT " COLUMNS
+				       " FROM enroll_secret WHERE name = $name AND revoked_at IS NULL"
+				       " AND uses = 0 AND ($cursor = 0 OR id < $cursor)"
+				       " ORDER BY id DESC LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_unused);
+
+	list_bind(st, page);
+	bind_text(st, "name", name);
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
+}

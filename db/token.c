@@ -194,3 +194,17 @@ enum ota_err token_list(struct db *db, const struct db_page *page, struct arena 
 	list_bind(st, page);
 	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
+
+enum ota_err token_list_valid(struct db *db, int64_t now, const struct db_page *page, struct arena *mem,
+	struct token_list *out, struct errmsg *e)
+{
+	static const char q_valid[] = "SELECT " COLUMNS
+				      " FROM token WHERE id > $cursor AND revoked_at IS NULL"
+				      " AND (expires_at IS NULL OR expires_at > $now)"
+				      " ORDER BY id LIMIT $limit";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_valid);
+
+	list_bind(st, page);
+	bind_i64(st, "now", now);
+	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
+}

@@ -63,5 +63,8 @@ OTA_MUST_USE enum ota_err token_revoke_even_last(struct db *db, int64_t id, int6
 /* Oldest first, revoked ones too. */
 OTA_MUST_USE enum ota_err token_list(struct db *db, const struct db_page *page, struct arena *mem,
 	struct token_list *out, struct errmsg *e);
+/* Those that are valid at `now` alone: what was revoked or has expired stays in the table for ever. */
+OTA_MUST_USE enum ota_err token_list_valid(struct db *db, int64_t now, const struct db_page *page,
+	struct arena *mem, struct token_list *out, struct errmsg *e);
 
 #endif

@@ -100,33 +100,25 @@ static const struct js_field provision_fields[] = {
  * on the device. Nothing there: OTA_OK, and not found. */
 static enum ota_err revoke_lost(struct api_job *a, struct job *job, struct secret_in *in, bool *found)
 {
-	struct db_page page = {.limit = DB_PAGE_MAX};
 	struct secret_list list;
+	enum ota_err err = secret_list_unused(
+		job->db, in->name, &(struct db_page){.limit = DB_PAGE_MAX}, job->mem, &list, &job->e);
 
-	do {
-		enum ota_err err = secret_list(job->db, &page, job->mem, &list, &job->e);
+	for (size_t i = 0; !err && i < list.n; i++) {
+		const struct secret_row *s = &list.rows[i];
+		char id[2 * SECRET_ID_LEN + 1];
 
-		for (size_t i = 0; i < list.n && !err; i++) {
-			const struct secret_row *s = &list.rows[i];
-			char id[2 * SECRET_ID_LEN + 1];
-
-			if (s->revoked_at || s->uses || strcmp(s->name, in->name) != 0)
-				continue;
-			*found = true;
-			err = secret_revoke(job->db, s->secret_id, a->now, &job->e);
-			hex_encode(s->secret_id, SECRET_ID_LEN, id);
-			if (!err)
-				err = api_audit(a, job, "enroll.revoke", id, NULL, NULL);
-			if (in->has_random_serial && s->serial)
-				in->serial = arena_strndup(job->mem, (const char *)s->serial, s->serial_len);
-			if (!err && !in->serial)
-				err = errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
-		}
-		if (err)
-			return err;
-		page.cursor = list.next;
-	} while (page.cursor);
-	return OTA_OK;
+		*found = true;
+		err = secret_revoke(job->db, s->secret_id, a->now, &job->e);
+		hex_encode(s->secret_id, SECRET_ID_LEN, id);
+		if (!err)
+			err = api_audit(a, job, "enroll.revoke", id, NULL, NULL);
+		if (in->has_random_serial && s->serial)
+			in->serial = arena_strndup(job->mem, (const char *)s->serial, s->serial_len);
+		if (!err && !in->serial)
+			err = errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
+	}
+	return err;
 }
 
 static enum ota_err insert_secret(

@@ -15,36 +15,32 @@ static const enum role roles[] = {
 	[TOKEN_ADMIN] = ROLE_ADMIN,
 };
 
+_Static_assert((int)AUTH_TOKENS_MAX <= (int)DB_PAGE_MAX, "one page has them all");
+
 enum ota_err token_table(
 	struct db *db, int64_t now, struct arena *mem, struct token_table *out, struct errmsg *e)
 {
-	struct db_page page = {.limit = DB_PAGE_MAX};
 	struct token_table t = {.rows = arena_array(mem, AUTH_TOKENS_MAX, sizeof(*t.rows))};
+	struct token_list list;
+	enum ota_err err;
 
 	if (!t.rows)
 		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
-	do {
-		struct token_list list;
-		enum ota_err err = token_list(db, &page, mem, &list, e);
+	err = token_list_valid(db, now, &(struct db_page){.limit = AUTH_TOKENS_MAX}, mem, &list, e);
+	if (err)
+		return err;
+	for (; t.n < list.n; t.n++) {
+		const struct token_row *row = &list.rows[t.n];
+		struct auth_token *to = &t.rows[t.n];
 
-		if (err)
-			return err;
-		for (size_t i = 0; i < list.n && t.n < AUTH_TOKENS_MAX; i++) {
-			const struct token_row *row = &list.rows[i];
-			struct auth_token *to = &t.rows[t.n];
-
-			if (!token_is_valid(row, now))
-				continue;
-			to->id = row->id;
-			memcpy(to->sha256, row->sha256, sizeof(to->sha256));
-			to->role = roles[row->role];
-			to->expires = row->expires_at;
-			to->used = row->used_at;
-			strncat(to->name, row->name, sizeof(to->name) - 1);
-			t.n++;
-		}
-		page.cursor = list.next;
-	} while (page.cursor);
+		to->id = row->id;
+		memcpy(to->sha256, row->sha256, sizeof(to->sha256));
+		to->role = roles[row->role];
+		to->expires = row->expires_at;
+		to->used = row->used_at;
+		strncat(to->name, row->name, sizeof(to->name) - 1);
+	}
+	t.has_more = list.next != 0;
 	*out = t;
 	return OTA_OK;
 }
@@ -135,9 +131,10 @@ static enum ota_err create_run(struct api_job *a, struct job *job)
 		err = table_reload(a, job);
 	if (err)
 		return err;
-	if (((const struct token_table *)a->after_ctx)->n == AUTH_TOKENS_MAX)
-		return errmsg_fail(
-			&job->e, OTA_STATE, "there are %d valid tokens already", AUTH_TOKENS_MAX - 1);
+	if (((const struct token_table *)a->after_ctx)->has_more) {
+		a->hint = "end those that nobody uses: otactl token list, otactl token revoke";
+		return errmsg_fail(&job->e, OTA_STATE, "there are %d valid tokens already", AUTH_TOKENS_MAX);
+	}
 	a->status = 201;
 	a->is_not_followed = true;
 	js_object(&a->out, NULL);

@@ -86,7 +86,8 @@ enum h_result h_whoami(struct req *req, struct res *res);
 /* The tokens that are valid at `now`, as the loop judges by them; in `mem`. */
 struct token_table {
 	struct auth_token *rows;
-	size_t n;
+	size_t n;      /* at most AUTH_TOKENS_MAX, the oldest */
+	bool has_more; /* than these */
 };
 OTA_MUST_USE enum ota_err token_table(
 	struct db *db, int64_t now, struct arena *mem, struct token_table *out, struct errmsg *e);

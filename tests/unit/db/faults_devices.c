@@ -131,6 +131,13 @@ OP(o_secret_list)
 
 	return secret_list(f->db, &all, &f->mem, &list, &f->e);
 }
+OP(o_secret_list_unused)
+{
+	struct secret_row key = fault_a_secret(5);
+	struct secret_list list;
+
+	return secret_list_unused(f->db, key.name, &all, &f->mem, &list, &f->e);
+}
 OP(o_enroll_new)
 {
 	struct enroll_in in = fault_request(9, 9);
@@ -258,6 +265,7 @@ const struct fault_op fault_ops_devices[] = {
 	ROW(o_secret_load),
 	ROW(o_secret_revoke),
 	ROW(o_secret_list),
+	ROW(o_secret_list_unused),
 	ROW(o_enroll_new),
 	ROW(o_enroll_repeated),
 	ROW(o_enroll_waiting),

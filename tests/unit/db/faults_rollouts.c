@@ -297,6 +297,12 @@ OP(o_token_list)
 
 	return token_list(f->db, &all, &f->mem, &list, &f->e);
 }
+OP(o_token_list_valid)
+{
+	struct token_list list;
+
+	return token_list_valid(f->db, NOW, &all, &f->mem, &list, &f->e);
+}
 OP(o_gc)
 {
 	struct gc_list list;
@@ -360,6 +366,7 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_token_revoke),
 	ROW(o_token_revoke_last),
 	ROW(o_token_list),
+	ROW(o_token_list_valid),
 	ROW(o_gc),
 	ROW(o_gc_orphans),
 };

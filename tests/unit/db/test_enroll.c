@@ -143,6 +143,11 @@ static void enrolls(void **state)
 	row.uses_max = 5;
 	row.is_approving = false;
 	ok(f, secret_insert(f->db, &row, &secret, &f->e));
+	ok(f, secret_list_unused(f->db, "hall", &page, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.rows[0].id, secret);
+	ok(f, secret_list_unused(f->db, "kitchen", &page, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 0);
 	{
 		struct device_change c = nothing;
 

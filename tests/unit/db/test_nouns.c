@@ -404,6 +404,16 @@ static void tokens(void **state)
 	ok(f, token_list(f->db, &(struct db_page){.limit = 2}, &f->mem, &list, &f->e));
 	assert_int_equal(list.n, 2);
 	assert_int_not_equal(list.next, 0);
+	/* the revoked one is not among the valid ones, nor one that expired by then */
+	ok(f, token_list_valid(f->db, NOW + 9, &all, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 2);
+	assert_int_equal(list.rows[1].id, viewer);
+	ok(f, token_list_valid(f->db, NOW + 9, &(struct db_page){.limit = 1}, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.next, admin);
+	ok(f, token_list_valid(f->db, NOW + 10, &all, &f->mem, &list, &f->e));
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.rows[0].id, admin);
 	strcpy(row.uid, "XX");
 	fails(f, OTA_INVALID, token_insert(f->db, &row, &viewer, &f->e));
 	fails(f, OTA_NOT_FOUND, token_revoke(f->db, 99, NOW, &f->e));

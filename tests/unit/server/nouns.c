@@ -13,6 +13,7 @@
 #include "db/change.h"
 #include "db/device.h"
 #include "db/enroll.h"
+#include "db/stmt.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "server/domain.h"
@@ -479,4 +480,19 @@ int64_t nouns_devices(struct nouns *n, const char *board, const char *name, unsi
 int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool approved)
 {
 	return nouns_devices(n, board, name, 1, approved);
+}
+
+void nouns_many(struct nouns *n, unsigned count, const char *sql)
+{
+	struct errmsg e = {""};
+	char text[1024];
+	int len = snprintf(text, sizeof(text),
+		"CREATE TEMP TABLE many AS WITH RECURSIVE up (i) AS"
+		" (SELECT 1 UNION ALL SELECT i + 1 FROM up WHERE i < %u) SELECT i FROM up;"
+		"%s; DROP TABLE many",
+		count, sql);
+
+	assert_in_range(len, 0, sizeof(text) - 1);
+	if (stmt_script(n->db, text, &e))
+		fail_msg("%s", e.text);
 }

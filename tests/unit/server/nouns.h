@@ -94,4 +94,7 @@ int64_t nouns_device(struct nouns *n, const char *board, const char *name, bool 
 /* NAME-0, NAME-1, ...: the last one's row. */
 int64_t nouns_devices(struct nouns *n, const char *board, const char *name, unsigned count, bool approved);
 
+/* Rows by the thousand: `sql` inserts from the table `many`, whose column `i` goes from 1 to `count`. */
+void nouns_many(struct nouns *n, unsigned count, const char *sql);
+
 #endif

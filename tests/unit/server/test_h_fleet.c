@@ -289,6 +289,28 @@ static void test_provision(void **state)
 		"no listener serves");
 }
 
+/* A lost file among all the secrets that were ever made. */
+static void test_provision_replaces(void **state)
+{
+	struct nouns *n = *state;
+	char serial[40];
+
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/provisions", "{\"board\":\"lamp\",\"name\":\"kitchen\"}");
+	assert_int_equal(n->status, 201);
+	snprintf(serial, sizeof(serial), "%s", nouns_text(n, "serial"));
+	nouns_many(n, 20000,
+		"INSERT INTO enroll_secret (secret_id, board, note, name, serial, uses_max, uses,"
+		" is_approving, created_at, created_by) SELECT randomblob(8), (SELECT id FROM board), '',"
+		" 'lamp-' || i, randomblob(32), 1, 1, 1, 1, 'ci' FROM many");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/provisions",
+		"{\"board\":\"lamp\",\"name\":\"kitchen\",\"replace\":true}");
+	assert_int_equal(n->status, 201);
+	assert_string_equal(nouns_text(n, "serial"), serial);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/provisions",
+		"{\"board\":\"lamp\",\"name\":\"lamp-7\",\"replace\":true}", 404,
+		"no unused provisioning file");
+}
+
 /* Without public-url: what listens for devices, places beyond loopback first, "everywhere" by the host's
  * name. */
 static void test_urls(void **state)
@@ -350,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_device_refused, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_secret, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_provision, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_provision_replaces, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test(test_urls),
 	};
 

@@ -4,6 +4,7 @@
 #include "proto/root.h"
 #include "server/auth.h"
 #include "server/domain.h"
+#include "server/nouns.h"
 #include "server/ops.h"
 #include "server/routes.h"
 #include "tests/unit/server/cmocka_all.h"
@@ -92,6 +93,48 @@ static void test_token_refused(void **state)
 		"{\"name\":\"a\",\"role\":\"viewer\",\"expires_s\":1}", 400, "'expires_s'");
 	nouns_refused(n, ROLE_ADMIN, "DELETE", "/v1/tokens/nobody", NULL, 404, "there is no token");
 	nouns_refused(n, ROLE_ADMIN, "DELETE", "/v1/tokens/admin", NULL, 409, "last administrator's token");
+}
+
+/* Of all the tokens ever made only the valid ones are loaded. */
+static void test_tokens_that_are_over(void **state)
+{
+	struct nouns *n = *state;
+	struct token_table table;
+	struct errmsg e = {""};
+	struct arena small;
+
+	nouns_many(n, 4000,
+		"INSERT INTO token (uid, name, role, sha256, created_at, created_by, expires_at)"
+		" SELECT printf('%016x', i), 'old-' || i, 0, randomblob(32), 1, 'ci', 2 FROM many");
+	arena_init(&small, (size_t)256 * 1024);
+	assert_int_equal(token_table(n->db, n->f.now, &small, &table, &e), OTA_OK);
+	assert_int_equal(table.n, 1);
+	assert_string_equal(table.rows[0].name, "admin");
+	arena_release(&small);
+}
+
+static void test_as_many_tokens_as_there_may_be(void **state)
+{
+	static const char one_more[] = "{\"name\":\"one-more\",\"role\":\"viewer\"}";
+	struct nouns *n = *state;
+
+	nouns_many(n, AUTH_TOKENS_MAX - 2,
+		"INSERT INTO token (uid, name, role, sha256, created_at, created_by)"
+		" SELECT printf('%016x', i), 'ci-' || i, 0, randomblob(32), 1, 'ci' FROM many");
+	nouns_call(n, ROLE_ADMIN, "POST", "/v1/tokens", "{\"name\":\"last\",\"role\":\"viewer\"}");
+	assert_int_equal(n->status, 201);
+	nouns_refused(n, ROLE_ADMIN, "POST", "/v1/tokens", one_more, 409, "1000 valid tokens already");
+	assert_non_null(strstr(nouns_text(n, "hint"), "otactl token revoke"));
+	nouns_call(n, ROLE_ADMIN, "DELETE", "/v1/tokens/ci-7", NULL);
+	assert_int_equal(n->status, 204);
+	nouns_call(n, ROLE_ADMIN, "POST", "/v1/tokens", one_more);
+	assert_int_equal(n->status, 201);
+	/* More than that, by another hand: who is there can still be put out. */
+	nouns_many(n, 50,
+		"INSERT INTO token (uid, name, role, sha256, created_at, created_by)"
+		" SELECT printf('%016x', 90000 + i), 'by-hand-' || i, 0, randomblob(32), 1, 'x' FROM many");
+	nouns_call(n, ROLE_ADMIN, "DELETE", "/v1/tokens/by-hand-50", NULL);
+	assert_int_equal(n->status, 204);
 }
 
 static void test_last_token_by_the_socket(void **state)
@@ -298,6 +341,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_route_asks_who, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_token, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_token_refused, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_tokens_that_are_over, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_as_many_tokens_as_there_may_be, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_last_token_by_the_socket, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_first_token, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_release_key, nouns_setup_rootless, nouns_teardown),
