@@ -88,7 +88,7 @@ struct device_filter {
 OTA_MUST_USE enum ota_err device_list(struct db *db, const struct device_filter *filter,
 	const struct db_page *page, struct arena *mem, struct device_list *out, struct errmsg *e);
 
-/* How many match. */
+/* How many match, of the first look_max. */
 OTA_MUST_USE enum ota_err device_count(
 	struct db *db, const struct device_filter *filter, uint64_t *n, struct errmsg *e);
 

@@ -2,6 +2,7 @@
 #ifndef SERVER_BOARDS_H
 #define SERVER_BOARDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/err.h"
@@ -18,6 +19,10 @@ struct reg_board {
 	uint32_t poll_s;    /* 0: the server's */
 	uint32_t revision;  /* of its notice; 0: none published yet */
 	uint32_t n_devices; /* in the registry */
+	/* Between two lines of wake_send. */
+	uint32_t n_woken; /* of its list */
+	bool is_hinted;
+	uint32_t hint_spread_s;
 };
 
 /* Zeroed to begin. Positions stay valid until that board is removed. */

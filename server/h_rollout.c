@@ -1,6 +1,4 @@
 /* Pushes: looked at, and made. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "db/device.h"
@@ -102,12 +100,15 @@ static const struct js_field push_fields[] = {
 
 static enum ota_err push_run(struct api_job *a, struct job *job);
 
-/* Nobody: why not? */
+/* Nobody: why not? As many devices are looked at as for the first that is meant: a hint is not worth more of
+ * the store's time. */
 static enum ota_err nobody(struct api_job *a, struct job *job, const struct selector *selector,
 	const struct release_row *release, const char *text)
 {
-	struct device_filter filter = {
-		.selector = selector, .board = release->board, .state = DEVICE_PENDING};
+	struct device_filter filter = {.selector = selector,
+		.board = release->board,
+		.state = DEVICE_PENDING,
+		.look_max = PUSH_SEEK};
 	uint64_t pending = 0, elsewhere = 0;
 	struct view_board board;
 	AUTO(view) struct view v = {0};
@@ -123,10 +124,9 @@ static enum ota_err nobody(struct api_job *a, struct job *job, const struct sele
 	if (err)
 		return err;
 	if (pending)
-		a->hint = arena_printf(
-			job->mem, "%" PRIu64 " of them wait for approval: otactl device approve", pending);
+		a->hint = "some that match wait for approval: otactl device approve";
 	else if (elsewhere)
-		a->hint = arena_printf(job->mem, "%" PRIu64 " of other boards match", elsewhere);
+		a->hint = "devices of other boards match";
 	return errmsg_fail(
 		&job->e, OTA_STATE, "no approved device of board '%s' matches '%.100s'", board.name, text);
 }

@@ -51,47 +51,55 @@ static uint32_t spread_setting(const struct domain *d)
 	return (uint32_t)d->app->cfg->notice_spread;
 }
 
-/* A device of this board, still there? */
-static bool is_of_board(const struct domain *d, uint32_t at, uint32_t board)
+/* The board of a device that may have been removed meanwhile: NULL then. */
+static struct reg_board *board_of(const struct domain *d, uint32_t at)
 {
 	struct reg_live live;
 
 	if (registry_next(d->reg, at) != at)
-		return false;
+		return NULL;
 	registry_live(d->reg, at, &live);
-	return live.board == board;
+	return registry_board(d->reg, live.board);
 }
 
-static void wake_board(struct domain *d, struct reg_board *b, uint32_t board, const struct wake_list *w)
+/* Its revision; true where each of its targets is to have a hint, too. */
+static bool wake_board(struct domain *d, struct reg_board *b)
 {
 	struct plan_wake plan;
-	size_t n = 0;
 
-	for (size_t i = 0; i < w->n; i++)
-		n += is_of_board(d, w->at[i], board);
-	plan_wake(n, b->n_devices, spread_setting(d), &plan);
-	if (!plan.board && !plan.hints)
-		return;
+	plan_wake(b->n_woken, b->n_devices, spread_setting(d), &plan);
+	b->n_woken = 0;
+	b->is_hinted = plan.hints;
+	b->hint_spread_s = plan.hint_spread_s;
 	/* One line of revisions for both kinds: a device may ignore what is not above what it saw. */
 	b->revision = plan_revision_next(b->revision, app_now(d->app));
 	if (plan.board)
 		send_board(d, b, plan.board_spread_s);
-	for (size_t i = 0; plan.hints && i < w->n; i++) {
-		if (is_of_board(d, w->at[i], board))
-			send_hint(d, w->at[i], b->revision, plan.hint_spread_s);
-	}
+	return plan.hints;
 }
 
 void wake_send(struct domain *d, struct wake_list *w)
 {
-	struct reg_board *b;
+	bool any_hints = false;
 
-	if (!w->n)
-		return;
-	for (uint32_t i = 0; i < registry_boards(d->reg); i++) {
-		b = registry_board(d->reg, i);
+	/* A fleet of many boards: the targets are gone through once, not once a board. */
+	for (size_t i = 0; i < w->n; i++) {
+		struct reg_board *b = board_of(d, w->at[i]);
+
 		if (b)
-			wake_board(d, b, i, w);
+			b->n_woken++;
+	}
+	for (uint32_t i = 0; w->n && i < registry_boards(d->reg); i++) {
+		struct reg_board *b = registry_board(d->reg, i);
+
+		if (b && b->n_woken)
+			any_hints = wake_board(d, b) || any_hints;
+	}
+	for (size_t i = 0; any_hints && i < w->n; i++) {
+		const struct reg_board *b = board_of(d, w->at[i]);
+
+		if (b && b->is_hinted)
+			send_hint(d, w->at[i], b->revision, b->hint_spread_s);
 	}
 	w->n = 0;
 }

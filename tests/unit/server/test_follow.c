@@ -14,6 +14,37 @@
 
 enum { MANY = 1200 /* more than a chunk of changes */ };
 
+void __real_registry_live(const struct registry *r, uint32_t at, struct reg_live *out);
+void __wrap_registry_live(const struct registry *r, uint32_t at, struct reg_live *out);
+void __wrap_mqtt_board_notice(struct mqtt *m, const uint8_t class_id[16], const uint8_t *payload, size_t len);
+void __wrap_mqtt_device_hint(struct mqtt *m, const uint8_t device_id[16], const uint8_t *payload, size_t len);
+
+static unsigned n_looks, n_notices, n_hints;
+
+void __wrap_registry_live(const struct registry *r, uint32_t at, struct reg_live *out)
+{
+	n_looks++;
+	__real_registry_live(r, at, out);
+}
+
+void __wrap_mqtt_board_notice(struct mqtt *m, const uint8_t class_id[16], const uint8_t *payload, size_t len)
+{
+	(void)m;
+	(void)class_id;
+	(void)payload;
+	(void)len;
+	n_notices++;
+}
+
+void __wrap_mqtt_device_hint(struct mqtt *m, const uint8_t device_id[16], const uint8_t *payload, size_t len)
+{
+	(void)m;
+	(void)device_id;
+	(void)payload;
+	(void)len;
+	n_hints++;
+}
+
 static struct fleet fl;
 static struct agent a;
 static struct errmsg e;
@@ -311,6 +342,46 @@ static void test_news(void **state)
 	assert_int_equal(board->revision, fl.f.now + 2);
 }
 
+/* However many boards there are, a target is looked at once to count it and once for its hint. */
+static void test_waking_among_many_boards(void **state)
+{
+	enum { BOARDS = 40 };
+	struct domain *d = fl.f.app.domain;
+	struct wake_list list = {0};
+	uint32_t n;
+
+	(void)state;
+	enroll_many(MANY);
+	fleet_follow(&fl);
+	for (uint32_t i = 1; i <= BOARDS; i++) {
+		struct reg_board other = {.row = 1000 + i, .revision = 7};
+
+		memcpy(other.class_id, &i, sizeof(i));
+		assert_int_equal(registry_put_board(d->reg, &other), OTA_OK);
+	}
+	/* So few of them: a hint for each. Somebody who has gone has none. */
+	for (n = 0; n < 30; n++)
+		wake_add(&list, n);
+	registry_remove(d->reg, 29);
+	n_looks = n_notices = n_hints = 0;
+	wake_send(d, &list);
+	assert_int_equal(list.n, 0);
+	assert_int_equal(n_hints, 29);
+	assert_int_equal(n_notices, 0);
+	assert_true(n_looks <= 2 * 30);
+	/* All of them: the board's revision alone. */
+	for (n = 0; n < MANY; n++)
+		wake_add(&list, n);
+	n_looks = n_notices = n_hints = 0;
+	wake_send(d, &list);
+	assert_int_equal(n_hints, 0);
+	assert_int_equal(n_notices, 1);
+	assert_true(n_looks <= MANY);
+	for (uint32_t i = 1; i <= BOARDS; i++)
+		assert_int_equal(registry_board_by_row(d->reg, 1000 + i)->revision, 7);
+	wake_list_release(&list);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -323,6 +394,7 @@ int main(void)
 		TEST(test_trimming_waits_for_the_follower),
 		TEST(test_a_push_of_what_runs),
 		TEST(test_news),
+		TEST(test_waking_among_many_boards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
