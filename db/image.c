@@ -268,3 +268,19 @@ enum ota_err image_list(struct db *db, const struct db_page *page, struct arena 
 	list_bind(st, page);
 	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
+
+enum ota_err image_count_damaged(struct db *db, uint64_t *n, struct errmsg *e)
+{
+	static const char q_count[] = "SELECT count(*) AS n FROM image WHERE is_damaged = 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
+	uint64_t got = 0;
+	enum ota_err err = stmt_row(st, e);
+
+	if (err != OTA_OK)
+		return err;
+	got = col_u64(st, "n");
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		*n = got;
+	return err;
+}

@@ -51,4 +51,7 @@ OTA_MUST_USE enum ota_err image_delete(struct db *db, const uint8_t sha256[stati
 OTA_MUST_USE enum ota_err image_list(struct db *db, const struct db_page *page, struct arena *mem,
 	struct image_list *out, struct errmsg *e);
 
+/* How many are marked as damaged. */
+OTA_MUST_USE enum ota_err image_count_damaged(struct db *db, uint64_t *n, struct errmsg *e);
+
 #endif

@@ -342,7 +342,10 @@ static const char *const schema_3[] = {
 	"CREATE INDEX device_serial ON device (serial);"
 	"CREATE INDEX enroll_secret_serial ON enroll_secret (serial) WHERE serial IS NOT NULL;"
 	/* a name is free, or a lost file's: of all the secrets ever made */
-	"CREATE INDEX enroll_secret_name ON enroll_secret (name) WHERE revoked_at IS NULL;",
+	"CREATE INDEX enroll_secret_name ON enroll_secret (name) WHERE revoked_at IS NULL;"
+	/* few of many, asked for with every look at the fleet */
+	"CREATE INDEX device_pending ON device (id) WHERE state = 0;"
+	"CREATE INDEX image_damaged ON image (id) WHERE is_damaged = 1;",
 
 	/* what a push has come to, counted without its rows */
 	"CREATE INDEX assignment_counted ON assignment (rollout, device, id, state, is_queued, manifest);",

@@ -7,6 +7,7 @@
 #include "db/blob.h"
 #include "db/change.h"
 #include "db/device.h"
+#include "db/fleet.h"
 #include "db/image.h"
 #include "db/rollout.h"
 #include "server/api.h"
@@ -57,27 +58,6 @@ static struct server_in *server_facts(struct req *req)
 	return in;
 }
 
-static enum ota_err count_damaged(struct job *job, uint64_t *n)
-{
-	struct db_page page = {.limit = DB_PAGE_MAX};
-
-	*n = 0;
-	do {
-		AUTO(arena) struct arena mem;
-		struct image_list list;
-		enum ota_err err;
-
-		arena_init(&mem, (size_t)8 * 1024 * 1024);
-		err = image_list(job->db, &page, &mem, &list, &job->e);
-		if (err)
-			return err;
-		for (size_t i = 0; i < list.n; i++)
-			*n += list.rows[i].is_damaged;
-		page.cursor = list.next;
-	} while (page.cursor);
-	return OTA_OK;
-}
-
 /* `shared` is how many devices' identities seem to be used twice, `name` one of them. */
 static enum ota_err warnings_json(
 	struct api_job *a, struct job *job, const struct server_in *in, uint64_t shared, const char *name)
@@ -85,7 +65,7 @@ static enum ota_err warnings_json(
 	struct js_out *o = &a->out;
 	uint64_t damaged;
 	char text[256];
-	enum ota_err err = count_damaged(job, &damaged);
+	enum ota_err err = image_count_damaged(job->db, &damaged, &job->e);
 
 	if (err)
 		return err;
@@ -240,80 +220,9 @@ enum h_result h_server_get(struct req *req, struct res *res)
 }
 
 /* The fleet at a glance. */
-enum { RUNNING_MAX = 64 };
+enum { SEEN_S = 86400 };
 
-struct tally {
-	int64_t board;
-	char version[DB_VERSION_MAX + 1];
-	uint64_t n;
-};
-
-struct fleet {
-	uint64_t total, pending, approved, held, seen_24h, shared;
-	char shared_name[DB_NAME_MAX + 1]; /* one of them */
-	size_t n_running;
-	struct tally running[RUNNING_MAX]; /* the last one takes what does not fit */
-	size_t n_waiting;
-	int64_t waiting[5]; /* device rows */
-};
-
-static void count_running(struct fleet *f, const struct device_row *row)
-{
-	size_t i = 0;
-
-	while (i < f->n_running &&
-		(f->running[i].board != row->board || strcmp(f->running[i].version, row->version) != 0))
-		i++;
-	if (i == RUNNING_MAX)
-		return;
-	if (i == f->n_running) {
-		f->n_running++;
-		f->running[i].board = row->board;
-		snprintf(f->running[i].version, sizeof(f->running[i].version), "%s", row->version);
-	}
-	f->running[i].n++;
-}
-
-static void count_device(struct fleet *f, const struct device_row *row, int64_t now)
-{
-	if (row->state == DEVICE_REVOKED)
-		return;
-	f->total++;
-	f->held += row->is_held;
-	f->seen_24h += row->said.seen_at && row->said.seen_at > now - 86400;
-	if (row->state == DEVICE_APPROVED) {
-		f->approved++;
-		count_running(f, row);
-	}
-	if (row->state == DEVICE_PENDING)
-		f->pending++;
-	if (alarm_is_shared(&row->alarm) && f->shared++ == 0)
-		snprintf(f->shared_name, sizeof(f->shared_name), "%s", row->name);
-	if ((row->state == DEVICE_PENDING || row->has_waiting_enrolment) && f->n_waiting < 5)
-		f->waiting[f->n_waiting++] = row->id;
-}
-
-static enum ota_err count_fleet(struct job *job, int64_t now, struct fleet *f)
-{
-	struct db_page page = {.limit = DB_PAGE_MAX};
-
-	do {
-		AUTO(arena) struct arena mem;
-		struct device_list list;
-		enum ota_err err;
-
-		arena_init(&mem, (size_t)16 * 1024 * 1024);
-		err = device_list(job->db, NULL, &page, &mem, &list, &job->e);
-		if (err)
-			return err;
-		for (size_t i = 0; i < list.n; i++)
-			count_device(f, &list.rows[i], now);
-		page.cursor = list.next;
-	} while (page.cursor);
-	return OTA_OK;
-}
-
-static enum ota_err fleet_json(struct view *v, const struct fleet *f)
+static enum ota_err fleet_json(struct view *v, const struct fleet_counts *f)
 {
 	struct js_out *o = &v->a->out;
 
@@ -322,19 +231,28 @@ static enum ota_err fleet_json(struct view *v, const struct fleet *f)
 	js_int(o, "pending", (int64_t)f->pending);
 	js_int(o, "approved", (int64_t)f->approved);
 	js_int(o, "held", (int64_t)f->held);
-	js_int(o, "seen_24h", (int64_t)f->seen_24h);
+	js_int(o, "seen_24h", (int64_t)f->seen);
 	js_end(o);
 	js_array(o, "running");
 	for (size_t i = 0; i < f->n_running; i++) {
+		const struct fleet_running *row = &f->running[i];
 		struct view_board board;
-		enum ota_err err = view_board(v, f->running[i].board, &board);
+		enum ota_err err = view_board(v, row->board, &board);
 
 		if (err)
 			return err;
 		js_object(o, NULL);
 		js_text(o, "board", board.name);
-		js_text(o, "version", *f->running[i].version ? f->running[i].version : NULL);
-		js_int(o, "count", (int64_t)f->running[i].n);
+		js_text(o, "version", *row->version ? row->version : NULL);
+		js_int(o, "count", (int64_t)row->n);
+		js_end(o);
+	}
+	if (f->n_other) {
+		js_object(o, NULL);
+		js_null(o, "board");
+		js_null(o, "version");
+		js_int(o, "count", (int64_t)f->n_other);
+		js_bool(o, "other", true);
 		js_end(o);
 	}
 	js_end(o);
@@ -345,7 +263,7 @@ static enum ota_err status_run(struct api_job *a, struct job *job)
 {
 	struct db_page page = {.limit = 20};
 	struct js_out *o = &a->out;
-	struct fleet *f = arena_alloc(job->mem, sizeof(*f));
+	struct fleet_counts *f = arena_alloc(job->mem, sizeof(*f));
 	struct rollout_list rollouts;
 	AUTO(view) struct view v = {0};
 	enum ota_err err;
@@ -353,11 +271,11 @@ static enum ota_err status_run(struct api_job *a, struct job *job)
 	if (!f)
 		return errmsg_fail(&job->e, OTA_NO_MEMORY, "out of memory");
 	view_init(&v, a, job);
-	err = count_fleet(job, a->now, f);
+	err = fleet_count(job->db, a->now - SEEN_S, job->mem, f, &job->e);
 	if (!err)
 		err = rollout_list(job->db, ROLLOUT_RUNNING, &page, job->mem, &rollouts, &job->e);
 	if (!err)
-		err = view_expect_devices(&v, 5);
+		err = view_expect_devices(&v, FLEET_WAITING_MAX);
 	if (err)
 		return err;
 	js_object(o, NULL);

@@ -7,6 +7,7 @@
 #include "db/device.h"
 #include "db/enroll.h"
 #include "db/event.h"
+#include "db/fleet.h"
 #include "db/identity.h"
 #include "db/report.h"
 #include "db/secret.h"
@@ -59,6 +60,12 @@ OP(o_device_count)
 	enum ota_err err = selector_parse("board=lamp", &s, &f->e);
 
 	return err ? err : device_count(f->db, &filter, &n, &f->e);
+}
+OP(o_fleet_count)
+{
+	struct fleet_counts counts;
+
+	return fleet_count(f->db, NOW, &f->mem, &counts, &f->e);
 }
 OP(o_device_update)
 {
@@ -254,6 +261,7 @@ const struct fault_op fault_ops_devices[] = {
 	ROW(o_device_find_mac),
 	ROW(o_device_list),
 	ROW(o_device_count),
+	ROW(o_fleet_count),
 	ROW(o_device_update),
 	ROW(o_device_rehome),
 	ROW(o_device_revoke),

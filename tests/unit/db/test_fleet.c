@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "db/alarm.h"
 #include "db/change.h"
 #include "db/device.h"
 #include "db/event.h"
+#include "db/fleet.h"
 #include "db/identity.h"
 #include "db/report.h"
 #include "proto/checkin.h"
@@ -367,6 +369,67 @@ static void history_is_bounded(void **state)
 	fails(f, OTA_NOT_FOUND, event_add(f->db, &row, &f->e));
 }
 
+static void at_a_glance(void **state)
+{
+	struct fixture *f = *state;
+	int64_t lamp = make_board(f, "lamp", 1), fan = make_board(f, "fan", 2);
+	int64_t v1 = make_release(f, lamp, "1.0", "one", 100), v2 = make_release(f, lamp, "2.0", "two", 200);
+	struct device_row pending = {.name = "new", .board = lamp, .created_at = NOW};
+	struct device_change hold = nothing, revoke = nothing;
+	struct fleet_counts c;
+	enum alarm_news news;
+	int64_t d[6];
+
+	ok(f, fleet_count(f->db, NOW, &f->mem, &c, &f->e));
+	assert_int_equal(c.total, 0);
+	assert_int_equal(c.n_running, 0);
+	assert_int_equal(c.n_other, 0);
+	assert_null(c.shared_name);
+	(void)make_manifest(f, v1, v2, 201);
+	for (int i = 0; i < 6; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "d%d", i);
+		d[i] = make_device(f, name, i < 4 ? lamp : fan, "012345"[i]);
+	}
+	/* a release is one row, whichever of its manifests brought it */
+	say_running(f, d[0], 1, 100, CHECKIN_IDLE);
+	say_running(f, d[1], 2, 201, CHECKIN_IDLE);
+	say_running(f, d[2], 3, 200, CHECKIN_IDLE);
+	say_running(f, d[3], 4, 100, CHECKIN_IDLE);
+	memset(pending.uid, 'a', 32);
+	ok(f, device_insert(f->db, &pending, 0, &pending.id, &f->e));
+	hold.hold = 1;
+	ok(f, device_update(f->db, d[1], 0, &hold, NOW, NULL, &f->e));
+	revoke.state = DEVICE_REVOKED;
+	for (int i = 1; i <= 3; i++) {
+		ok(f, alarm_raise(f->db, d[2], (uint64_t)i, NOW, &news, &f->e));
+		ok(f, alarm_raise(f->db, d[3], (uint64_t)i, NOW, &news, &f->e));
+	}
+	ok(f, alarm_raise(f->db, d[0], 1, NOW, &news, &f->e));
+	ok(f, device_update(f->db, d[3], 0, &revoke, NOW, NULL, &f->e));
+
+	ok(f, fleet_count(f->db, NOW + 1, &f->mem, &c, &f->e));
+	assert_int_equal(c.total, 6);
+	assert_int_equal(c.pending, 1);
+	assert_int_equal(c.approved, 5);
+	assert_int_equal(c.held, 1);
+	assert_int_equal(c.seen, 2);
+	assert_int_equal(c.shared, 1);
+	assert_string_equal(c.shared_name, "d2");
+	assert_int_equal(c.n_waiting, 1);
+	assert_int_equal(c.waiting[0], pending.id);
+	assert_int_equal(c.n_other, 0);
+	assert_int_equal(c.n_running, 3);
+	assert_int_equal(c.running[0].board, lamp);
+	assert_string_equal(c.running[0].version, "1.0");
+	assert_int_equal(c.running[0].n, 2);
+	assert_int_equal(c.running[1].board, fan);
+	assert_string_equal(c.running[1].version, "");
+	assert_int_equal(c.running[1].n, 2);
+	assert_string_equal(c.running[2].version, "2.0");
+}
+
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -378,6 +441,7 @@ int main(void)
 		test(identities),
 		test(reports),
 		test(history_is_bounded),
+		test(at_a_glance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

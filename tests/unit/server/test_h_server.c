@@ -335,6 +335,36 @@ static void test_lists_are_lists(void **state)
 	}
 }
 
+/* What the table of versions has no room for is counted all the same. */
+static void test_status_of_many_versions(void **state)
+{
+	struct nouns *n = *state;
+	const json_t *row;
+	int64_t sum = 0;
+	size_t i;
+
+	nouns_many(n, 70,
+		"INSERT INTO device (revision, uid, name, board, state, is_held, created_at, approved_at)"
+		" SELECT 1, printf('%032x', i), 'd-' || i, (SELECT id FROM board), 1, 0, 1, 1 FROM many;"
+		" INSERT INTO device_said (device, running_text) SELECT id, 'v' || (id % 69) FROM device");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/status", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "devices.approved"), 70);
+	assert_int_equal(json_array_size(nouns_at(n, "running")), 65);
+	json_array_foreach(nouns_at(n, "running"), i, row)
+	{
+		sum += json_integer_value(json_object_get(row, "count"));
+		assert_true((i == 64) == json_is_true(json_object_get(row, "other")));
+	}
+	assert_int_equal(sum, 70);
+	/* Most first. */
+	assert_int_equal(nouns_int(n, "running.0.count"), 2);
+	assert_string_equal(nouns_text(n, "running.0.board"), "lamp");
+	assert_int_equal(nouns_int(n, "running.64.count"), 5);
+	assert_true(json_is_null(nouns_at(n, "running.64.board")));
+	assert_true(json_is_null(nouns_at(n, "running.64.version")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +382,8 @@ int main(void)
 			test_root_without_our_key, nouns_setup_rootless, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_changes, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_changes_wait, nouns_setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_status_of_many_versions, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_openapi, nouns_setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_lists_are_lists, nouns_setup_rootless, nouns_teardown),
 	};
