@@ -222,6 +222,16 @@ enum h_result h_server_get(struct req *req, struct res *res)
 /* The fleet at a glance. */
 enum { SEEN_S = 86400 };
 
+static void running_json(struct js_out *o, const char *board, const char *version, uint64_t n, bool is_other)
+{
+	js_object(o, NULL);
+	js_text(o, "board", board);
+	js_text(o, "version", version);
+	js_int(o, "count", (int64_t)n);
+	js_bool(o, "other", is_other);
+	js_end(o);
+}
+
 static enum ota_err fleet_json(struct view *v, const struct fleet_counts *f)
 {
 	struct js_out *o = &v->a->out;
@@ -241,20 +251,10 @@ static enum ota_err fleet_json(struct view *v, const struct fleet_counts *f)
 
 		if (err)
 			return err;
-		js_object(o, NULL);
-		js_text(o, "board", board.name);
-		js_text(o, "version", *row->version ? row->version : NULL);
-		js_int(o, "count", (int64_t)row->n);
-		js_end(o);
+		running_json(o, board.name, *row->version ? row->version : NULL, row->n, false);
 	}
-	if (f->n_other) {
-		js_object(o, NULL);
-		js_null(o, "board");
-		js_null(o, "version");
-		js_int(o, "count", (int64_t)f->n_other);
-		js_bool(o, "other", true);
-		js_end(o);
-	}
+	if (f->n_other)
+		running_json(o, NULL, NULL, f->n_other, true);
 	js_end(o);
 	return OTA_OK;
 }

@@ -43,7 +43,7 @@ def test_push(fleet):
     rows = admin.get("/v1/devices/lamp-0/log")["items"]
     assert {"assigned"} <= {row["kind"] for row in rows}
     status = admin.get("/v1/status")
-    assert status["running"] == [{"board": "lamp", "version": "1.0", "count": 2}]
+    assert status["running"] == [{"board": "lamp", "version": "1.0", "count": 2, "other": False}]
     assert status["rollouts"] == []
 
 

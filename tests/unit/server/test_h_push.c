@@ -291,27 +291,6 @@ static void test_push_held(void **state)
 		n, ROLE_OPERATOR, "POST", "/v1/rollouts/nope/release-hold", NULL, 404, "there is no push");
 }
 
-/* Why nobody matches is looked for among a few devices, not in a whole fleet while others' commits wait. */
-static void test_push_to_nobody_looks_at_few(void **state)
-{
-	struct nouns *n = *state;
-
-	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	nouns_board(n, "fan", "");
-	nouns_many(n, 1001,
-		"INSERT INTO device (revision, uid, name, board, state, is_held, created_at, approved_at)"
-		" SELECT 1, printf('%032x', i), 'fan-' || i, (SELECT id FROM board WHERE name = 'fan'), 1, "
-		"0, 1, 1"
-		" FROM many; INSERT INTO device_said (device) SELECT id FROM device"
-		" WHERE id NOT IN (SELECT device FROM device_said)");
-	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p",
-		"{\"release\":\"lamp:1.0\",\"selector\":\"fan-1000\"}", 409, "no approved device");
-	assert_string_equal(nouns_text(n, "hint"), "devices of other boards match");
-	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p",
-		"{\"release\":\"lamp:1.0\",\"selector\":\"fan-1001\"}", 409, "no approved device");
-	assert_null(nouns_at(n, "hint"));
-}
-
 static void test_push_refused(void **state)
 {
 	static const struct nouns_refusal rows[] = {
@@ -577,20 +556,6 @@ static void test_cancel_counts_a_word(void **state)
 	assert_int_equal(nouns_int(n, "withdrawn"), 0);
 }
 
-/* The first device that is meant is far away, and then there is none. */
-static void test_push_seeks(void **state)
-{
-	struct nouns *n = *state;
-
-	nouns_devices(n, "lamp", "bulb", 2100, true);
-	nouns_device(n, "lamp", "last", true);
-	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
-	nouns_push(n, "p1", "lamp:1.0", "last", 201);
-	assert_int_equal(nouns_int(n, "targets"), 1);
-	nouns_refused(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p2",
-		"{\"release\":\"lamp:1.0\",\"selector\":\"tag=none\"}", 409, "no approved device");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -600,8 +565,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_growing_retired, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_spent, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_held, nouns_setup_lamp, nouns_teardown),
-		cmocka_unit_test_setup_teardown(
-			test_push_to_nobody_looks_at_few, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_refused, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_pieces, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_goes_on, nouns_setup_lamp, nouns_teardown),
@@ -610,7 +573,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retry_pieces, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_pieces, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_counts_a_word, nouns_setup_lamp, nouns_teardown),
-		cmocka_unit_test_setup_teardown(test_push_seeks, nouns_setup_lamp, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
