@@ -5,7 +5,6 @@
 #include "db/assignment.h"
 #include "db/device.h"
 #include "db/event.h"
-#include "db/release.h"
 #include "db/report.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
@@ -14,6 +13,7 @@
 #include "server/h_device.h"
 #include "server/sign.h"
 #include "server/stranger.h"
+#include "server/verdict.h"
 
 /* One check-in on its way: inputs of its job, its results, and what the answer needs. In req->mem. */
 struct visit {
@@ -299,28 +299,6 @@ static void said_of(const struct visit *v, struct device_said *out)
 	*out = s;
 }
 
-/* It says it runs this, confirmed: was it ever told to? */
-static enum ota_err judge_claim(struct job *job)
-{
-	const struct visit *v = job->ctx;
-	struct manifest_row m;
-	char hex[65];
-	bool is_given;
-	enum ota_err err = assignment_was_given(job->db, v->row, v->ci.running_digest, &is_given, &job->e);
-
-	if (err || is_given)
-		return err;
-	hex_encode(v->ci.running_digest, 32, hex);
-	err = manifest_load_digest(job->db, v->ci.running_digest, job->mem, &m, &job->e);
-	if (err == OTA_NOT_FOUND)
-		return add_event(job, "claim", 0,
-			arena_printf(job->mem, "says it runs %.16s, which no release here has", hex));
-	if (err)
-		return err;
-	return add_event(job, "claim", 0,
-		arena_printf(job->mem, "says it runs %.16s, which was never assigned to it", hex));
-}
-
 /* "runs 1.1, confirmed": the line of a move in the device's log. */
 static const char *words_of(struct arena *mem, const struct assignment_move *move, const char *version)
 {
@@ -379,46 +357,10 @@ static enum ota_err move_task(struct job *job)
 		job, assign_state_name(move.to), v->task_row, words_of(job->mem, &move, task.version));
 }
 
-/* What it reports is news, and not what its latest assignment was seen to end in. */
-static enum ota_err judge_drift(struct job *job)
-{
-	const struct visit *v = job->ctx;
-	struct assignment_row task;
-	enum ota_err err = assignment_load_latest(job->db, v->row, job->mem, &task, &job->e);
-
-	if (err == OTA_NOT_FOUND)
-		return OTA_OK;
-	if (err || !task.is_drifted)
-		return err;
-	return add_event(job, "drifted", task.id,
-		arena_printf(job->mem,
-			task.is_cancelled
-				? "runs %s; it should run %s, whose push %.8s was cancelled: push it again"
-				: "runs %s; it should run %s: otactl retry %.8s",
-			v->ci.has_running ? "something else" : "nothing of ours", task.version,
-			task.rollout_uid));
-}
-
-/* It runs what was taken back, or took too long: it had been told before, and nobody heard of it in time. */
-static enum ota_err judge_late(struct job *job)
-{
-	const struct visit *v = job->ctx;
-	struct assignment_row task;
-	enum ota_err err;
-
-	if (!v->ci.has_running)
-		return OTA_OK;
-	err = assignment_load_late(job->db, v->row, v->ci.running_digest, job->mem, &task, &job->e);
-	if (err)
-		return err == OTA_NOT_FOUND ? OTA_OK : err;
-	return add_event(job, "late", task.id,
-		arena_printf(job->mem, "runs %s all the same: %s", task.version,
-			task.state == ASSIGN_CANCELLED ? "it was withdrawn too late" : "its time was over"));
-}
-
 static enum ota_err store_report(struct job *job)
 {
 	struct visit *v = job->ctx;
+	const struct verdict verdict = {.device = v->row, .now = v->now, .ci = &v->ci};
 	struct device_said said;
 	enum ota_err err = follow_own_begin(&v->changes, job);
 
@@ -426,13 +368,13 @@ static enum ota_err store_report(struct job *job)
 	if (!err)
 		err = report_store(job->db, v->row, &said, &job->e);
 	if (!err && v->step.is_claim)
-		err = judge_claim(job);
+		err = verdict_claim(job, &verdict);
 	if (!err && v->step.has_move)
 		err = move_task(job);
 	if (!err && v->step.running_is_new)
-		err = judge_drift(job);
+		err = verdict_drift(job, &verdict);
 	if (!err && v->step.running_is_new)
-		err = judge_late(job);
+		err = verdict_late(job, &verdict);
 	if (!err)
 		err = facts_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);
 	v->has_facts = !err;

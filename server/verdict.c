@@ -1,0 +1,69 @@
+#include "server/verdict.h"
+
+#include "db/assignment.h"
+#include "db/event.h"
+#include "db/release.h"
+#include "proto/hex.h"
+
+static enum ota_err tell(
+	struct job *job, const struct verdict *v, const char *kind, int64_t assignment, const char *text)
+{
+	struct event_row event = {
+		.device = v->device, .at = v->now, .kind = kind, .text = text, .assignment = assignment};
+
+	return text ? event_add(job->db, &event, &job->e) : OTA_NO_MEMORY;
+}
+
+enum ota_err verdict_claim(struct job *job, const struct verdict *v)
+{
+	struct manifest_row m;
+	char hex[65];
+	bool is_given;
+	enum ota_err err = assignment_was_given(
+		job->db, v->device, v->ci->running_digest, &is_given, &job->e);
+
+	if (err || is_given)
+		return err;
+	hex_encode(v->ci->running_digest, 32, hex);
+	err = manifest_load_digest(job->db, v->ci->running_digest, job->mem, &m, &job->e);
+	if (err == OTA_NOT_FOUND)
+		return tell(job, v, "claim", 0,
+			arena_printf(job->mem, "says it runs %.16s, which no release here has", hex));
+	if (err)
+		return err;
+	return tell(job, v, "claim", 0,
+		arena_printf(job->mem, "says it runs %.16s, which was never assigned to it", hex));
+}
+
+enum ota_err verdict_drift(struct job *job, const struct verdict *v)
+{
+	struct assignment_row task;
+	enum ota_err err = assignment_load_latest(job->db, v->device, job->mem, &task, &job->e);
+
+	if (err == OTA_NOT_FOUND)
+		return OTA_OK;
+	if (err || !task.is_drifted)
+		return err;
+	return tell(job, v, "drifted", task.id,
+		arena_printf(job->mem,
+			task.is_cancelled
+				? "runs %s; it should run %s, whose push %.8s was cancelled: push it again"
+				: "runs %s; it should run %s: otactl retry %.8s",
+			v->ci->has_running ? "something else" : "nothing of ours", task.version,
+			task.rollout_uid));
+}
+
+enum ota_err verdict_late(struct job *job, const struct verdict *v)
+{
+	struct assignment_row task;
+	enum ota_err err;
+
+	if (!v->ci->has_running)
+		return OTA_OK;
+	err = assignment_load_late(job->db, v->device, v->ci->running_digest, job->mem, &task, &job->e);
+	if (err)
+		return err == OTA_NOT_FOUND ? OTA_OK : err;
+	return tell(job, v, "late", task.id,
+		arena_printf(job->mem, "runs %s all the same: %s", task.version,
+			task.state == ASSIGN_CANCELLED ? "it was withdrawn too late" : "its time was over"));
+}
