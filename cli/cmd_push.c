@@ -354,7 +354,14 @@ static json_t *make_rollout(
 	json_t *body = json_pack("{s:s, s:s, s:b}", "release", js_text(release, "id", ""), "selector",
 		p->selector, "hold", args_has(args, "hold"));
 
-	return cli_call(cli, "PUT", path, body, &answer) ? answer : NULL;
+	if (!cli_call(cli, "PUT", path, body, &answer))
+		return NULL;
+	if (js_int(answer, "unsure", 0) > 0)
+		fprintf(stderr,
+			"%lld may still install what they were told before: the last ticket there is good "
+			"until %s; this comes after it\n",
+			(long long)js_int(answer, "unsure", 0), out_time(js_int(answer, "until", 0)));
+	return answer;
 }
 
 /* Upload, release, assign. `*rollouts` gets the push objects. */

@@ -58,6 +58,7 @@ struct assignment_opened {
 			       device */
 	bool runs_it;       /* is_new: the device runs this already, confirmed, as far as it has said */
 	int64_t superseded; /* assignment that it took the place of; 0 = none */
+	int64_t until;      /* superseded: until when the last ticket may still install that; 0 = it cannot */
 	uint8_t attempt;
 	char behind[DB_VERSION_MAX + 1]; /* is_queued: the version it waits for; "" otherwise */
 };

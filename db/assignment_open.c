@@ -104,17 +104,25 @@ static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64
 
 /* The newest decision takes the place of an older one. */
 static enum ota_err supersede(struct db *db, const struct assignment_row *old, const struct rollout_row *by,
-	int64_t now, struct errmsg *e)
+	int64_t now, int64_t *until, struct errmsg *e)
 {
 	const struct assignment_move move = {.to = ASSIGN_SUPERSEDED, .now = now, .superseded_by = by->id};
 	struct event_row event = {
 		.device = old->device, .at = now, .kind = "superseded", .assignment = old->id};
-	char text[2 * DB_VERSION_MAX];
-	enum ota_err err = assignment_advance(db, old->id, &move, NULL, e);
+	char text[3 * DB_VERSION_MAX];
+	int64_t end;
+	enum ota_err err = assignment_ticket_until(db, old, &end, e);
 
-	(void)snprintf(text, sizeof text, "%s: push %.8s took its place", old->version, by->uid);
+	if (err == OTA_OK)
+		err = assignment_advance(db, old->id, &move, NULL, e);
+	if (err != OTA_OK)
+		return err;
+	*until = end > now ? end : 0;
+
+	(void)snprintf(text, sizeof text, "%s: push %.8s took its place%s", old->version, by->uid,
+		*until ? ", but its last ticket may still install it first" : "");
 	event.text = text;
-	return err == OTA_OK ? event_add(db, &event, e) : err;
+	return event_add(db, &event, e);
 }
 
 static bool is_the_same(const struct assignment_row *a, const struct rollout_row *rollout, int64_t manifest)
@@ -149,13 +157,13 @@ static enum ota_err make_room(struct db *db, const struct rollout_row *rollout, 
 	/* The queued one first: it would open in the place of the other. */
 	if (open.has_next) {
 		out->superseded = next.id;
-		err = supersede(db, &next, rollout, now, e);
+		err = supersede(db, &next, rollout, now, &out->until, e);
 		if (err)
 			return err;
 	}
 	if (!open.withdrawn_at && assignment_is_withdrawable(open.state, open.is_held)) {
 		out->superseded = open.id;
-		return supersede(db, &open, rollout, now, e);
+		return supersede(db, &open, rollout, now, &out->until, e);
 	}
 	out->is_queued = true;
 	(void)snprintf(out->behind, sizeof out->behind, "%s", open.version);

@@ -39,7 +39,8 @@ enum ota_err grow_note(struct job *job, const char *rollout, const char *by, con
 }
 
 static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
-	const struct release_row *release, const struct device_row *device, int64_t now)
+	const struct release_row *release, const struct device_row *device, int64_t now,
+	struct grow_unsure *unsure)
 {
 	struct assignment_opened opened;
 	struct errmsg e = {""};
@@ -53,6 +54,10 @@ static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
 	if (err)
 		return errmsg_fail(
 			&job->e, err, "%s: %s", device->name, *e.text ? e.text : ota_err_text(err));
+	if (unsure && opened.until) {
+		unsure->n++;
+		unsure->until = opened.until > unsure->until ? opened.until : unsure->until;
+	}
 	return opened.is_new ? grow_note(job, rollout->uid, rollout->created_by, release->version, device->id,
 				       now, &opened)
 			     : OTA_OK;
@@ -60,7 +65,7 @@ static enum ota_err assign(struct job *job, const struct rollout_row *rollout,
 
 /* The devices behind `cursor`, at most `look_max`. */
 static enum ota_err assign_behind(struct job *job, const struct rollout_row *rollout, int64_t cursor,
-	uint32_t look_max, int64_t now, struct arena *mem, int64_t *next)
+	uint32_t look_max, int64_t now, struct arena *mem, int64_t *next, struct grow_unsure *unsure)
 {
 	struct release_row release;
 	struct selector selector;
@@ -79,12 +84,12 @@ static enum ota_err assign_behind(struct job *job, const struct rollout_row *rol
 		err = device_list(job->db, &filter, &(struct db_page){.cursor = cursor}, mem, &list, &job->e);
 	}
 	for (size_t i = 0; i < list.n && !err; i++)
-		err = assign(job, rollout, &release, &list.rows[i], now);
+		err = assign(job, rollout, &release, &list.rows[i], now, unsure);
 	*next = list.next;
 	return err;
 }
 
-enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole)
+enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole, struct grow_unsure *unsure)
 {
 	AUTO(arena) struct arena mem;
 	struct rollout_row rollout;
@@ -101,7 +106,8 @@ enum ota_err grow_piece(struct job *job, int64_t id, int64_t now, bool *is_whole
 	if (!err)
 		err = rollout_load_growing(job->db, 0, &mem, &rollout, &job->e);
 	if (!err)
-		err = assign_behind(job, &rollout, rollout.cursor, GROW_PIECE, now, &mem, &next);
+		err = assign_behind(job, &rollout, rollout.cursor, GROW_PIECE, now, &mem, &next,
+			rollout.id == id ? unsure : NULL);
 	if (!err)
 		err = rollout_grown(job->db, rollout.id, next, next == 0, now, &job->e);
 	if (!err)
@@ -122,7 +128,7 @@ enum ota_err grow_reach(struct job *job, int64_t device, int64_t now)
 		if (err == OTA_NOT_FOUND)
 			return OTA_OK;
 		if (!err && rollout.cursor < device)
-			err = assign_behind(job, &rollout, device - 1, 1, now, &mem, &next);
+			err = assign_behind(job, &rollout, device - 1, 1, now, &mem, &next, NULL);
 		if (err)
 			return err;
 	}
@@ -158,7 +164,7 @@ static enum ota_err rest_run(struct job *job)
 
 	j->has_more = true;
 	if (!err)
-		return grow_piece(job, row.id, j->now, &is_whole);
+		return grow_piece(job, row.id, j->now, &is_whole, NULL);
 	if (err == OTA_NOT_FOUND)
 		err = rollout_load_doing(job->db, job->mem, &row, NULL);
 	if (!err)

@@ -17,10 +17,17 @@ enum {
 	GROW_REST_S = 5,  /* what a request goes on with is left to it */
 };
 
+/* Devices whose last ticket names what the push took the place of, and until when the last of these is good.
+ */
+struct grow_unsure {
+	int64_t n, until;
+};
+
 /* Store thread: the next piece, of the oldest push that grows: the newest decision has the last word on every
  * device, so pushes grow one after the other. `*is_whole` when `rollout` has none left (also: it was
- * cancelled). */
-OTA_MUST_USE enum ota_err grow_piece(struct job *job, int64_t rollout, int64_t now, bool *is_whole);
+ * cancelled). Adds to `*unsure`, which may be NULL. */
+OTA_MUST_USE enum ota_err grow_piece(
+	struct job *job, int64_t rollout, int64_t now, bool *is_whole, struct grow_unsure *unsure);
 
 /* Store thread: assign this device what pushes have for it that have not got to it yet, so that what is done
  * to it next is the newest decision. They leave it out when they get there. */

@@ -10,6 +10,7 @@
 #include "server/h_rollout.h"
 #include "server/nouns.h"
 #include "server/select.h"
+#include "server/upkeep.h"
 #include "server/view.h"
 
 static enum ota_err parse_state(const char *text, int *state, struct errmsg *e)
@@ -88,6 +89,7 @@ struct push_in {
 	/* the jobs' own */
 	int64_t rollout;
 	int64_t cursor; /* how far the search for the first device is */
+	struct grow_unsure unsure;
 };
 
 static const struct js_field push_fields[] = {
@@ -142,17 +144,28 @@ static void push_went_on(struct api_job *a)
 
 static enum ota_err push_more(struct api_job *a, struct job *job);
 
+/* As it is, and who may install what it took the place of. */
+static enum ota_err push_answer(struct api_job *a, struct job *job, int64_t rollout)
+{
+	const struct push_in *in = a->in;
+	enum ota_err err = rollout_answer(a, job, rollout);
+
+	js_int(&a->out, "unsure", in->unsure.n);
+	js_time(&a->out, "until", in->unsure.until);
+	return err;
+}
+
 /* A piece of it, until it is whole; then the answer. */
 static enum ota_err push_grow(struct api_job *a, struct job *job)
 {
-	const struct push_in *in = a->in;
+	struct push_in *in = a->in;
 	bool is_whole;
-	enum ota_err err = grow_piece(job, in->rollout, a->now, &is_whole);
+	enum ota_err err = grow_piece(job, in->rollout, a->now, &is_whole, &in->unsure);
 
 	if (err)
 		return err;
 	if (is_whole)
-		return rollout_answer(a, job, in->rollout);
+		return push_answer(a, job, in->rollout);
 	a->more = push_more;
 	a->after = push_went_on;
 	return OTA_OK;
@@ -174,7 +187,7 @@ static enum ota_err push_again(struct api_job *a, struct job *job, const struct 
 
 	in->rollout = row->id;
 	a->status = 200;
-	return row->is_growing ? push_grow(a, job) : rollout_answer(a, job, row->id);
+	return row->is_growing ? push_grow(a, job) : push_answer(a, job, row->id);
 }
 
 static enum ota_err push_make(struct api_job *a, struct job *job, struct rollout_row *row)
@@ -293,5 +306,8 @@ enum h_result h_rollout_put(struct req *req, struct res *res)
 			"a push is named by 1 to 63 letters, digits, '.', '_' and '-' that its client chose");
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}
+	/* What it takes the place of goes by who was told. */
+	if (req->app->domain)
+		upkeep_flush_all(req->app->domain);
 	return api_store(req, push_run, in);
 }

@@ -125,3 +125,14 @@ def test_held_a_moment_too_late(told):
     _, ticket = device.checkin(api, state=rig.STAGED, target=[device.digest, 1, 3000])
     assert 5 not in ticket
     assert look()["state"] == "cancelled"
+
+
+def test_superseded_a_moment_too_late(told):
+    fleet, device, api, look = told
+    run = fleet.ctl("push", fleet.image("1.1.0", size=3000), "--all")
+    assert "1 may still install what they were told before: the last ticket there is good until" in run.err
+    assert "took its place, but its last ticket may still install it first" in fleet.ctl("log", device.name).out
+    # it goes by the newest ticket once it has asked again
+    _, ticket = device.checkin(api, state=rig.IDLE)
+    assert ticket[5][0] != device.digest
+    assert look()["version"] == "1.1.0"

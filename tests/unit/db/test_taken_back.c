@@ -122,6 +122,30 @@ static void taken_back_after_a_restart(void **state)
 	}
 }
 
+/* What a newer push takes the place of may come first, and that is said. */
+static void superseded_too_late_to_be_sure(void **state)
+{
+	struct world w = make_world(state);
+	struct event_list list;
+	struct assignment_opened a, b;
+
+	w.device = make_device(w.f, "e", w.board, 'e');
+	a = open_it(&w, w.r1, w.m1);
+	assert_int_equal(a.until, 0);
+	b = open_it(&w, w.r2, w.m2);
+	assert_int_equal(b.superseded, a.id);
+	assert_int_equal(b.until, 0); /* nobody was told */
+	say_running(w.f, w.device, 5, 7, CHECKIN_IDLE);
+	advance(&w, b.id, ASSIGN_OFFERED);
+	a = open_it(&w, w.r3, w.m3);
+	assert_int_equal(a.superseded, b.id);
+	assert_int_equal(a.until, NOW + 5 + ASSIGNMENT_TICKET_S);
+	ok(w.f, event_list(w.f->db, w.device, &(struct db_page){.limit = 10}, &w.f->mem, &list, &w.f->e));
+	assert_string_equal(list.rows[0].text,
+		"2.0: push r3 took its place, but its last ticket may still install it first");
+	assert_string_equal(list.rows[1].text, "1.0: push r2 took its place");
+}
+
 static struct assignment_row latest(const struct world *w)
 {
 	struct assignment_row row;
@@ -294,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(taken_back_too_late_to_be_sure),
 		test(taken_back_after_a_restart),
+		test(superseded_too_late_to_be_sure),
 		test(stopped_first),
 		test(never_its_turn),
 		test(revoked),

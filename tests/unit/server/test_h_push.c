@@ -199,7 +199,7 @@ static bool one_piece(struct nouns *n, int64_t rollout)
 	struct job job = {.db = n->db};
 	bool is_whole = false;
 
-	if (grow_piece(&job, rollout, n->f.now, &is_whole))
+	if (grow_piece(&job, rollout, n->f.now, &is_whole, NULL))
 		fail_msg("%s", job.e.text);
 	return is_whole;
 }

@@ -42,7 +42,7 @@ static int64_t begun(struct nouns *n, const char *uid, int64_t release, const ch
 	int64_t id = 0;
 
 	ok(rollout_insert(n->db, &row, &id, NULL, &job.e), &job.e);
-	ok(grow_piece(&job, id, n->f.now, &is_whole), &job.e);
+	ok(grow_piece(&job, id, n->f.now, &is_whole, NULL), &job.e);
 	assert_false(is_whole);
 	return id;
 }
