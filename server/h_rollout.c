@@ -52,7 +52,7 @@ enum h_result h_rollout_list(struct req *req, struct res *res)
 	return api_list(req, list_run);
 }
 
-enum ota_err rollout_answer(struct api_job *a, struct job *job, int64_t id)
+static enum ota_err answer(struct api_job *a, struct job *job, int64_t id, const struct grow_unsure *unsure)
 {
 	struct rollout_row row;
 	AUTO(view) struct view v = {0};
@@ -61,9 +61,16 @@ enum ota_err rollout_answer(struct api_job *a, struct job *job, int64_t id)
 	if (err)
 		return err;
 	view_init(&v, a, job);
+	v.n_unsure = unsure->n;
+	v.unsure_until = unsure->until;
 	a->revision = row.revision;
 	js_object(&a->out, NULL);
 	return view_rollout(&v, &row);
+}
+
+enum ota_err rollout_answer(struct api_job *a, struct job *job, int64_t id)
+{
+	return answer(a, job, id, &(struct grow_unsure){0});
 }
 
 static enum ota_err get_run(struct api_job *a, struct job *job)
@@ -148,11 +155,8 @@ static enum ota_err push_more(struct api_job *a, struct job *job);
 static enum ota_err push_answer(struct api_job *a, struct job *job, int64_t rollout)
 {
 	const struct push_in *in = a->in;
-	enum ota_err err = rollout_answer(a, job, rollout);
 
-	js_int(&a->out, "unsure", in->unsure.n);
-	js_time(&a->out, "until", in->unsure.until);
-	return err;
+	return answer(a, job, rollout, &in->unsure);
 }
 
 /* A piece of it, until it is whole; then the answer. */

@@ -393,6 +393,8 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 	js_int(o, "drifted", (int64_t)counts.n_drifted);
 	js_bool(o, "growing", row->is_growing);
 	js_text(o, "doing", doing_name(row->doing));
+	js_int(o, "unsure", v->n_unsure);
+	js_time(o, "until", v->unsure_until);
 	js_int(o, "created", row->created_at);
 	actor_json(o, "by", row->created_by);
 	js_time(o, "ended", row->ended_at);

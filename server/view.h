@@ -31,7 +31,8 @@ struct view {
 	unsigned n_boards, n_manifests;
 	struct view_board board[VIEW_CACHE];
 	struct view_manifest manifest[VIEW_CACHE];
-	struct arena tmp; /* rows that one object of the answer needed */
+	int64_t n_unsure, unsure_until; /* of a push that was just made */
+	struct arena tmp;               /* rows that one object of the answer needed */
 	/* Where the loop fills in what only the registry knows ("online"). */
 	struct view_online *online;
 	size_t n_online;
