@@ -359,9 +359,9 @@ static enum ota_err check_layout(struct image_work *w, const struct chip *chip, 
 
 /* Without an appended hash (Arduino builds of Tasmota and others) only the XOR over segment data remains: no
  * check covers header bytes 2, 3, 8..11 and 14..18, a chip id that becomes that of a chip with the same
- * memory map, nor the low bits of the entry point and of load addresses in RAM; the rest of the header and
- * the segment lengths are held by the layout they describe, but for the last length where the change takes in
- * or leaves out nothing but zero padding. */
+ * memory map, nor the entry point and load addresses as long as they stay within their memory (in flash, by
+ * whole pages); the rest of the header and the segment lengths are held by the layout they describe, but for
+ * the last length where the change takes in or leaves out nothing but zero padding. */
 static enum ota_err check_esp32(struct image_work *w)
 {
 	const struct chip *chip = chip_find(image_le16(w->head + HEADER_CHIP));

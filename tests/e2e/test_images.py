@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from harness import BIN, Process, can_connect, esp32_image, free_port, programs_missing, shared, wait_for
+from harness import BIN, ROOT, Process, can_connect, esp32_image, free_port, programs_missing, shared, wait_for
 from esp32_image import CHIPS as ESP32_CHIPS  # beside the harness, which knows where
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl")), reason="skipped: programs missing")
@@ -286,3 +286,24 @@ def test_our_own_images_are_valid(folder):
         result = subprocess.run([BIN / "otactl", "--json", "image", "inspect", path], stdout=subprocess.PIPE, check=True)
         seen = json.loads(result.stdout)
         assert (seen["valid"], seen["chip"], seen["version"]) == (True, chip, "1.2.3")
+
+
+def test_the_bytes_that_no_check_covers_are_named(folder):
+    """Of the header of an ESP32 image without a hash, docs/operations.md names each byte whose change is not noticed."""
+    row = re.search(r"^\| `esp32` .*$", (ROOT / "docs/operations.md").read_text(), re.M)[0]
+    named = set()
+    for listed in re.findall(r"\((?:bytes )?([\d, to]+)\)", row):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", listed):
+            named |= set(range(int(first), int(last or first) + 1))
+    image = bytearray(esp32_image("1.0.0", "lamp", "esp32c3", 20_000)[:-32])
+    image[23] = 0  # no hash appended
+
+    def is_taken(at):
+        path = folder / f"{at}.bin"
+        path.write_bytes(image[:at] + bytes([image[at] ^ 1]) + image[at + 1:])
+        done = subprocess.run([BIN / "otactl", "--json", "image", "inspect", path], capture_output=True, check=False)
+        return done.returncode == 0 and json.loads(done.stdout)["format"] == "esp32"
+
+    taken = {at for at in range(24) if is_taken(at)}
+    # 4 to 7 is the entry point, 12 the chip: named in words.
+    assert named and taken - {4, 5, 6, 7, 12} == named, (taken, named)
