@@ -58,20 +58,23 @@ int cmd_device_show(struct cli *cli, const struct args *args)
 	return cli_show(cli, d, show_device);
 }
 
+/* What each_device asks for, and what it says of each device: `idle` where the server found nothing to
+ * change. */
+struct verb {
+	const char *method, *tail, *body, *done, *idle;
+};
+
 /* One of each_device: the call, and what it says for people and, in `all`, for programs. */
-static int one_device(struct cli *cli, const char *ref, const char *method, const char *tail,
-	json_t *take_body, const char *done, json_t *all)
+static int one_device(struct cli *cli, const char *ref, const struct verb *v, json_t *all)
 {
 	char path[400];
 	json_t *answer = NULL;
 	int code = EXIT_DONE;
 
-	if (!device_path(cli, path, ref, tail)) {
-		json_decref(take_body);
+	if (!device_path(cli, path, ref, v->tail))
 		code = EXIT_USAGE;
-	} else if (!cli_call(cli, method, path, take_body, &answer)) {
+	else if (!cli_call(cli, v->method, path, v->body ? json_loads(v->body, 0, NULL) : NULL, &answer))
 		code = EXIT_FAILED;
-	}
 	if (code != EXIT_DONE)
 		(void)json_array_append_new(
 			all, json_pack("{s:o, s:o}", "device", js_string(ref), "error", fail_json()));
@@ -79,24 +82,23 @@ static int one_device(struct cli *cli, const char *ref, const char *method, cons
 		(void)json_array_append(all, answer);
 	else
 		(void)json_array_append_new(
-			all, json_pack("{s:o, s:s}", "device", js_string(ref), "done", done));
+			all, json_pack("{s:o, s:s}", "device", js_string(ref), "done", v->done));
 	if (code == EXIT_DONE && !cli->json)
-		printf("%s %s\n", done, out_safe(js_text(answer, "name", ref)));
+		printf("%s %s\n", v->idle && !js_bool(answer, "changed", true) ? v->idle : v->done,
+			out_safe(js_text(answer, "name", ref)));
 	json_decref(answer);
 	return code;
 }
 
 /* The same call for each device named; goes on after a failure, so that one typo does not hold up the rest.
  * Programs get a list with a row for each: the device, or its error. */
-static int each_device(struct cli *cli, const struct args *args, const char *method, const char *tail,
-	const char *body, const char *done)
+static int each_device(struct cli *cli, const struct args *args, const struct verb *v)
 {
 	json_t *all = json_array();
 	int code = EXIT_DONE;
 
 	for (int i = 0; i < args->n; i++) {
-		int one = one_device(
-			cli, args->pos[i], method, tail, body ? json_loads(body, 0, NULL) : NULL, done, all);
+		int one = one_device(cli, args->pos[i], v, all);
 
 		code = code == EXIT_DONE ? one : code;
 	}
@@ -108,29 +110,40 @@ static int each_device(struct cli *cli, const struct args *args, const char *met
 
 int cmd_device_approve(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "POST", "/approve", NULL, "approved");
+	static const struct verb approve = {
+		"POST", "/approve", NULL, "approved", "approved already, nothing waits:"};
+
+	return each_device(cli, args, &approve);
 }
 
 int cmd_device_ack(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "POST", "/ack", NULL, "acknowledged:");
+	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:"};
+
+	return each_device(cli, args, &ack);
 }
 
 int cmd_device_hold(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "PATCH", "", "{\"hold\":true}", "on hold:");
+	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL};
+
+	return each_device(cli, args, &hold);
 }
 
 int cmd_device_unhold(struct cli *cli, const struct args *args)
 {
-	return each_device(cli, args, "PATCH", "", "{\"hold\":false}", "no longer on hold:");
+	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL};
+
+	return each_device(cli, args, &unhold);
 }
 
 int cmd_device_remove(struct cli *cli, const struct args *args)
 {
+	static const struct verb delete = {"DELETE", "", NULL, "removed", NULL};
+
 	if (!cli_confirm(cli, "Revoke and remove %d device%s?", args->n, args->n == 1 ? "" : "s"))
 		return cli_fail(cli, "nothing was done");
-	return each_device(cli, args, "DELETE", "", NULL, "removed");
+	return each_device(cli, args, &delete);
 }
 
 static int patch_device(struct cli *cli, const char *ref, json_t *take_body)

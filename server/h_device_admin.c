@@ -96,6 +96,16 @@ static enum ota_err answer_device(struct api_job *a, struct job *job, int64_t id
 	return view_device(&v, &row);
 }
 
+/* The same for what may find nothing to do: the caller is told which it was. */
+static enum ota_err answer_change(struct api_job *a, struct job *job, int64_t id, bool is_changed)
+{
+	enum ota_err err = answer_device(a, job, id);
+
+	if (!err)
+		js_bool(&a->out, "changed", is_changed);
+	return err;
+}
+
 static enum ota_err get_run(struct api_job *a, struct job *job)
 {
 	struct device_row row;
@@ -261,9 +271,11 @@ static enum ota_err approve_run(struct api_job *a, struct job *job)
 		if (!err)
 			err = note(a, job, row.id, "rekeyed", "its new key was accepted", "");
 	}
-	if (!err && (row.state != DEVICE_APPROVED || row.has_waiting_enrolment))
+	const bool has_waited = row.state != DEVICE_APPROVED || row.has_waiting_enrolment;
+
+	if (!err && has_waited)
 		err = api_audit(a, job, "device.approve", row.uid, device_facts(job->mem, &row), NULL);
-	return err ? err : answer_device(a, job, row.id);
+	return err ? err : answer_change(a, job, row.id, has_waited);
 }
 
 enum h_result h_device_approve(struct req *req, struct res *res)
@@ -289,7 +301,7 @@ static enum ota_err ack_run(struct api_job *a, struct job *job)
 		if (!err)
 			err = api_audit(a, job, "device.ack", row.uid, NULL, NULL);
 	}
-	return err ? err : answer_device(a, job, row.id);
+	return err ? err : answer_change(a, job, row.id, row.alarm.times > 0);
 }
 
 enum h_result h_device_ack(struct req *req, struct res *res)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BIN, programs_missing, sanitizer_env, wait_for
+from harness import BIN, Agent, programs_missing, sanitizer_env, wait_for
 from meddler import Meddler
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl", "ota-agent")), reason="skipped: programs missing")
@@ -86,3 +86,21 @@ def test_who_uses_an_image_is_told_where_it_is_known(fleet):
     with Meddler(fleet.otad, {"GET /v1/releases": BUSY}) as meddler:
         kept = fleet.ctl.run("image", "remove", image, env=through(fleet, meddler), code=1)
         assert len(complaints(kept)) == 1 and "busy" not in kept.err, repr(kept)
+
+
+def test_what_changed_nothing_says_so(fleet):
+    batch, file = fleet.folder / "batch", fleet.folder / "one.prov"
+    fleet.ctl("enroll", "create", "--board", "lamp", "--uses", "2", "-o", batch)
+    fleet.ctl("provision", "--batch", batch, "--id", "SN-1", "-o", file)
+    fleet.agents.append(Agent("one", fleet.folder, file).start())
+    wait_for("it to wait", lambda: [row["state"] for row in fleet.devices().values()] == ["pending"])
+    name = next(iter(fleet.devices()))
+    assert fleet.ctl.json("device", "approve", name)[0]["changed"] is True
+    done = len(fleet.ctl.json("audit", "list"))
+    assert fleet.ctl("device", "approve", name).out == f"approved already, nothing waits: {name}\n"
+    assert fleet.ctl.json("device", "approve", name)[0]["changed"] is False
+    assert fleet.ctl("device", "ack", name).out == f"there is no alarm: {name}\n"
+    assert len(fleet.ctl.json("audit", "list")) == done
+    fleet.ctl("device", "rename", name, "porch")
+    fleet.ctl("device", "remove", "porch")
+    assert fleet.ctl.run("device", "approve", "porch", code=1).out == ""
