@@ -83,6 +83,7 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 		return make_batch(cli, args_get(args, "output"), body);
 	if (!cli_call(cli, "POST", "/v1/enroll-secrets", body, &answer))
 		return EXIT_FAILED;
+	out_hide();
 	if (cli->json) {
 		out_json(answer);
 	} else {

@@ -116,11 +116,6 @@ static int for_device(struct cli *cli, const struct args *args, json_t **answer)
 		body = json_pack(
 			"{s:s, s:s}", "board", js_text(d, "board", ""), "serial", js_text(d, "serial", ""));
 		code = cli_call(cli, "POST", "/v1/provisions", body, answer) ? EXIT_DONE : EXIT_FAILED;
-		if (code == EXIT_DONE)
-			fprintf(stderr,
-				"when %s has enrolled with it, let its new key in: otactl device approve "
-				"%s\n",
-				out_safe(js_text(d, "name", "?")), out_safe(js_text(d, "name", "?")));
 	}
 	json_decref(d);
 	return code;
@@ -192,7 +187,8 @@ static int from_batch(struct cli *cli, const struct args *args, json_t **answer)
 	return EXIT_DONE;
 }
 
-static void tell(const struct cli *cli, const json_t *answer, const char *output)
+/* `known`: the device that this file is for, where it has enrolled before; else NULL. */
+static void tell(const struct cli *cli, const json_t *answer, const char *output, const char *known)
 {
 	const char *url = json_string_value(json_array_get(js_array(answer, "urls"), 0));
 	const char *name = js_text(answer, "name", js_text(answer, "serial", "?"));
@@ -207,6 +203,10 @@ static void tell(const struct cli *cli, const json_t *answer, const char *output
 	}
 	fprintf(stderr, "provisioned %s, a %s; it enrolls at %s\n", out_safe(name),
 		out_safe(js_text(answer, "board", "?")), out_safe(url ? url : "?"));
+	if (known)
+		fprintf(stderr,
+			"when %s has enrolled with it, let its new key in: otactl device approve %s\n",
+			out_safe(known), out_safe(known));
 	if (js_text(answer, "warning", "")[0])
 		fprintf(stderr, "note: %s\n", out_safe(js_text(answer, "warning", "")));
 }
@@ -224,6 +224,8 @@ static enum ota_err write_answer(const json_t *answer, const char *output, const
 	if (err == OTA_OK && region && !(padded = make_region(file, len, (size_t)size)))
 		err = errmsg_fail(e, OTA_SIZE,
 			"--region %s is too small or odd: two copies of %zu bytes must fit", region, len);
+	if (err == OTA_OK && !output)
+		out_hide();
 	if (err == OTA_OK) {
 		const void *bytes = padded ? padded : file;
 		size_t n = padded ? (size_t)size : len;
@@ -258,7 +260,7 @@ int cmd_provision(struct cli *cli, const struct args *args)
 	if (code != EXIT_DONE)
 		return code;
 	if (write_answer(answer, output, region, size, &e) == OTA_OK) {
-		tell(cli, answer, output);
+		tell(cli, answer, output, args_get(args, "device"));
 	} else {
 		code = cli_fail(cli, "%s", e.text);
 		if (!args_has(args, "batch"))

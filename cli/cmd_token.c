@@ -20,6 +20,7 @@ int cmd_token_create(struct cli *cli, const struct args *args)
 	}
 	if (!cli_call(cli, "POST", "/v1/tokens", body, &answer))
 		return EXIT_FAILED;
+	out_hide();
 	if (cli->json) {
 		out_json(answer);
 	} else {

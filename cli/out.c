@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proto/cleanup.h"
 
@@ -267,6 +269,16 @@ void out_bar_end(struct out_bar *bar, uint64_t total)
 	if (bar->is_tty)
 		fprintf(stderr, "\r\033[K");
 	fprintf(stderr, "%s: %s\n", bar->what, out_size((int64_t)total));
+}
+
+void out_hide(void)
+{
+	const mode_t others = S_IRWXG | S_IRWXO;
+	struct stat st;
+
+	if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & others) &&
+		fchmod(STDOUT_FILENO, st.st_mode & 07777 & ~others) != 0)
+		fputs("warning: others can read the file that this secret goes to\n", stderr);
 }
 
 bool out_finish(void)

@@ -65,6 +65,10 @@ struct out_bar {
 void out_bar_set(struct out_bar *bar, uint64_t done, uint64_t total);
 void out_bar_end(struct out_bar *bar, uint64_t total);
 
+/* Before a secret is printed: a file that stdout was sent to is its owner's alone from now on; where it is
+ * not ours to change, that is told on stderr. */
+void out_hide(void);
+
 /* Flush stdout: false when what was printed did not arrive (a full disk, a closed pipe). */
 bool out_finish(void);
 

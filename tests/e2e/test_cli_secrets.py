@@ -1,5 +1,8 @@
 """What otactl keeps to itself: a token is shown to the server alone, a passphrase is taken whole, a file with a secret is its
 owner's."""
+import os
+import subprocess
+
 import pytest
 
 import harness
@@ -73,3 +76,28 @@ def test_a_passphrase_is_taken_whole(otad, ctl, tmp_path):
     assert not key.exists()
     file.write_bytes(b"x" * 254 + b"\nmore\0")
     assert ctl(*words, "--passphrase-file", file).code == 0 and key.exists()
+
+
+def test_a_file_with_a_secret_is_its_owners(make_fleet, folder):
+    fleet = make_fleet(broker=False)
+    fleet.init()
+    fleet.board()
+
+    def made(path, mode, *words):
+        path.write_bytes(b"")
+        path.chmod(mode)
+        with open(path, "wb") as out:
+            done = subprocess.run([BIN / "otactl", *words], stdout=out, stderr=subprocess.PIPE, check=True, text=True,
+                                  env={**os.environ, **harness.sanitizer_env(folder, path.name), **fleet.ctl.env})
+        assert path.read_bytes() and "warning" not in done.stderr, done.stderr
+        return path.stat().st_mode & 0o777
+
+    for n, words in enumerate((["provision", "--board", "lamp"], ["token", "create", "a-token"], ["--json", "token", "create", "another"],
+                               ["enroll", "create", "--board", "lamp"])):
+        for mode in (0o644, 0o660, 0o600)[:1 if "token" in words else 3]:
+            assert made(folder / f"{n}-{mode:o}", mode, *words) == mode & 0o700, words
+    assert made(folder / "list", 0o644, "token", "list") == 0o644
+    fleet.ctl("provision", "--board", "lamp", "-o", folder / "named.prov")
+    assert (folder / "named.prov").stat().st_mode & 0o777 == 0o600
+    # Through a pipe it is the reader's.
+    assert fleet.ctl("provision", "--board", "lamp").raw

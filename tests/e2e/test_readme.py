@@ -54,3 +54,14 @@ def test_the_way_without_docker(folder):
         for process in reversed(background):
             process.stop()
     assert list((folder / ".otad-root").glob("*.pem")), "no root key where otactl says it is"
+
+
+def test_the_secret_of_the_way_with_docker_is_private(tmp_path):
+    """Its file is made by the reader's shell, not by otactl."""
+    text = re.search(r"<!-- run: docker -->\n```sh\n((?:(?!```).)*provision.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    assert " > kitchen.prov" in text
+    stub = tmp_path / "otactl"
+    stub.write_text("#!/bin/sh\necho secret\n")
+    stub.chmod(0o755)
+    subprocess.run(["bash", "-ec", f"umask 022\n{text}"], cwd=tmp_path, check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert (tmp_path / "kitchen.prov").stat().st_mode & 0o777 == 0o600
