@@ -307,7 +307,7 @@ static enum h_result call_done(struct req *req, struct res *res, struct job *job
 						: call_answer(req, res, job);
 }
 
-static enum h_result call_post(struct req *req, api_fn fn, void *in, bool writes)
+static enum h_result call_post(struct req *req, api_fn fn, void *in, enum job_lane lane)
 {
 	struct api_call *call = arena_alloc(req->mem, sizeof(*call));
 	struct errmsg e = {""};
@@ -322,21 +322,25 @@ static enum h_result call_post(struct req *req, api_fn fn, void *in, bool writes
 		.poll_s = req->app->cfg->poll,
 		.poll_spread = req->app->cfg->poll_spread};
 	call->fn = fn;
-	call->writes = writes;
+	call->writes = lane == JOB_STORE;
 	if (if_match(req, &call->a.if_revision, &e))
 		return api_fail(req, res_status_of(OTA_CONFLICT), OTA_CONFLICT, &e, NULL);
-	return writes ? req_job(req, JOB_STORE, call_run, call, call_done)
-		      : req_job(req, JOB_READ, call_run, call, call_done);
+	return req_job(req, lane, call_run, call, call_done);
 }
 
 enum h_result api_store(struct req *req, api_fn fn, void *in)
 {
-	return call_post(req, fn, in, true);
+	return call_post(req, fn, in, JOB_STORE);
 }
 
 enum h_result api_read_job(struct req *req, api_fn fn, void *in)
 {
-	return call_post(req, fn, in, false);
+	return call_post(req, fn, in, JOB_READ);
+}
+
+enum h_result api_slow_job(struct req *req, api_fn fn, void *in)
+{
+	return call_post(req, fn, in, JOB_SLOW);
 }
 
 enum h_result api_list(struct req *req, api_fn fn)

@@ -46,9 +46,11 @@ struct api_job {
 /* The job's function. `a->out` is ready for one value. An error rolls everything back. */
 typedef enum ota_err (*api_fn)(struct api_job *a, struct job *job);
 
-/* Run on the store thread, or on a worker with its read-only connection; then answer. */
+/* Run on the store thread, or on a worker with its read-only connection; then answer. One that walks a whole
+ * fleet is a slow job: devices' envelopes would wait behind it. */
 enum h_result api_store(struct req *req, api_fn fn, void *in);
 enum h_result api_read_job(struct req *req, api_fn fn, void *in);
+enum h_result api_slow_job(struct req *req, api_fn fn, void *in);
 
 /* api_read_job for a list: `a->in` is the struct db_page of the query. */
 enum h_result api_list(struct req *req, api_fn fn);

@@ -106,5 +106,5 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 enum h_result h_selection_get(struct req *req, struct res *res)
 {
 	(void)res;
-	return api_read_job(req, selection_run, NULL);
+	return api_slow_job(req, selection_run, NULL);
 }

@@ -38,7 +38,7 @@ enum job_lane {
 	JOB_READ,
 	/* What may take as long as a blob is large, two threads: writing, hashing, syncing and inspecting
 	 * uploads, reading a blob that broke off, unmapping, looking for garbage and freeing its bytes,
-	 * settings read anew. job->db as above. */
+	 * settings read anew, a walk through a whole fleet. job->db as above. */
 	JOB_SLOW,
 	/* Names, one thread: a silent name server holds it for ten seconds. No database. */
 	JOB_NAME,

@@ -1,8 +1,23 @@
 /* Whom a push is for, in a fleet that is larger than what one job looks at. */
 #include <string.h>
 
+#include "server/jobs.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
+
+void __real_jobs_post(
+	struct jobs *jobs, enum job_lane to, struct job *job, job_fn fn, void (*done)(struct job *));
+void __wrap_jobs_post(
+	struct jobs *jobs, enum job_lane to, struct job *job, job_fn fn, void (*done)(struct job *));
+
+static enum job_lane lane; /* of the last job */
+
+void __wrap_jobs_post(
+	struct jobs *jobs, enum job_lane to, struct job *job, job_fn fn, void (*done)(struct job *))
+{
+	lane = to;
+	__real_jobs_post(jobs, to, job, fn, done);
+}
 
 /* The first device that is meant is far away, and then there is none. */
 static void test_push_seeks(void **state)
@@ -39,12 +54,27 @@ static void test_push_to_nobody_looks_at_few(void **state)
 	assert_null(nouns_at(n, "hint"));
 }
 
+/* It looks at every device: not where envelopes are waited for. */
+static void test_selection_is_a_slow_job(void **state)
+{
+	struct nouns *n = *state;
+
+	(void)nouns_device(n, "lamp", "cellar", true);
+	lane = JOB_LANES;
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/selection?selector=cellar", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "count"), 1);
+	assert_int_equal(lane, JOB_SLOW);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_push_seeks, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_push_to_nobody_looks_at_few, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_selection_is_a_slow_job, nouns_setup_lamp, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
