@@ -13,7 +13,8 @@
 #include "proto/crypto_openssl.h"
 
 enum {
-	LENT_MAX = 4, /* threads that may sign at once: the signing thread, the loop of a test, and to spare */
+	/* threads that may sign at once: the signing thread, the loop of a test, and to spare */
+	LENT_MAX = 4,
 	FILE_MAX = 4096,
 };
 
