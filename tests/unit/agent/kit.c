@@ -226,8 +226,10 @@ void kit_factory(struct kit *k, int i, unsigned slot)
 	const struct kit_release *r = &k->release[i];
 	const struct ota_flash *f = &k->flash.flash;
 
-	MUST(f->erase(f->ctx, slot_region(0, slot), 0, k->flash.o.slot_size));
-	MUST(flash_write(f, slot_region(0, slot), 0, r->image[0], r->m.component[0].image[0].size));
+	for (unsigned c = 0; c < r->m.n_components && c < k->flash.o.n_components; c++) {
+		MUST(f->erase(f->ctx, slot_region(c, slot), 0, k->flash.o.slot_size));
+		MUST(flash_write(f, slot_region(c, slot), 0, r->image[c], r->m.component[c].image[0].size));
+	}
 	MUST(flash_write(f, slot_region(0, slot), k->flash.o.slot_size - OTA_ENVELOPE_AREA, r->envelope,
 		(uint32_t)r->envelope_len));
 }
@@ -363,9 +365,14 @@ bool kit_runs(const struct kit *k, int i)
 	const struct journal_state *s = &k->agent.journal.s;
 	const struct kit_release *r = &k->release[i];
 
-	return memcmp(s->slot[s->active].digest, r->digest, 32) == 0 &&
-	       memcmp(k->flash.bytes[slot_region(0, s->active)], r->image[0],
-		       r->m.component[0].image[0].size) == 0;
+	if (memcmp(s->slot[s->active].digest, r->digest, 32) != 0)
+		return false;
+	for (unsigned c = 0; c < r->m.n_components && c < k->flash.o.n_components; c++) {
+		if (memcmp(k->flash.bytes[slot_region(c, s->active)], r->image[c],
+			    r->m.component[c].image[0].size) != 0)
+			return false;
+	}
+	return true;
 }
 
 unsigned kit_count(const struct kit *k, enum ota_event_kind kind)
