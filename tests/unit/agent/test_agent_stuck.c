@@ -80,6 +80,26 @@ static void test_ill_after_ill(void **state)
 	assert_memory_equal(k.told.result_digest, k.release[1].digest, 32);
 }
 
+/* A slot's mark goes with its image: the third one goes back to the second, which ran before it. */
+static void test_marked_slot_is_filled_anew(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	kit_make(&k, 3, 4000, 9000, 4);
+	kit_assign(&k, 2, 1);
+	for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
+		kit_step(&k);
+	rot(0);
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 2));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	kit_assign(&k, 3, 1);
+	poll_once();
+	assert_memory_equal(k.told.result_digest, k.release[3].digest, 32);
+	assert_true(kit_runs(&k, 2));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+}
+
 static void test_tried_again_in_place(void **state)
 {
 	(void)state;
@@ -123,7 +143,7 @@ static void test_tried_again_and_cut(void **state)
 	ill_from_the_start();
 	k.health = OTA_HEALTH_UNKNOWN;
 	kit_assign(&k, 1, 2);
-	while (k.agent.journal.s.phase != JOURNAL_TRIAL)
+	for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
 		kit_step(&k);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_true(kit_start(&k));
@@ -153,7 +173,7 @@ static void test_ill_and_the_other_rots_late(void **state)
 	(void)state;
 	on_trial();
 	k.health = OTA_HEALTH_ILL;
-	while (k.agent.phase != PHASE_RESET)
+	for (unsigned i = 0; i < 5000 && k.agent.phase != PHASE_RESET; i++)
 		kit_step(&k);
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_REVERTING), OTA_HEALTH);
 	rot(0);
@@ -191,6 +211,8 @@ static void made_never_confirmed(enum before before)
 		assert_true(kit_run(&k, 3600));
 	} else {
 		staged_on_hold();
+		kit_assign(&k, 1, 3);
+		poll_once();
 		if (before == WITHDRAWN) {
 			kit_assign(&k, -1, 1);
 			poll_once();
@@ -221,7 +243,7 @@ static void test_never_confirmed_is_on_trial(void **state)
 			k.health = OTA_HEALTH_UNKNOWN;
 			assert_true(kit_start(&k));
 			assert_true(k.choice.is_reverted && k.choice.is_trial);
-			assert_trial_of_1(1);
+			assert_trial_of_1(before == HELD ? 3 : 1);
 			assert_int_equal(k.agent.journal.s.attempts_left, OTA_BOOT_ATTEMPTS - 1);
 			kit_live(&k, 600);
 			assert_int_equal(k.last.state, CHECKIN_TRIAL);
@@ -232,7 +254,7 @@ static void test_never_confirmed_is_on_trial(void **state)
 				assert_int_equal(k.agent.journal.s.floor, 2000);
 				assert_int_equal(k.n_results, before == REVERTED ? 0 : k.n_results);
 			} else {
-				assert_stuck(1, 1);
+				assert_stuck(1, before == HELD ? 3 : 1);
 			}
 		}
 	}
@@ -274,7 +296,7 @@ static void test_never_confirmed_and_nothing_written(void **state)
 		cfg = k.agent.cfg;
 		cfg.running = 2;
 		assert_int_equal(ota_agent_init(&k.agent, &cfg), OTA_OK);
-		assert_trial_of_1(1);
+		assert_trial_of_1(before == HELD ? 3 : 1);
 	}
 }
 
@@ -299,6 +321,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_ill_without_another),
 		T(test_ill_after_ill),
+		T(test_marked_slot_is_filled_anew),
 		T(test_tried_again_in_place),
 		T(test_tried_again_and_cut),
 		T(test_ill_and_the_other_rots),
