@@ -5,6 +5,11 @@
 #include "proto/ask.h"
 #include "proto/crypto.h"
 
+static bool has_key(const struct client_target *t)
+{
+	return strncmp(t->url, "https://", 8) == 0;
+}
+
 /* The server's key is shown once and remembered, as ssh does. */
 static bool accept_pin(const struct cli *cli, const struct args *args, struct client_target *t)
 {
@@ -13,7 +18,7 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 	struct errmsg e;
 	char pin[80] = "";
 
-	if (strncmp(t->url, "https://", 8) != 0)
+	if (!has_key(t))
 		return true;
 	if (client_fetch_pin(t->url, pin, &is_trusted, &e) != OTA_OK) {
 		(void)cli_fail(cli, "%s", e.text);
@@ -68,6 +73,8 @@ int cmd_login(struct cli *cli, const struct args *args)
 
 	if (client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e) != OTA_OK)
 		return cli_usage(cli, "%s", e.text);
+	if (args_has(args, "fingerprint") && !has_key(&t))
+		return cli_usage(cli, "--fingerprint is of an https:// server's key, and %s has none", t.url);
 	t.pin[0] = '\0';
 	if (!accept_pin(cli, args, &t))
 		return EXIT_FAILED;

@@ -6,29 +6,39 @@
 
 #include "cli/file.h"
 
-const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list"};
-const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list"};
-const struct find_kind find_secrets = {"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list"};
-const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list"};
+const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list", NULL};
+const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list", NULL};
+const struct find_kind find_secrets = {
+	"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list", NULL};
+const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list", "name"};
+
+static bool is_text(const json_t *row, const char *field, const char *text)
+{
+	return field && text[0] && strcmp(js_text(row, field, ""), text) == 0;
+}
 
 size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit)
 {
 	size_t i, n = 0, len = strlen(text);
-	json_t *r, *last = NULL;
+	json_t *r, *last = NULL, *named = NULL;
 
 	json_array_foreach((json_t *)(uintptr_t)list, i, r)
 	{
-		const char *id = js_text(r, kind->field, "");
-
 		/* Clients choose the ids of pushes: one may be the start of another. */
-		if (text[0] && strcmp(id, text) == 0) {
+		if (is_text(r, kind->field, text)) {
 			*hit = r;
 			return 1;
 		}
-		if (text[0] && strncasecmp(id, text, len) == 0) {
+		if (is_text(r, kind->name, text))
+			named = r;
+		if (text[0] && strncasecmp(js_text(r, kind->field, ""), text, len) == 0) {
 			last = r;
 			n++;
 		}
+	}
+	if (named) {
+		*hit = named;
+		return 1;
 	}
 	if (n == 1)
 		*hit = last;
@@ -43,7 +53,7 @@ bool find_id(struct cli *cli, const struct find_kind *kind, enum find_use use, c
 		return false;
 	size_t n = find_among(list, kind, text, &hit);
 	bool is_short = use == FIND_TO_CHANGE && strlen(text) < FIND_START_MIN && hit &&
-			strcmp(js_text(hit, kind->field, ""), text) != 0;
+			!is_text(hit, kind->field, text) && !is_text(hit, kind->name, text);
 
 	if (n == 1 && !is_short)
 		*out = json_incref(hit);

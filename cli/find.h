@@ -8,6 +8,7 @@
 struct find_kind {
 	const char *path, *field;
 	const char *noun, *list; /* for people: "push", "otactl rollout list" */
+	const char *name;        /* a field that is unique too, taken whole; NULL: none */
 };
 
 extern const struct find_kind find_pushes, find_images, find_secrets, find_tokens;
@@ -19,13 +20,13 @@ enum find_use {
 
 enum { FIND_START_MIN = 4 };
 
-/* The one row whose id is `text` or starts with it. False after the reason was printed; the object is the
- * caller's. */
+/* The one row whose id or name is `text`, or whose id starts with it. False after the reason was printed; the
+ * object is the caller's. */
 bool find_id(
 	struct cli *cli, const struct find_kind *kind, enum find_use use, const char *text, json_t **out);
 
-/* The row of `list` whose id is `text`, else the one whose id starts with it: borrowed. Returns how many
- * start with it, 1 for the whole id; `*hit` is set when that is 1. */
+/* The row of `list` whose id or name is `text`, else the one whose id starts with it: borrowed. Returns how
+ * many start with it, 1 for the whole id or name; `*hit` is set when that is 1. */
 size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit);
 
 /* The release "[BOARD:]VERSION", where without a board it must be the only one of that version, or the start

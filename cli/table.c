@@ -135,7 +135,7 @@ const struct cmd cmds[] = {
 	{"rollout",   "unhold",  "PUSH",            "let a push made with --hold install",            1, 1, NEED_SERVER,  NULL,                cmd_rollout_unhold},
 	{"token",     "create",  "NAME",            "make an API token",                              1, 1, NEED_SERVER,  token_create_opts,   cmd_token_create},
 	{"token",     "list",    "",                "list API tokens",                                0, 0, NEED_SERVER,  NULL,                cmd_token_list},
-	{"token",     "revoke",  "TOKEN-ID",        "end an API token",                               1, 1, NEED_SERVER,  NULL,                cmd_token_revoke},
+	{"token",     "revoke",  "TOKEN",           "end an API token",                               1, 1, NEED_SERVER,  NULL,                cmd_token_revoke},
 	{"audit",     "list",    "",                "who did what",                                   0, 0, NEED_SERVER,  NULL,                cmd_audit_list},
 };
 /* clang-format on */

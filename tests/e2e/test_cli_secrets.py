@@ -52,6 +52,8 @@ def test_only_a_person_accepts_an_unseen_key(otad, ctl, tmp_path):
     for answer in ("", "n", "-y"):
         no = on_terminal(argv, [(question, answer)], env=ctl.env)
         assert no.code == 1 and "otactl: nothing was sent or stored" in no.out and not stored.exists(), repr(no)
+    keyless = ctl("login", otad.url, "--fingerprint", "sha256//x", code=2)
+    assert "an https:// server's key" in keyless.err and not stored.exists(), repr(keyless)
     yes = on_terminal(argv, [(question, "y")], env=ctl.env)
     assert yes.code == 0 and "logged in to" in yes.out and stored.exists(), repr(yes)
 
