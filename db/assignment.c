@@ -285,6 +285,22 @@ enum ota_err assignment_advance(
 	return err;
 }
 
+enum ota_err assignment_start(struct db *db, int64_t now, struct errmsg *e)
+{
+	static const char q_newest[] = "SELECT coalesce(max(id), 0) AS newest FROM assignment";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_newest);
+	struct db_start start = {.at = now};
+	enum ota_err err = stmt_row(st, e);
+
+	if (err != OTA_OK)
+		return err;
+	start.assignment = col_i64(st, "newest");
+	err = stmt_status(st, e);
+	if (err == OTA_OK)
+		db_set_start(db, start);
+	return err;
+}
+
 /* A device that was heard since it is on hold has been told so by the newest ticket, which is the one it goes
  * by. What was told in the last moment before a restart need not be in its row. One that never was heard was
  * told nothing: its first word is stored before the answer. */
@@ -297,7 +313,8 @@ enum ota_err assignment_ticket_until(
 		" JOIN device d ON d.id = a.device JOIN device_said s ON s.device = a.device WHERE a.id = "
 		"$id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_heard);
-	const bool is_older = row->state_at <= db_start(db);
+	const struct db_start start = db_start(db);
+	const bool is_older = row->id <= start.assignment && row->state_at <= start.at;
 	bool is_rollout_held, is_device_held, is_told;
 	int64_t held, seen, told;
 	enum ota_err err;
@@ -313,7 +330,7 @@ enum ota_err assignment_ticket_until(
 	err = stmt_status(st, e);
 	if (err != OTA_OK)
 		return err;
-	told = is_older && db_start(db) > seen ? db_start(db) : seen;
+	told = is_older && start.at > seen ? start.at : seen;
 	is_told = seen && !row->is_queued && (row->state != ASSIGN_WAITING || is_older) && !is_rollout_held &&
 		  !(is_device_held && seen > held);
 	*until = is_told ? told + ASSIGNMENT_TICKET_S : 0;

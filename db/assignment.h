@@ -149,6 +149,9 @@ OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment
 OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
 	struct arena *mem, struct assignment_list *out, struct errmsg *e);
 
+/* A server begins to write through this connection: db_set_start. */
+OTA_MUST_USE enum ota_err assignment_start(struct db *db, int64_t now, struct errmsg *e);
+
 /* Was the manifest with that digest ever assigned to the device, whatever came of it? */
 OTA_MUST_USE enum ota_err assignment_was_given(
 	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e);

@@ -99,10 +99,14 @@ OTA_MUST_USE enum ota_err db_checkpoint(struct db *db, struct errmsg *e);
 /* True on a DB_READ_ONLY connection. */
 bool db_is_read_only(const struct db *db);
 
-/* When the server that writes through this connection began: what the one before it told devices in its last
- * moment may not be stored. 0 (unless set): all of it is. */
-void db_set_start(struct db *db, int64_t at);
-int64_t db_start(const struct db *db);
+/* When the server that writes through this connection began, and the newest assignment that it found: what
+ * the one before it told devices in its last moment may not be stored. Zeros (unless set): all of it is. */
+struct db_start {
+	int64_t at, assignment;
+};
+
+void db_set_start(struct db *db, struct db_start start);
+struct db_start db_start(const struct db *db);
 
 /* Number of rows that this connection changed since it was opened (a test's measure of "nothing changed"). */
 int64_t db_total_changes(const struct db *db);

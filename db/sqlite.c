@@ -349,12 +349,12 @@ bool db_is_read_only(const struct db *db)
 	return db->is_read_only;
 }
 
-void db_set_start(struct db *db, int64_t at)
+void db_set_start(struct db *db, struct db_start start)
 {
-	db->start = at;
+	db->start = start;
 }
 
-int64_t db_start(const struct db *db)
+struct db_start db_start(const struct db *db)
 {
 	return db->start;
 }

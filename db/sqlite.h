@@ -13,7 +13,7 @@ enum { DB_CACHE_BUCKETS = 64 };
 struct db {
 	sqlite3 *h;
 	bool is_read_only;
-	int64_t start;  /* db_set_start */
+	struct db_start start;
 	unsigned depth; /* open db_tx levels */
 	enum ota_err
 		lost; /* why the engine rolled the outer transaction back by itself; OTA_OK = it did not */

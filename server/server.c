@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/assignment.h"
 #include "db/backup.h"
 #include "db/blob.h"
 #include "db/db.h"
@@ -76,10 +77,15 @@ static enum ota_err open_connection(void *ctx, bool writing, struct db **out, st
 		.busy_timeout_ms = BUSY_TIMEOUT_MS,
 		.now = wall_clock(NULL),
 	};
-	enum ota_err err = db_open(s->cfg->data, &options, out, e);
+	struct db *db = NULL;
+	enum ota_err err = db_open(s->cfg->data, &options, &db, e);
 
-	if (!err)
-		db_set_start(*out, options.now);
+	if (!err && writing)
+		err = assignment_start(db, options.now, e);
+	if (err)
+		db_close(db);
+	else
+		*out = db;
 	return err;
 }
 

@@ -167,6 +167,10 @@ OP(o_assignment_history)
 
 	return assignment_history(f->db, fault_world.device, &all, &f->mem, &list, &f->e);
 }
+OP(o_start)
+{
+	return assignment_start(f->db, NOW, &f->e);
+}
 OP(o_was_given)
 {
 	static const uint8_t none[32] = {0};
@@ -343,6 +347,7 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_assignment_open),
 	ROW(o_assignment_list),
 	ROW(o_assignment_history),
+	ROW(o_start),
 	ROW(o_was_given),
 	ROW(o_withdraw),
 	ROW(o_expire),

@@ -76,37 +76,41 @@ static void taken_back_after_a_restart(void **state)
 	static const struct {
 		enum assign_state in;                  /* since NOW + 10 where it waits, else NOW + 50 */
 		int64_t seen, held, start, now, until; /* until 0: it is certain */
+		bool is_newer;                         /* than the start, in the same second */
 	} rows[] = {
-		{ASSIGN_WAITING, 5, 0, 100, 101, 100},
-		{ASSIGN_WAITING, 5, 0, 10, 11, 10},
-		{ASSIGN_WAITING, 5, 0, 9, 11, 0},
-		{ASSIGN_WAITING, 0, 0, 100, 101, 0},
-		{ASSIGN_WAITING, 5, 0, 100, 100 + ASSIGNMENT_TICKET_S, 0},
-		{ASSIGN_WAITING, 20, 15, 100, 101, 0},
-		{ASSIGN_WAITING, 12, 15, 100, 101, 100},
-		{ASSIGN_OFFERED, 5, 0, 100, 101, 100},
-		{ASSIGN_OFFERED, 101, 0, 100, 102, 101},
-		{ASSIGN_OFFERED, 48, 0, 49, 60, 48},
+		{ASSIGN_WAITING, 5, 0, 100, 101, 100, false},
+		{ASSIGN_WAITING, 5, 0, 10, 11, 10, false},
+		{ASSIGN_WAITING, 5, 0, 10, 11, 0, true},
+		{ASSIGN_WAITING, 5, 0, 9, 11, 0, false},
+		{ASSIGN_WAITING, 0, 0, 100, 101, 0, false},
+		{ASSIGN_WAITING, 5, 0, 100, 100 + ASSIGNMENT_TICKET_S, 0, false},
+		{ASSIGN_WAITING, 20, 15, 100, 101, 0, false},
+		{ASSIGN_WAITING, 12, 15, 100, 101, 100, false},
+		{ASSIGN_OFFERED, 5, 0, 100, 101, 100, false},
+		{ASSIGN_OFFERED, 101, 0, 100, 102, 101, false},
+		{ASSIGN_OFFERED, 48, 0, 49, 60, 48, false},
 	};
 	struct world w = make_world(state);
 	struct fixture *f = w.f;
 	enum assignment_cancel what = ASSIGNMENT_COMMITTED;
 	int64_t until = 0;
 
-	db_set_start(f->db, NOW + 100);
+	ok(f, assignment_start(f->db, NOW + 100, &f->e));
 	say_running(f, w.device, 5, 7, CHECKIN_IDLE);
 	ok(f, assignment_cancel(f->db, open_it(&w, w.r2, w.m2).id, NOW + 101, &what, &until, &f->e));
 	assert_int_equal(what, ASSIGNMENT_WITHDRAWN);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct device_change hold = nothing;
 		struct assignment_opened a;
-		char name[16], uid = "0123456789"[i];
+		char name[16], uid = "0123456789c"[i];
 
 		(void)snprintf(name, sizeof name, "d%zu", i);
-		db_set_start(f->db, NOW + rows[i].start);
-		assert_int_equal(db_start(f->db), NOW + rows[i].start);
 		w.device = make_device(f, name, w.board, uid);
+		if (rows[i].is_newer)
+			ok(f, assignment_start(f->db, NOW + rows[i].start, &f->e));
 		a = open_it(&w, w.r2, w.m2);
+		if (!rows[i].is_newer)
+			ok(f, assignment_start(f->db, NOW + rows[i].start, &f->e));
 		if (rows[i].seen)
 			say_running(f, w.device, (uint64_t)rows[i].seen, 7, CHECKIN_IDLE);
 		if (rows[i].in != ASSIGN_WAITING)
