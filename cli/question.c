@@ -43,15 +43,15 @@ enum { PASSPHRASE_MIN = 8 };
 static bool read_first_line(const char *file, char *buf, size_t cap)
 {
 	AUTO(file) FILE *f = fopen(file, "re");
-	const size_t n = f ? fread(buf, 1, cap - 1, f) : 0;
+	size_t n = 0;
+	int c = EOF;
 
+	/* No further than its line: whoever writes a pipe may keep it open. */
+	while (f && n < cap - 1 && (c = getc(f)) != EOF && c != '\n' && c != '\r' && c != '\0')
+		buf[n++] = (char)c;
 	buf[n] = '\0';
-	const size_t len = strcspn(buf, "\r\n");
 	/* A NUL among random bytes would end it early, and nobody would see that. */
-	const bool is_text = len == n || buf[len] != '\0';
-
-	buf[len] = '\0';
-	return n > 0 && is_text;
+	return c != '\0' && (n > 0 || c != EOF);
 }
 
 /* What was given, cut only where `buf` is full. False after the reason was printed. */

@@ -78,6 +78,14 @@ def test_a_passphrase_is_taken_whole(otad, ctl, tmp_path):
     assert not key.exists()
     file.write_bytes(b"x" * 254 + b"\nmore\0")
     assert ctl(*words, "--passphrase-file", file).code == 0 and key.exists()
+    # A pipe that its writer keeps open; the root is there already, so it is read and refused.
+    reader, writer = os.pipe()
+    os.write(writer, b"correct horse\n")
+    piped = subprocess.run([*map(str, argv[:-1]), str(tmp_path / "other.pem"), "--passphrase-file", f"/dev/fd/{reader}"], env=ctl.env,
+                           pass_fds=[reader], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    os.close(reader)
+    os.close(writer)
+    assert piped.returncode == 1 and "passphrase" not in piped.stderr, piped.stderr
 
 
 def test_a_file_with_a_secret_is_its_owners(make_fleet, folder):
