@@ -96,9 +96,11 @@ static bool read_blob(
 		*n = read_cached(ahead, reply->fd, buf, len, at);
 		if (*n >= 0 || errno != EAGAIN)
 			return true;
-		/* Read a moment ago: should it have left the cache since, this read waits for it, or there
-		 * would be no end. */
-		if (ahead->is_known && at >= ahead->from && at < ahead->to) {
+		/* Its own job has just read it: should it have left the cache already, this read waits for
+		 * it, or there would be no end. Where nobody tells what is cached, all that a job has read
+		 * counts as that. */
+		if (ahead->is_known && at < ahead->to &&
+			(at == ahead->from || (ahead->cannot_ask && at > ahead->from))) {
 			if (len > ahead->to - at)
 				len = (size_t)(ahead->to - at);
 			*n = pread(reply->fd, buf, len, (off_t)at);

@@ -1,7 +1,8 @@
 /* A blob as the body of an answer: pieces of text and of the blob, in order. Between blobserve and http.
  *
- * A plain door sends from the mapping. A TLS door needs the bytes themselves, and blob_read never waits for
- * them on the loop: what is in the page cache is copied, what is not is read by a job first. */
+ * A plain door sends from the mapping. A TLS door needs the bytes themselves: what is in the page cache is
+ * copied, what is not is read by a job first. The loop waits for the disk only where 64 KiB have left the
+ * cache between their job and the copy, or where the file system does not tell what is cached. */
 #ifndef SERVER_BLOB_REPLY_H
 #define SERVER_BLOB_REPLY_H
 

@@ -31,11 +31,16 @@ static _Atomic int uncached;      /* errno of a read that must not wait; 0: all 
 static _Atomic off_t bad_sector;  /* reads that wait fail from here on; 0: none */
 static _Atomic bool is_next_slow; /* the next read that waits does so until `disk` */
 static sem_t disk, disk_asked;
+static pthread_t loop;            /* who asks the page cache */
+static _Atomic off_t job_at = -1; /* where the newest job began; below 0: none since the loop read */
+static _Atomic unsigned loop_waits,
+	loop_strays; /* reads on the loop that may wait; those no job came before */
 
 ssize_t __real_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags);
 ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags);
 ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int n, off_t at, int flags)
 {
+	loop = pthread_self();
 	if (uncached == 0)
 		return __real_preadv2(fd, iov, n, at, flags);
 	errno = uncached;
@@ -46,6 +51,13 @@ ssize_t __real_pread(int fd, void *buf, size_t len, off_t at);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t at)
 {
+	if (pthread_equal(pthread_self(), loop)) {
+		loop_waits++;
+		loop_strays += job_at != at;
+		job_at = -1;
+	} else if (job_at < 0) {
+		job_at = at;
+	}
 	if (atomic_exchange(&is_next_slow, false)) {
 		sem_post(&disk_asked);
 		sem_wait(&disk);
@@ -197,10 +209,16 @@ static void cold(void **state)
 		struct client c;
 
 		uncached = answers[i];
+		job_at = -1;
+		loop_waits = loop_strays = 0;
 		ask(*state, true, &c);
 		assert_true(hear_some(&c, SIZE_MAX) > SIZE - 1000);
 		sem_wait(&ended[BLOB_WHOLE]);
 		hang_up(&c);
+		/* The loop waits for no bytes but those that its job has read a moment ago. */
+		assert_true(loop_waits > 0);
+		if (answers[i] != EOPNOTSUPP)
+			assert_int_equal(loop_strays, 0);
 	}
 }
 
