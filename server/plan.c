@@ -84,6 +84,30 @@ static bool runs_target_well(const struct checkin *ci, const struct plan_task *t
 	       ci->result_attempt != t->attempt || !has_run(ci->result_detail);
 }
 
+static void end_failed(struct plan_step *out, enum assign_state to, const struct checkin *ci)
+{
+	out->to = to;
+	out->has_reason = true;
+	out->reason = ci->result_reason;
+	out->detail = ci->result_detail;
+	out->offset = ci->result_offset;
+}
+
+/* Its trial was seen, and is over: it stayed for want of anything to go back to. The result that said so went
+ * to a database that is gone, or counts from a journal that was. */
+static bool stayed(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
+{
+	if (t->state != ASSIGN_TRIAL || !runs_target(ci, t) || !is_stuck(ci->state, ci->flags))
+		return false;
+	end_failed(out, ASSIGN_FAILED, ci);
+	if (!tells_failure(ci, t->digest) || !has_run(ci->result_detail)) {
+		out->reason = ota_err_reason(OTA_HEALTH);
+		out->detail = ota_err_detail(OTA_HEALTH);
+		out->offset = 0;
+	}
+	return true;
+}
+
 /* Where the check-in puts the assignment; false: nowhere new. */
 static bool judge(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
 {
@@ -95,15 +119,14 @@ static bool judge(const struct plan_task *t, const struct checkin *ci, struct pl
 	}
 	if (tells_failure(ci, t->digest) && ci->result_attempt == t->attempt &&
 		!is_postponement(ci->result_detail)) {
-		out->to = (t->state == ASSIGN_TRIAL || has_run(ci->result_detail)) && !runs_target(ci, t)
-				  ? ASSIGN_REVERTED
-				  : ASSIGN_FAILED;
-		out->has_reason = true;
-		out->reason = ci->result_reason;
-		out->detail = ci->result_detail;
-		out->offset = ci->result_offset;
+		bool is_back = !runs_target(ci, t) &&
+			       (t->state == ASSIGN_TRIAL || has_run(ci->result_detail));
+
+		end_failed(out, is_back ? ASSIGN_REVERTED : ASSIGN_FAILED, ci);
 		return true;
 	}
+	if (stayed(t, ci, out))
+		return true;
 	if (ci->has_target && ci->target_attempt == t->attempt &&
 		memcmp(ci->target_digest, t->digest, 32) == 0) {
 		if (ci->state == CHECKIN_FETCHING)

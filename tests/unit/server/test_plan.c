@@ -128,32 +128,59 @@ static void test_moves(void **state)
  * often it is said, until it is in trial again and confirmed. */
 static void test_stuck(void **state)
 {
+	enum { PLAIN, NEXT, WITHDRAWN };
 	static const struct {
 		const char *name;
+		enum assign_state from;
+		int task;
 		enum checkin_state state;
 		int result;
 		uint8_t attempt;
 		uint16_t detail;
-		bool withdrawn, moves;
+		bool moves;
 		enum assign_state to;
+		uint16_t told;
 	} cases[] = {
-		{"tried anew, not yet begun", CHECKIN_IDLE, NEW, 1, 126, false, false, 0},
-		{"told before", CHECKIN_IDLE, 0, 0, 0, false, false, 0},
-		{"fetches something else", CHECKIN_FETCHING, 0, 0, 0, false, false, 0},
-		{"refuses the attempt", CHECKIN_IDLE, NEW, 2, 109, false, true, ASSIGN_FAILED},
-		{"tried anew", CHECKIN_TRIAL, 0, 0, 0, false, true, ASSIGN_TRIAL},
-		{"ill again", CHECKIN_IDLE, NEW, 2, 126, false, true, ASSIGN_FAILED},
-		{"withdrawn meanwhile", CHECKIN_IDLE, 0, 0, 0, true, true, ASSIGN_CANCELLED},
+		{"tried anew, not yet begun", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 1, 126, false, 0, 0},
+		{"told before", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, 0, 0, 0, false, 0, 0},
+		{"fetches something else", ASSIGN_OFFERED, PLAIN, CHECKIN_FETCHING, 0, 0, 0, false, 0, 0},
+		{"refuses the attempt", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 2, 109, true, ASSIGN_FAILED,
+			109},
+		{"tried anew", ASSIGN_OFFERED, PLAIN, CHECKIN_TRIAL, 0, 0, 0, true, ASSIGN_TRIAL, 0},
+		{"ill again", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 2, 126, true, ASSIGN_FAILED, 126},
+		{"withdrawn meanwhile", ASSIGN_OFFERED, WITHDRAWN, CHECKIN_IDLE, 0, 0, 0, true,
+			ASSIGN_CANCELLED, 0},
+		/* Its trial was seen: now it is over, whatever became of the result. */
+		{"still in trial", ASSIGN_TRIAL, PLAIN, CHECKIN_TRIAL, 0, 0, 0, false, 0, 0},
+		{"result lost", ASSIGN_TRIAL, PLAIN, CHECKIN_IDLE, 0, 0, 0, true, ASSIGN_FAILED, 126},
+		{"result lost, one waits", ASSIGN_TRIAL, NEXT, CHECKIN_IDLE, 0, 0, 0, true, ASSIGN_FAILED,
+			126},
+		{"result lost, withdrawn", ASSIGN_TRIAL, WITHDRAWN, CHECKIN_IDLE, 0, 0, 0, true,
+			ASSIGN_FAILED, 126},
+		{"attempt lost", ASSIGN_TRIAL, PLAIN, CHECKIN_IDLE, NEW, 1, 127, true, ASSIGN_FAILED, 127},
+		{"attempt lost, one waits", ASSIGN_TRIAL, NEXT, CHECKIN_IDLE, NEW, 1, 127, true,
+			ASSIGN_FAILED, 127},
+		{"attempt lost, withdrawn", ASSIGN_TRIAL, WITHDRAWN, CHECKIN_IDLE, NEW, 1, 127, true,
+			ASSIGN_FAILED, 127},
+		{"tells of another", ASSIGN_TRIAL, PLAIN, CHECKIN_IDLE, OTHER, 2, 127, true, ASSIGN_FAILED,
+			126},
+		{"tells of an older refusal", ASSIGN_TRIAL, PLAIN, CHECKIN_IDLE, NEW, 1, 109, true,
+			ASSIGN_FAILED, 126},
+		{"tells of a withdrawal", ASSIGN_TRIAL, WITHDRAWN, CHECKIN_IDLE, NEW, 2, 111, true,
+			ASSIGN_FAILED, 126},
+		{"its own failure", ASSIGN_TRIAL, NEXT, CHECKIN_IDLE, NEW, 2, 127, true, ASSIGN_FAILED, 127},
+		{"fetches another", ASSIGN_TRIAL, PLAIN, CHECKIN_FETCHING, 0, 0, 0, true, ASSIGN_FAILED, 126},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < N(cases); i++) {
-		struct plan_device d = plan_case_device(ASSIGN_OFFERED);
+		struct plan_device d = plan_case_device(cases[i].from);
 		struct checkin ci = plan_case_said(cases[i].state, NEW);
 		uint8_t mark[PLAN_MARK_LEN] = {0};
 		struct plan_step step;
 
-		d.task.withdrawn = cases[i].withdrawn;
+		d.task.has_next = cases[i].task == NEXT;
+		d.task.withdrawn = cases[i].task == WITHDRAWN;
 		ci.flags |= CHECKIN_FLAG_STUCK;
 		ci.has_result = cases[i].result;
 		plan_case_digest(cases[i].result, ci.result_digest);
@@ -164,6 +191,11 @@ static void test_stuck(void **state)
 		if (step.has_move != cases[i].moves || (cases[i].moves && step.to != cases[i].to))
 			fail_msg("%s: moves %d to %s", cases[i].name, step.has_move,
 				assign_state_name(step.to));
+		if (cases[i].told) {
+			assert_true(step.has_reason);
+			assert_int_equal(step.reason, 11);
+			assert_int_equal(step.detail, cases[i].told);
+		}
 		plan_take(&d, crypto_openssl(), &ci, mark);
 		assert_false(plan_is_confirmed(&d));
 		assert_false(plan_is_already_running(&d));
