@@ -332,7 +332,8 @@ enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errms
 	static const char q_open[] =
 		"SELECT EXISTS (SELECT 1 FROM assignment a JOIN manifest m ON m.id = a.manifest"
 		" WHERE m.release = $id AND a.ended_at IS NULL)"
-		" OR EXISTS (SELECT 1 FROM rollout WHERE release = $id AND cursor IS NOT NULL) AS has";
+		" OR EXISTS (SELECT 1 FROM rollout WHERE release = $id"
+		" AND (cursor IS NOT NULL OR doing = 2)) AS has";
 	static const char q_gone[] =
 		"SELECT EXISTS (SELECT 1 FROM release_item WHERE release = $id AND image IS NULL) AS has";
 	static const char q_retire[] = "UPDATE release SET retired_at = $now WHERE id = $id";

@@ -60,8 +60,8 @@ OTA_MUST_USE enum ota_err release_list(struct db *db, int64_t board, const struc
 /* Notes only; the rest never changes. */
 OTA_MUST_USE enum ota_err release_set_notes(struct db *db, int64_t id, const char *notes, struct errmsg *e);
 
-/* Retire (now > 0) or bring back (now = 0). OTA_STATE: retire with an open assignment or a growing rollout,
- * or bring back after its images were collected. */
+/* Retire (now > 0) or bring back (now = 0). OTA_STATE: retire with an open assignment, or a rollout that
+ * grows or is tried again; or bring back after its images were collected. */
 OTA_MUST_USE enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errmsg *e);
 
 /* Does a device run it, or have it as what it reverts to? */

@@ -302,7 +302,8 @@ enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum ro
 		err = revision_check(if_revision, &row, e);
 	if (err != OTA_OK || row.state == state)
 		return err;
-	if (row.state != ROLLOUT_RUNNING)
+	/* A retry runs it again, but not before it has got to a device. */
+	if (row.state != ROLLOUT_RUNNING && (row.doing != ROLLOUT_RETRYING || state != ROLLOUT_CANCELLED))
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended already", row.uid);
 	err = rollout_set_state(db, id, state, now, e);
 	return err == OTA_OK ? db_commit(&tx, e) : err;
@@ -323,7 +324,7 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 		err = rollout_load(db, id, &mem, &row, e);
 	if (err == OTA_OK)
 		err = revision_check(if_revision, &row, e);
-	if (err == OTA_OK && row.state != ROLLOUT_RUNNING)
+	if (err == OTA_OK && row.state != ROLLOUT_RUNNING && row.doing != ROLLOUT_RETRYING)
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' has ended", row.uid);
 	if (err != OTA_OK || !row.is_held)
 		return err;

@@ -79,9 +79,9 @@ OTA_MUST_USE enum ota_err rollout_load_growing(
 OTA_MUST_USE enum ota_err rollout_load_doing(
 	struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e);
 
-/* Running -> done or cancelled. The same again: OTA_OK. OTA_STATE: it has ended the other way. OTA_CONFLICT:
- * revision. What a cancelled one has open is named in no ticket from then on; it is CANCELLING until
- * rollout_withdraw is through. */
+/* Running -> done or cancelled; also done and RETRYING -> cancelled. The same again: OTA_OK. OTA_STATE: it
+ * has ended the other way. OTA_CONFLICT: revision. What a cancelled one has open is named in no ticket from
+ * then on; it is CANCELLING until rollout_withdraw is through. */
 OTA_MUST_USE enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision,
 	enum rollout_state state, int64_t now, struct errmsg *e);
 
@@ -130,8 +130,8 @@ OTA_MUST_USE enum ota_err rollout_did(
 OTA_MUST_USE enum ota_err rollout_withdraw(struct db *db, int64_t id, int64_t now, int64_t *cursor,
 	struct rollout_cancelled *out, struct errmsg *e);
 
-/* Release what was held (is_held becomes false). Not held: OTA_OK. OTA_CONFLICT: revision. OTA_STATE: ended.
- */
+/* Release what was held (is_held becomes false). Not held: OTA_OK. OTA_CONFLICT: revision. OTA_STATE: ended,
+ * and not RETRYING. */
 OTA_MUST_USE enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e);
 
 /* Assignments of a rollout by state; each device counts once, by its newest attempt. */

@@ -88,7 +88,7 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 	err = rollout_end(job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
-	if (!err && row.state == ROLLOUT_RUNNING)
+	if (!err && (row.state == ROLLOUT_RUNNING || row.doing == ROLLOUT_RETRYING))
 		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
 	if (!err)
 		err = rollout_count(job->db, row.id, &counts, &job->e);

@@ -144,6 +144,38 @@ static void test_retry_goes_on(void **state)
 	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL, 409, "was cancelled");
 }
 
+/* A retry that is under way is there for every other word about its push, before it has got to a device. */
+static void test_retry_is_under_way(void **state)
+{
+	struct nouns *n = *state;
+	struct errmsg e = {""};
+
+	nouns_call(n, ROLE_OPERATOR, "PUT", "/v1/rollouts/p1",
+		"{\"release\":\"lamp:1.0\",\"selector\":\"*\",\"hold\":true}");
+	assert_int_equal(n->status, 201);
+	fail_all(n);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/release-hold", NULL, 409, "has ended");
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL, 409, "nothing to cancel");
+	ok(rollout_retry(n->db, 1, 0, MANY, "ann", &e), &e);
+	assert_int_equal(rollout_end(n->db, 1, 0, ROLLOUT_DONE, n->f.now, &e), OTA_OK);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/release-hold", NULL);
+	assert_int_equal(n->status, 200);
+	assert_true(json_is_false(nouns_at(n, "hold")));
+	nouns_refused(
+		n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL, 409, "still to install");
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.cancel", NULL);
+	assert_string_equal(nouns_text(n, "items.0.action"), "rollout.cancel");
+	let_upkeep_go_on(n);
+	assert_null(doing(n, "/v1/rollouts/p1"));
+	assert_string_equal(nouns_text(n, "state"), "cancelled");
+	assert_int_equal(nouns_int(n, "counts.failed"), MANY);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL);
+	assert_int_equal(n->status, 200);
+}
+
 /* The owner's word about one device is newer than the push that has not got to it. */
 static void test_cancel_ahead(void **state)
 {
@@ -227,6 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_cancel_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_behind, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_after_one_that_waited, setup, nouns_teardown),
