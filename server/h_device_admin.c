@@ -9,6 +9,7 @@
 #include "server/actor.h"
 #include "server/api.h"
 #include "server/find.h"
+#include "server/again.h"
 #include "server/grow.h"
 #include "server/nouns.h"
 #include "server/select.h"
@@ -432,8 +433,10 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 		return err;
 	if (a->if_revision && a->if_revision != row.revision)
 		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
-	/* This word is newer than those of pushes that have not got to the device yet. */
+	/* This word is newer than those of pushes and retries that have not got to the device yet. */
 	err = grow_reach(job, row.id, a->now);
+	if (!err)
+		err = again_reach(job, row.id, a->now);
 	if (err)
 		return err;
 	/* The one that waits first, or it would open. */

@@ -208,6 +208,76 @@ static void test_cancel_ahead(void **state)
 	assert_string_equal(nouns_text(n, "assignment.state"), "cancelled");
 }
 
+/* And than a retry that has not got to it, and than one that has; not of what is left alone. */
+static void test_cancel_ahead_of_retry(void **state)
+{
+	static const char *const ones[] = {"/v1/devices/bulb-3/cancel", "/v1/devices/bulb-249/cancel"};
+	static const char *const left_alone[] = {
+		"/v1/devices/bulb-0/cancel", "/v1/devices/bulb-9/cancel", "/v1/devices/bulb-247/cancel"};
+	struct nouns *n = *state;
+	struct job job = {.db = n->db};
+	bool is_through = true, is_retired = false;
+	uint64_t retried = 0;
+
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	fail_all(n);
+	if (stmt_script(n->db, "UPDATE assignment SET state = 9 WHERE id IN (10, 248)", NULL))
+		fail();
+	nouns_call(n, ROLE_OPERATOR, "POST", ones[1], NULL);
+	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	ok(rollout_retry(n->db, 1, 0, MANY, "ann", &job.e), &job.e);
+	ok(again_piece(&job, 1, n->f.now, &retried, &is_through, &is_retired), &job.e);
+	assert_false(is_through);
+	for (int i = 0; i < 2; i++) {
+		nouns_call(n, ROLE_OPERATOR, "POST", ones[i], NULL);
+		assert_int_equal(nouns_int(n, "withdrawn"), 1);
+		nouns_call(n, ROLE_OPERATOR, "POST", ones[i], NULL);
+		assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	}
+	/* What has gone wrong since the retry was asked for, or has got to the device, it does not mean. */
+	if (stmt_script(n->db,
+		    "UPDATE assignment SET state = 6, ended_at = 1, offered_at = 1"
+		    " WHERE id IN (10, (SELECT max(id) FROM assignment WHERE device = 1))",
+		    NULL))
+		fail();
+	for (int i = 0; i < 3; i++) {
+		nouns_call(n, ROLE_OPERATOR, "POST", left_alone[i], NULL);
+		assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	}
+	let_upkeep_go_on(n);
+	assert_null(doing(n, "/v1/rollouts/p1"));
+	assert_int_equal(nouns_int(n, "counts.cancelled"), 3);
+	assert_int_equal(nouns_int(n, "counts.failed"), 2);
+	assert_int_equal(nouns_int(n, "counts.waiting"), MANY - 5);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/bulb-249", NULL);
+	assert_string_equal(nouns_text(n, "assignment.state"), "cancelled");
+	assert_int_equal(nouns_int(n, "assignment.attempt"), 2);
+}
+
+/* Few among very many of others: the pieces are not as many as the pages. */
+static void test_retry_of_few(void **state)
+{
+	enum { OTHERS = 3 * AGAIN_LOOKS * ROLLOUT_LOOK / 2 };
+	struct nouns *n = *state;
+	struct job job = {.db = n->db};
+	bool is_through = false, is_retired = false;
+	uint64_t retried = 0;
+	char sql[160];
+	int pieces;
+
+	nouns_push(n, "p1", "lamp:1.0", "bulb-1", 201);
+	nouns_push(n, "p2", "lamp:1.0", "bulb-2", 201);
+	fail_all(n);
+	snprintf(sql, sizeof(sql), "UPDATE assignment SET id = %d, rollout = 1 WHERE id = 2", OTHERS);
+	if (stmt_script(n->db, sql, NULL))
+		fail();
+	ok(rollout_retry(n->db, 1, 0, OTHERS, "ann", &job.e), &job.e);
+	for (pieces = 0; !is_through; pieces++)
+		ok(again_piece(&job, 1, n->f.now, &retried, &is_through, &is_retired), &job.e);
+	assert_int_equal(retried, 2);
+	assert_int_equal(pieces, 2);
+}
+
 /* A newer push has these devices, wherever it is: an older one is not tried again on them. */
 static void test_retry_behind(void **state)
 {
@@ -261,6 +331,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_ahead_of_retry, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_of_few, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_behind, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_after_one_that_waited, setup, nouns_teardown),
 	};
