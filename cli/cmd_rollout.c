@@ -89,13 +89,15 @@ int cmd_retry(struct cli *cli, const struct args *args)
 	if (!rollout_verb(cli, args->pos[0], "/retry", &answer))
 		return EXIT_FAILED;
 	long long n = (long long)js_int(answer, "retried", 0);
+	bool is_shared = js_bool(answer, "shared", false);
 
 	if (cli->json)
 		out_json(answer);
-	else if (n)
-		printf("offered again to %lld device%s\n", n, n == 1 ? "" : "s");
+	else if (n || is_shared)
+		printf("offered again to %lld device%s%s\n", n, n == 1 ? "" : "s",
+			is_shared ? ", not counting those of a retry that was under way already" : "");
 	json_decref(answer);
-	if (!n)
+	if (!n && !is_shared)
 		return cli_fail(cli, "no device of this push failed or lost it: nothing to offer again");
 	return EXIT_DONE;
 }

@@ -113,6 +113,7 @@ enum h_result h_rollout_cancel(struct req *req, struct res *res)
 struct retry_in {
 	int64_t rollout;
 	uint64_t n_retried;
+	bool is_shared; /* another was under way when this one came */
 };
 
 /* A piece of it, until all is through; then the answer. */
@@ -136,6 +137,7 @@ static enum ota_err retry_more(struct api_job *a, struct job *job)
 	}
 	js_object(&a->out, NULL);
 	js_int(&a->out, "retried", (int64_t)in->n_retried);
+	js_bool(&a->out, "shared", in->is_shared);
 	return OTA_OK;
 }
 
@@ -157,6 +159,7 @@ static enum ota_err retry_run(struct api_job *a, struct job *job)
 	if (err)
 		return err;
 	in->rollout = row.id;
+	in->is_shared = row.doing == ROLLOUT_RETRYING;
 	err = retry_more(a, job);
 	/* Also where it is not known yet that there is anything to do: upkeep may have to end it. */
 	if (!err && (in->n_retried || a->more))

@@ -55,6 +55,20 @@ def test_a_token_that_ends_ends_the_waiting(fleet):
         assert result.out == "", repr(result)
 
 
+@pytest.mark.parametrize("answer, code, said", [
+    ({"retried": 0, "shared": False}, 1, ""),
+    ({"retried": 1, "shared": False}, 0, "offered again to 1 device\n"),
+    ({"retried": 0, "shared": True}, 0, "offered again to 0 devices, not counting those of a retry that was under way already\n"),
+    ({"retried": 7, "shared": True}, 0, "offered again to 7 devices, not counting those of a retry that was under way already\n"),
+])
+def test_a_retry_beside_another(fleet, answer, code, said):
+    fleet.add(1)[0].stop()
+    push = fleet.ctl.json("push", fleet.image("1.0.0"), "--all")[0]["id"]
+    with Meddler(fleet.otad, {"POST /v1/rollouts/[^/]+/retry": (200, json.dumps(answer))}) as meddler:
+        result = fleet.ctl.run("retry", push, env=through(fleet, meddler), code=code)
+        assert result.out == said and ("nothing to offer again" in result.err) == bool(code), repr(result)
+
+
 def test_ctrl_c_leaves_one_document(fleet):
     fleet.add(1)[0].stop()
     errors = fleet.folder / "waiting.err"

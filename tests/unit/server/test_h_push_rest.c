@@ -254,6 +254,26 @@ static void test_cancel_ahead_of_retry(void **state)
 	assert_int_equal(nouns_int(n, "assignment.attempt"), 2);
 }
 
+/* What two requests share is counted once: each says what it did itself. */
+static void test_retry_shared(void **state)
+{
+	struct nouns *n = *state;
+	struct job job = {.db = n->db};
+	bool is_through = true, is_retired = false;
+	uint64_t retried = 0;
+
+	nouns_push(n, "p1", "lamp:1.0", "*", 201);
+	fail_all(n);
+	ok(rollout_retry(n->db, 1, 0, MANY, "ann", &job.e), &job.e);
+	ok(again_piece(&job, 1, n->f.now, &retried, &is_through, &is_retired), &job.e);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(nouns_int(n, "retried"), MANY - AGAIN_PIECE);
+	assert_true(json_is_true(nouns_at(n, "shared")));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/retry", NULL);
+	assert_int_equal(nouns_int(n, "retried"), 0);
+	assert_true(json_is_false(nouns_at(n, "shared")));
+}
+
 /* Few among very many of others: the pieces are not as many as the pages. */
 static void test_retry_of_few(void **state)
 {
@@ -332,6 +352,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead_of_retry, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_shared, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_of_few, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_behind, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_after_one_that_waited, setup, nouns_teardown),
