@@ -28,7 +28,10 @@ RUN apt-get update \
 COPY packaging/mosquitto/otad.acl /etc/mosquitto/otad.acl
 COPY packaging/mosquitto/otad.conf /etc/mosquitto/otad.conf
 COPY packaging/docker/broker-start /usr/local/bin/broker-start
-RUN sed -i 's,^password_file .*,password_file /var/lib/broker/passwd,' /etc/mosquitto/otad.conf
+# COPY keeps modes, and those of a checkout are as its owner's umask was.
+RUN sed -i 's,^password_file .*,password_file /var/lib/broker/passwd,' /etc/mosquitto/otad.conf \
+ && chmod 0644 /etc/mosquitto/otad.acl /etc/mosquitto/otad.conf \
+ && chmod 0755 /usr/local/bin/broker-start
 USER otad
 VOLUME /var/lib/broker
 EXPOSE 1883
@@ -38,7 +41,8 @@ CMD ["broker-start"]
 
 FROM ${BASE} AS otad
 COPY packaging/depends /usr/share/doc/otad/depends
-RUN apt-get update \
+RUN chmod 0644 /usr/share/doc/otad/depends \
+ && apt-get update \
  && apt-get install -y --no-install-recommends $(awk '$1 == "run" { print $2 }' /usr/share/doc/otad/depends) \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 otad && useradd --uid 10001 --gid otad --home-dir /var/lib/otad --shell /usr/sbin/nologin otad \

@@ -39,7 +39,7 @@ static int usage(void)
 	printf("usage: otad [OPTION]...\n"
 	       "       otad health | check [OPTION]...\n"
 	       "       otad backup [--with-keys [--passphrase-file FILE]] FILE|- [OPTION]...\n"
-	       "       otad restore [--passphrase-file FILE] FILE|- [OPTION]...\n\n"
+	       "       otad restore [--with-keys [--passphrase-file FILE]] FILE|- [OPTION]...\n\n"
 	       "Options may stand on either side of the command.\n"
 	       "Every option is also a line of the settings file and a variable OTAD_NAME.\n\n%s",
 		options ? options : "");

@@ -81,7 +81,7 @@ static enum ota_err read_passphrase(const char *path, char out[static PASSPHRASE
 }
 
 /* Asked for on the terminal; twice where it makes a box that nobody can open without it. */
-static enum ota_err ask_passphrase(char out[static PASSPHRASE_MAX], struct errmsg *e)
+static enum ota_err ask_passphrase(bool is_new, char out[static PASSPHRASE_MAX], struct errmsg *e)
 {
 	char again[PASSPHRASE_MAX];
 
@@ -89,6 +89,8 @@ static enum ota_err ask_passphrase(char out[static PASSPHRASE_MAX], struct errms
 		return errmsg_fail(e, OTA_INVALID,
 			"--with-keys needs a passphrase, and there is no terminal to ask for it: "
 			"--passphrase-file FILE");
+	if (!is_new)
+		return OTA_OK;
 	if (strlen(out) < 8)
 		return errmsg_fail(e, OTA_INVALID, "a passphrase needs at least 8 bytes; nothing was done");
 	bool same = ask_hidden("once more", again, sizeof again) && strcmp(out, again) == 0;
@@ -114,6 +116,11 @@ static enum ota_err run_backup(
 		fprintf(stderr, "backup: %llu images, %llu keys, %llu bytes\n",
 			(unsigned long long)stats.n_blobs, (unsigned long long)stats.n_keys,
 			(unsigned long long)stats.bytes);
+	if (!err && !options->passphrase)
+		fprintf(stderr,
+			"without the server's keys, and a fleet cannot be restored without them: keep a copy of "
+			"'%s/keys' too, or back up with --with-keys\n",
+			dir);
 	return err;
 }
 
@@ -202,11 +209,9 @@ enum ota_err maintain_run(struct config *cfg, int argc, char *const *argv, char 
 		return errmsg_fail(e, OTA_INVALID, "%s needs a FILE, or - for a pipe", argv[0]);
 	if (strcmp(argv[0], "backup") == 0 && a.passphrase_file && !a.with_keys)
 		return errmsg_fail(e, OTA_INVALID, "--passphrase-file is for a backup --with-keys");
-	if (strcmp(argv[0], "backup") != 0 && a.with_keys)
-		return errmsg_fail(e, OTA_INVALID, "--with-keys is for backup alone");
 	if (a.passphrase_file || a.with_keys) {
 		err = a.passphrase_file ? read_passphrase(a.passphrase_file, passphrase, e)
-					: ask_passphrase(passphrase, e);
+					: ask_passphrase(strcmp(argv[0], "backup") == 0, passphrase, e);
 		if (err) {
 			explicit_bzero(passphrase, sizeof passphrase);
 			return err;

@@ -58,8 +58,16 @@ def test_a_backup_asks_for_its_passphrase(bare, folder):
     assert done.code == 0 and "one long word" not in done.out and (folder / "b.tar").exists(), repr(done)
     restore = [harness.BIN / "otad", "restore", folder / "b.tar", "--data", folder / "new"]
     assert "--passphrase-file FILE" in on_terminal(restore, []).out
+    asks = [*restore[:-1], folder / "asked", "--with-keys"]
+    wrong = on_terminal(asks, [("in the backup: ", "another word")])
+    assert wrong.code == 1 and not (folder / "asked").exists(), repr(wrong)
+    right = on_terminal(asks, [("in the backup: ", "one long word")])
+    assert right.code == 0 and "once more" not in right.out and list((folder / "asked/keys").iterdir()), repr(right)
     (folder / "word").write_text("one long word\n")
     assert on_terminal([*restore, "--passphrase-file", folder / "word"], []).code == 0
+    plain = on_terminal([*argv[:2], folder / "plain.tar", *argv[4:]], [])
+    assert plain.code == 0 and "without the server's keys" in plain.out and "--with-keys" in plain.out, repr(plain)
+    assert "without the server's keys" not in done.out
 
 
 def test_the_same_bytes_without_a_version(fleet, folder):

@@ -60,6 +60,7 @@ def test_the_secret_of_the_way_with_docker_is_private(tmp_path):
     """Its file is made by the reader's shell, not by otactl."""
     text = re.search(r"<!-- run: docker -->\n```sh\n((?:(?!```).)*provision.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     assert " > kitchen.prov" in text
+    assert "umask" not in re.sub(r"\(umask [^)]*\)", "", (ROOT / "README.md").read_text()), "a umask that stays with the shell"
     stub = tmp_path / "otactl"
     stub.write_text("#!/bin/sh\necho secret\n")
     stub.chmod(0o755)

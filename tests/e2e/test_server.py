@@ -55,7 +55,7 @@ def main_pid(otad):
     (["restore"], 2, "restore needs a FILE"),
     (["backup", "x", "--with-keys"], 2, "no terminal to ask for it: --passphrase-file FILE"),
     (["backup", "x", "--passphrase-file", "y"], 2, "is for a backup --with-keys"),
-    (["restore", "x", "--with-keys"], 2, "is for backup alone"),
+    (["restore", "x", "--with-keys"], 2, "no terminal to ask for it: --passphrase-file FILE"),
     (["check", "x"], 2, "check takes no argument"),
     (["health"], 1, "there is no socket"),
     (["--plain-http", "check", "x"], 2, "check takes no argument"),
