@@ -114,13 +114,14 @@ static bool go_back(struct boot *b, enum ota_err why)
 {
 	struct journal_state *s = &b->w->journal.s;
 	uint8_t other = (uint8_t)(1 - s->active);
+	bool may_go_back = journal_may_go_back(s);
 
 	if (check(b, other) != OTA_OK)
 		return false;
 	journal_end(s, why, 0);
 	b->out->why = why;
 	b->out->is_reverted = true;
-	if (journal_may_go_back(s))
+	if (may_go_back)
 		s->active = other;
 	else
 		journal_fall_over(s, (uint8_t)(attempts(b) - 1));
@@ -140,9 +141,7 @@ static bool select_armed(struct boot *b)
 		b->out->why = OTA_DIGEST;
 		return check(b, s->active) == OTA_OK;
 	}
-	s->phase = JOURNAL_TRIAL;
-	s->active = fresh;
-	s->attempts_left = (uint8_t)(attempts(b) - 1);
+	journal_try(s, (uint8_t)(attempts(b) - 1));
 	return true;
 }
 
@@ -156,9 +155,15 @@ static bool select_trial(struct boot *b)
 		s->attempts_left--;
 		return true;
 	}
-	/* Nothing to go back to: an image that verifies is better than none, and stays on trial. */
-	if (journal_may_go_back(s))
-		(void)go_back(b, OTA_BOOTS);
+	if (journal_may_go_back(s) && go_back(b, OTA_BOOTS))
+		return true;
+	/* Nothing to go back to: an image that verifies is better than none. What came as an update failed
+	 * and is told so, for on trial it would take no other; what the factory left alone waits for its
+	 * server. */
+	if (journal_is_marked(s, s->active) || s->slot[1 - s->active].component[0].size != 0) {
+		journal_end(s, OTA_BOOTS, 0);
+		b->out->why = OTA_BOOTS;
+	}
 	return true;
 }
 
@@ -173,7 +178,7 @@ static bool select_revert(struct boot *b)
 		b->out->is_reverted = true;
 		b->out->why = why;
 	} else {
-		journal_stay(s);
+		journal_mark(s, s->active);
 	}
 	memset(&s->target, 0, sizeof s->target);
 	s->phase = JOURNAL_IDLE;
@@ -224,8 +229,8 @@ static void describe(struct boot *b)
 static enum ota_err select_read_only(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
-	bool is_doubtful = (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT) &&
-			   journal_may_go_back(s);
+	bool is_doubtful = s->phase == JOURNAL_REVERT ||
+			   (s->phase == JOURNAL_TRIAL && journal_may_go_back(s));
 	bool is_good;
 
 	*b->out = (struct ota_boot_choice){0};

@@ -10,8 +10,6 @@
 #include "device-agent/src/journal.h"
 #include "proto/provision.h"
 
-enum { OTA_BOOT_ATTEMPTS = 3 };
-
 struct ota_boot_config {
 	const struct ota_flash *flash;
 	const struct ota_crypto *crypto;
@@ -31,9 +29,9 @@ struct ota_boot_work {
 struct ota_boot_choice {
 	uint8_t slot;
 	bool is_trial;
-	bool is_reverted;  /* this start went back to another image */
-	bool is_rebuilt;   /* no journal told: found by the envelopes */
-	enum ota_err why;  /* why it went back: OTA_HEALTH, OTA_CONTACT, OTA_BOOTS, OTA_DIGEST */
+	bool is_reverted; /* this start went back to another image */
+	bool is_rebuilt;  /* no journal told: found by the envelopes */
+	enum ota_err why; /* it went back, or a trial ended: OTA_HEALTH, OTA_CONTACT, OTA_BOOTS, OTA_DIGEST */
 	uint32_t sequence; /* of what boots, 0: no release */
 };
 

@@ -297,22 +297,23 @@ static bool running_adopt(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 	bool is_other = a->cfg.running != s->active + 1;
+	bool is_back = s->phase == JOURNAL_REVERT || (s->phase == JOURNAL_TRIAL && journal_may_go_back(s));
 
 	if (a->cfg.running == 0)
 		return false;
 	if (is_other && s->phase == JOURNAL_ARMED) {
-		s->active ^= 1;
-		s->phase = JOURNAL_TRIAL;
-	} else if (is_other && (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT)) {
-		journal_end(s, OTA_BOOTS, 0);
-		s->active ^= 1;
+		journal_try(s, 0);
 	} else if (is_other) {
-		if (s->phase == JOURNAL_ACCEPTED || s->phase == JOURNAL_FETCHING)
+		if (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT)
+			journal_end(s, OTA_BOOTS, 0);
+		else if (s->phase == JOURNAL_ACCEPTED || s->phase == JOURNAL_FETCHING)
 			journal_end(s, OTA_DIGEST, 0);
-		journal_fall_over(s, 0);
+		if (is_back)
+			s->active ^= 1;
+		else
+			journal_fall_over(s, 0);
 	} else if (s->phase == JOURNAL_REVERT) {
 		s->phase = JOURNAL_IDLE;
-		journal_stay(s);
 	} else if (s->phase == JOURNAL_ARMED && !a->cfg.has_own_boot) {
 		journal_end(s, OTA_BOOTS, 0);
 	} else {

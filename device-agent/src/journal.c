@@ -298,6 +298,32 @@ enum ota_err journal_commit(struct journal *j)
 	return OTA_OK;
 }
 
+static bool is_flagged(const struct journal_state *s, unsigned bit)
+{
+	return ((unsigned)s->flags >> bit & 1U) != 0;
+}
+
+void journal_mark(struct journal_state *s, unsigned k)
+{
+	s->flags = (uint8_t)(s->flags | 1U << (JOURNAL_DOUBT_BIT + k));
+}
+
+void journal_unmark(struct journal_state *s, unsigned k)
+{
+	s->flags = (uint8_t)(s->flags & ~(1U << (JOURNAL_DOUBT_BIT + k)));
+}
+
+bool journal_is_marked(const struct journal_state *s, unsigned k)
+{
+	return is_flagged(s, JOURNAL_DOUBT_BIT + k);
+}
+
+/* Another's floor may be above an image that never ran, or never well. */
+static bool was_confirmed(const struct journal_state *s, unsigned k)
+{
+	return s->slot[k].sequence <= s->floor && !journal_is_marked(s, k);
+}
+
 void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
 {
 	if (s->target.attempt != 0) {
@@ -311,9 +337,21 @@ void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
 			s->failed.attempt = s->target.attempt;
 		}
 	}
+	if (s->phase == JOURNAL_TRIAL)
+		journal_mark(s, s->active);
 	memset(&s->target, 0, sizeof s->target);
 	s->phase = JOURNAL_IDLE;
 	s->attempts_left = 0;
+}
+
+void journal_try(struct journal_state *s, uint8_t left)
+{
+	/* The first image of all stays marked: it has nothing to go back to. */
+	if (s->slot[s->active].component[0].size != 0)
+		journal_unmark(s, s->active ^ 1U);
+	s->active ^= 1;
+	s->phase = JOURNAL_TRIAL;
+	s->attempts_left = left;
 }
 
 void journal_fall_over(struct journal_state *s, uint8_t left)
@@ -323,7 +361,7 @@ void journal_fall_over(struct journal_state *s, uint8_t left)
 	bool was_staged = s->phase == JOURNAL_STAGED;
 
 	s->active ^= 1;
-	if (fresh->sequence <= s->floor) {
+	if (was_confirmed(s, s->active)) {
 		memset(&s->target, 0, sizeof s->target);
 		s->phase = JOURNAL_IDLE;
 		s->attempts_left = 0;
@@ -335,31 +373,17 @@ void journal_fall_over(struct journal_state *s, uint8_t left)
 		s->target.attempt = is_failed && s->failed.attempt != 0 ? s->failed.attempt : 1;
 		s->target.bytes = 0;
 	}
+	journal_mark(s, s->active);
 	s->phase = JOURNAL_TRIAL;
 	s->attempts_left = left;
 }
 
-static bool is_marked(const struct journal_state *s, unsigned k)
-{
-	return ((unsigned)s->flags >> (JOURNAL_FAILED_BIT + k) & 1U) != 0;
-}
-
-void journal_stay(struct journal_state *s)
-{
-	s->flags = (uint8_t)(s->flags | 1U << (JOURNAL_FAILED_BIT + s->active));
-}
-
-void journal_unmark(struct journal_state *s, unsigned k)
-{
-	s->flags = (uint8_t)(s->flags & ~(1U << (JOURNAL_FAILED_BIT + k)));
-}
-
 bool journal_is_stuck(const struct journal_state *s)
 {
-	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT && is_marked(s, s->active);
+	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT && journal_is_marked(s, s->active);
 }
 
 bool journal_may_go_back(const struct journal_state *s)
 {
-	return !is_marked(s, s->active) || s->slot[s->active ^ 1].sequence <= s->floor;
+	return !journal_is_marked(s, s->active) || was_confirmed(s, s->active ^ 1U);
 }

@@ -23,7 +23,11 @@ enum {
 	JOURNAL_LEN_1 = 363, /* bytes of format 1 before the check */
 	JOURNAL_TAIL_MAX = 64,
 	JOURNAL_CHECK_LEN = 8,
-	JOURNAL_FAILED_BIT = 4, /* of flags, plus k: slot k's image failed its trial and runs nevertheless */
+	/* Bits of flags, plus k. */
+	JOURNAL_DOUBT_BIT = 4, /* slot k's image was never confirmed: staged, or its trial failed */
+	JOURNAL_EPOCH_BIT = 6, /* slot k's release may be of an earlier release-key epoch */
+	OTA_BOOT_ATTEMPTS =
+		3, /* starts of an image on trial, where the bootloader's port says nothing else */
 };
 
 enum journal_phase {
@@ -52,7 +56,7 @@ struct journal_state {
 	uint8_t phase;  /* enum journal_phase */
 	uint8_t active; /* slot that runs */
 	uint8_t attempts_left;
-	uint8_t flags; /* copies that are being written: trust.h; JOURNAL_FAILED_BIT */
+	uint8_t flags; /* copies that are being written: trust.h; JOURNAL_DOUBT_BIT */
 	uint32_t epoch;
 	uint32_t floor; /* lowest sequence that may be installed */
 	uint32_t boots;
@@ -118,23 +122,29 @@ void journal_was_appended(struct journal *j);
 void journal_reload(struct journal *j);
 
 /* The release that is being installed or on trial ended with `err`: the result to tell, no target, IDLE. The
- * same attempt of it is not taken again, but after OTA_WITHDRAWN. */
+ * same attempt of it is not taken again, but after OTA_WITHDRAWN. An image whose trial this ends is marked.
+ */
 void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset);
 
 /* The active slot's image does not boot any more, and the other one's runs in its place: an image that was
- * never confirmed here (held, withdrawn or gone back from) is on trial like any, `left` starts after this
+ * never confirmed here (held, withdrawn or gone back from) is marked and on trial, `left` starts after this
  * one. */
 void journal_fall_over(struct journal_state *s, uint8_t left);
 
-/* The trial failed, and what failed goes on running for want of anything to go back to. */
-void journal_stay(struct journal_state *s);
-/* That is what runs: nobody calls it confirmed until another trial of it went well. */
-bool journal_is_stuck(const struct journal_state *s);
-/* The active slot's image was confirmed, or slot `k` gets another image. */
+/* What is armed runs now, on trial, with `left` starts after this one. */
+void journal_try(struct journal_state *s, uint8_t left);
+
+/* Slot `k` and JOURNAL_DOUBT_BIT. Cleared when the image is confirmed, when another takes its place, and when
+ * it is tried with something to go back to. */
+void journal_mark(struct journal_state *s, unsigned k);
 void journal_unmark(struct journal_state *s, unsigned k);
+bool journal_is_marked(const struct journal_state *s, unsigned k);
+/* What runs failed its trial, and there was nothing to go back to: nobody calls it confirmed until another
+ * trial of it went well. */
+bool journal_is_stuck(const struct journal_state *s);
 
 /* Is the other slot's image, should it verify, what to go back to from this trial? What ran before is; beside
- * an image that is tried once more in its place, only one that was confirmed. */
+ * an image that is marked, only one that was confirmed. Asked before journal_end, which marks. */
 bool journal_may_go_back(const struct journal_state *s);
 
 /* Record of `s` under `number`; returns its length before padding. Exposed for tests. */

@@ -217,6 +217,7 @@ static void stage(struct ota_agent *a)
 		return;
 	}
 	s->slot[other] = a->fresh;
+	journal_mark(s, other);
 	s->phase = JOURNAL_STAGED;
 	s->target.bytes = fetch_total(a);
 	a->is_fetch_live = false;

@@ -89,7 +89,7 @@ static void trial_again(struct ota_agent *a)
 	s->target.attempt = a->ticket_attempt;
 	s->target.bytes = 0;
 	s->phase = JOURNAL_TRIAL;
-	s->attempts_left = 1;
+	s->attempts_left = OTA_BOOT_ATTEMPTS;
 	if (agent_commit(a) != OTA_OK)
 		return;
 	a->fresh = s->slot[s->active];

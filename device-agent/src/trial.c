@@ -25,23 +25,11 @@ void trial_prolong(struct ota_agent *a)
 		a->trial_end_ms = end;
 }
 
-/* A slot that cannot be read now is left to the bootloader to judge. */
-static bool can_go_back(const struct ota_agent *a)
-{
-	const struct journal_state *s = &a->journal.s;
-	unsigned k = agent_other(a);
-	enum ota_err err;
-
-	if (!journal_may_go_back(s))
-		return false;
-	err = slot_check(a->cfg.flash, a->cfg.crypto, &s->slot[k], k);
-	return err == OTA_OK || err == OTA_FLASH;
-}
-
 static void give_up(struct ota_agent *a, enum ota_err why)
 {
 	struct journal_state *s = &a->journal.s;
-	bool has_other = can_go_back(a);
+	/* Whether it verifies is the bootloader's to judge: to hash a slot takes more than a step may. */
+	bool has_other = journal_may_go_back(s) && s->slot[agent_other(a)].component[0].size != 0;
 
 	/* Nothing to go back to: without contact it goes on trying, ill it is told and stays. */
 	if (!has_other && why == OTA_CONTACT) {
@@ -51,8 +39,6 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 	journal_end(s, why, 0);
 	if (has_other)
 		s->phase = JOURNAL_REVERT;
-	else
-		journal_stay(s);
 	if (agent_commit(a) != OTA_OK)
 		return;
 	agent_event(a, has_other ? OTA_EVENT_REVERTING : OTA_EVENT_STAYED, why);

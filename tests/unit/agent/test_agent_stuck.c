@@ -37,7 +37,6 @@ static void assert_stuck(int release, uint8_t attempt)
 	assert_memory_equal(k.told.running_digest, k.release[release].digest, 32);
 	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
 	assert_false(k.saw_confirmed);
-	assert_int_equal(kit_count(&k, OTA_EVENT_REVERTING), 0);
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_STAYED), OTA_HEALTH);
 }
 
@@ -136,26 +135,68 @@ static void test_tried_again_in_place(void **state)
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ALREADY);
 }
 
-/* Power goes while it is tried again. */
+/* It never comes to a verdict, as one that resets every 20 minutes: after its starts it is told as stuck, and
+ * what is assigned instead is taken. */
+static void cut_until_stuck(void)
+{
+	for (unsigned i = 0; i < OTA_BOOT_ATTEMPTS; i++) {
+		assert_true(k.choice.is_trial);
+		kit_live(&k, 1200);
+		assert_true(kit_start(&k));
+	}
+	assert_false(k.choice.is_trial || k.choice.is_reverted);
+	assert_int_equal(k.choice.why, OTA_BOOTS);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_STAYED), OTA_BOOTS);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	kit_live(&k, 60);
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_BOOTS));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	k.health = OTA_HEALTH_WELL;
+	kit_assign(&k, 2, 1);
+	poll_once();
+	assert_true(kit_runs(&k, 2));
+	assert_true(k.saw_confirmed);
+	assert_false(k.last.flags & CHECKIN_FLAG_STUCK);
+}
+
+static void until_trial(void)
+{
+	for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
+		kit_step(&k);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	if (k.n_starts == 0)
+		assert_true(kit_start(&k));
+}
+
 static void test_tried_again_and_cut(void **state)
 {
 	(void)state;
 	ill_from_the_start();
 	k.health = OTA_HEALTH_UNKNOWN;
 	kit_assign(&k, 1, 2);
-	for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
-		kit_step(&k);
-	for (unsigned i = 0; i < 5; i++) {
-		assert_true(kit_start(&k));
-		assert_true(kit_runs(&k, 1));
-		assert_true(k.choice.is_trial);
-	}
-	k.health = OTA_HEALTH_WELL;
-	assert_true(kit_run(&k, 3600));
-	assert_true(k.saw_confirmed);
+	kit_forget(&k);
+	until_trial();
+	cut_until_stuck();
 }
 
-/* What it would go back to has rotted: seen by the agent, or only by the bootloader. */
+/* The first release of all, and one beside which what ran has rotted. */
+static void test_cut_with_nothing_to_go_back_to(void **state)
+{
+	assert_true(kit_start(&k));
+	kit_forget(&k);
+	k.health = OTA_HEALTH_UNKNOWN;
+	kit_assign(&k, 1, 1);
+	until_trial();
+	cut_until_stuck();
+	(void)tear_down(state);
+	(void)set_up(state);
+	on_trial();
+	rot(0);
+	k.health = OTA_HEALTH_UNKNOWN;
+	cut_until_stuck();
+}
+
+/* What it would go back to has rotted: the bootloader sees it. */
 static void test_ill_and_the_other_rots(void **state)
 {
 	(void)state;
@@ -164,8 +205,9 @@ static void test_ill_and_the_other_rots(void **state)
 	k.health = OTA_HEALTH_ILL;
 	assert_true(kit_run(&k, 3600));
 	assert_stuck(1, 1);
-	assert_int_equal(k.n_starts, 1);
+	assert_int_equal(k.n_starts, 2);
 	assert_int_equal(kit_count(&k, OTA_EVENT_STAYED), 1);
+	assert_int_equal(kit_count(&k, OTA_EVENT_REVERTED), 0);
 }
 
 static void test_ill_and_the_other_rots_late(void **state)
@@ -184,7 +226,8 @@ static void test_ill_and_the_other_rots_late(void **state)
 	assert_stuck(1, 1);
 }
 
-/* Without contact it is not given up while there is nothing to go back to. */
+/* Without contact it is given up where there was something to go back to, which turned out rotten: told when
+ * there is contact, and tried again. */
 static void test_no_contact_and_the_other_rots(void **state)
 {
 	(void)state;
@@ -192,10 +235,70 @@ static void test_no_contact_and_the_other_rots(void **state)
 	rot(0);
 	k.is_off_line = true;
 	kit_live(&k, 3 * 3600);
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_STAYED), OTA_CONTACT);
+	k.is_off_line = false;
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_CONTACT));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+	assert_false(k.saw_confirmed);
+	kit_assign(&k, 1, 2);
+	poll_once();
+	assert_true(k.saw_confirmed);
+	assert_int_equal(k.agent.journal.s.floor, 2000);
+}
+
+/* Where nothing was ever there it is not given up: only contact can show that it is well. */
+static void test_no_contact_and_no_other(void **state)
+{
+	(void)state;
+	assert_true(kit_start(&k));
+	kit_assign(&k, 1, 1);
+	until_trial();
+	k.is_off_line = true;
+	kit_live(&k, 3 * 3600);
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
 	k.is_off_line = false;
 	assert_true(kit_run(&k, 3600));
 	assert_int_equal(k.agent.journal.s.floor, 2000);
+}
+
+static uint64_t bytes_read;
+static enum ota_err (*real_read)(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len);
+
+static enum ota_err counted_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
+{
+	bytes_read += len;
+	return real_read(ctx, region, off, buf, len);
+}
+
+/* No step reads more than a watchdog is told to allow for, the one that gives up least of all. */
+static void test_giving_up_is_one_step(void **state)
+{
+	(void)state;
+	big_update(200000);
+	kit_assign(&k, 1, 1);
+	while (!kit_runs(&k, 1))
+		kit_step(&k);
+	k.health = OTA_HEALTH_WELL;
+	assert_true(kit_run(&k, 3600));
+	kit_assign(&k, 2, 1);
+	k.health = OTA_HEALTH_UNKNOWN;
+	while (!kit_runs(&k, 2))
+		kit_step(&k);
+	k.health = OTA_HEALTH_ILL;
+	real_read = k.flash.flash.read;
+	k.flash.flash.read = counted_read;
+	kit_forget(&k);
+	while (k.agent.phase != PHASE_RESET) {
+		bytes_read = 0;
+		kit_step(&k);
+		assert_true(bytes_read <= AGENT_STEP_BYTES);
+	}
+	k.flash.flash.read = real_read;
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_REVERT);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REVERTING), OTA_HEALTH);
 }
 
 /* ---- the running image rots beside one that was never confirmed ---- */
@@ -252,11 +355,52 @@ static void test_never_confirmed_is_on_trial(void **state)
 			if (is_well) {
 				assert_true(k.saw_confirmed);
 				assert_int_equal(k.agent.journal.s.floor, 2000);
-				assert_int_equal(k.n_results, before == REVERTED ? 0 : k.n_results);
+				assert_int_equal(k.n_results, 0);
 			} else {
 				assert_stuck(1, before == HELD ? 3 : 1);
 			}
 		}
+	}
+}
+
+/* It never comes to a verdict. */
+static void test_never_confirmed_and_cut(void **state)
+{
+	for (enum before before = HELD; before <= REVERTED; before++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		made_never_confirmed(before);
+		k.flags = 0;
+		k.health = OTA_HEALTH_UNKNOWN;
+		assert_true(kit_start(&k));
+		cut_until_stuck();
+	}
+}
+
+/* A floor that a root sets above it makes nothing confirmed. */
+static void test_never_confirmed_under_a_raised_floor(void **state)
+{
+	for (enum before before = HELD; before <= REVERTED; before++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		made_never_confirmed(before);
+		k.flash.bytes[slot_region(0, 0)][100] ^= 1;
+		k.doc.n_floors = 1;
+		memset(&k.doc.floor[0], 0, sizeof k.doc.floor[0]);
+		k.doc.floor[0].any_class = true;
+		k.doc.floor[0].sequence = 2000;
+		kit_root_add(&k);
+		k.health = OTA_HEALTH_WELL;
+		poll_once();
+		assert_int_equal(k.agent.journal.s.floor, 2000);
+		rot(0);
+		k.health = OTA_HEALTH_ILL;
+		assert_true(kit_start(&k));
+		assert_true(kit_runs(&k, 1));
+		assert_true(k.choice.is_trial);
+		assert_true(kit_run(&k, 3600));
+		assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+		assert_false(k.saw_confirmed);
 	}
 }
 
@@ -324,10 +468,15 @@ int main(void)
 		T(test_marked_slot_is_filled_anew),
 		T(test_tried_again_in_place),
 		T(test_tried_again_and_cut),
+		T(test_cut_with_nothing_to_go_back_to),
 		T(test_ill_and_the_other_rots),
 		T(test_ill_and_the_other_rots_late),
 		T(test_no_contact_and_the_other_rots),
+		T(test_no_contact_and_no_other),
+		T(test_giving_up_is_one_step),
 		T(test_never_confirmed_is_on_trial),
+		T(test_never_confirmed_and_cut),
+		T(test_never_confirmed_under_a_raised_floor),
 		T(test_its_attempt_stays),
 		T(test_never_confirmed_and_nothing_written),
 		T(test_confirmed_is_not_on_trial),
