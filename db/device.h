@@ -119,7 +119,8 @@ OTA_MUST_USE enum ota_err device_update(struct db *db, int64_t id, int64_t if_re
 OTA_MUST_USE enum ota_err device_replace(
 	struct db *db, int64_t old_id, int64_t new_id, int64_t now, struct errmsg *e);
 
-/* Forget a device and everything about it; what it had to do ends at `now`. OTA_NOT_FOUND, OTA_CONFLICT. */
+/* Forget a device and everything about it but that its enrolments have ended (enroll_restore); what it had to
+ * do ends at `now`. OTA_NOT_FOUND, OTA_CONFLICT. */
 OTA_MUST_USE enum ota_err device_delete(
 	struct db *db, int64_t id, int64_t if_revision, int64_t now, struct errmsg *e);
 

@@ -219,6 +219,23 @@ enum ota_err enroll_device(
 	return err;
 }
 
+/* Is this an enrolment whose device the operator removed, or that was refused? */
+static enum ota_err is_ended(struct db *db, const struct enroll_in *in, struct errmsg *e)
+{
+	static const char q_ended[] =
+		"SELECT EXISTS (SELECT 1 FROM enrolment_ended WHERE nonce_s = $nonce_s) AS is_ended";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_ended);
+	enum ota_err err;
+
+	bind_blob(st, "nonce_s", in->nonce_s, sizeof in->nonce_s);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	if (col_bool(st, "is_ended"))
+		return errmsg_fail(e, OTA_DENIED, "the device was removed");
+	return stmt_status(st, e);
+}
+
 enum ota_err enroll_restore(
 	struct db *db, const struct enroll_in *in, struct enroll_out *out, struct errmsg *e)
 {
@@ -251,6 +268,8 @@ enum ota_err enroll_restore(
 		return OTA_OK;
 	}
 	if (err == OTA_NOT_FOUND)
+		err = is_ended(db, in, e);
+	if (err == OTA_OK)
 		err = board_fits(db, in, NULL, &mem, &board, e);
 	if (err != OTA_OK)
 		return err;

@@ -87,7 +87,8 @@ OTA_MUST_USE enum ota_err enroll_device(
 
 /* A receipt of a device that the database does not know (a restored backup): add it as pending with the
  * nonces of the receipt. A device that is there: ENROLL_REPEATED when its nonces are these, else
- * ENROLL_WAITING and nothing changed. OTA_CLASS, OTA_LIMIT. */
+ * ENROLL_WAITING and nothing changed. OTA_DENIED: that enrolment's device was removed, or it was refused,
+ * here. OTA_CLASS, OTA_LIMIT. */
 OTA_MUST_USE enum ota_err enroll_restore(
 	struct db *db, const struct enroll_in *in, struct enroll_out *out, struct errmsg *e);
 

@@ -363,6 +363,13 @@ static const char *const schema_3[] = {
 	"UPDATE rollout SET doing = 1 WHERE state = 2 AND EXISTS (SELECT 1 FROM assignment a"
 	" WHERE a.rollout = rollout.id AND a.ended_at IS NULL AND a.withdrawn_at IS NULL);",
 
+	/* an enrolment that went with its device, or never became its key: its receipt brings nobody back.
+	   nonce_s is the server's own random, so it names one enrolment */
+	"CREATE TABLE enrolment_ended (nonce_s BLOB PRIMARY KEY CHECK (length(nonce_s) = 16)) STRICT, "
+	"WITHOUT ROWID;"
+	"CREATE TRIGGER enrolment_ends AFTER DELETE ON enrolment BEGIN"
+	" INSERT INTO enrolment_ended (nonce_s) VALUES (OLD.nonce_s) ON CONFLICT (nonce_s) DO NOTHING; END;",
+
 	NULL,
 };
 

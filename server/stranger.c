@@ -50,8 +50,8 @@ static enum h_result restored(struct req *req, struct res *res, struct job *job)
 	char hex[2 * DEVICE_ID_LEN + 1];
 	enum ota_err err;
 
-	/* Its board is gone, or the operator revoked it: unknown, as before. */
-	if (job->err == OTA_NOT_FOUND || job->err == OTA_CLASS)
+	/* Its board is gone, or the operator removed or revoked it: unknown, as before. */
+	if (job->err == OTA_NOT_FOUND || job->err == OTA_CLASS || job->err == OTA_DENIED)
 		return res_empty(res, 404);
 	if (job->err)
 		return res_error(req, job->err, &job->e);

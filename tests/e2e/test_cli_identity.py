@@ -35,6 +35,30 @@ def test_one_provisioning_file_on_two_devices(fleet, folder):
     assert "acknowledged" in fleet.ctl("log", "lamp-0").out
 
 
+def test_a_stolen_identity_ends_with_its_device(fleet, folder):
+    """The alarm's advice: remove it, which ends the key on the copy too, and provision the device anew."""
+    first = fleet.add(1)[0]
+    first.stop()
+    twin = Agent("twin", folder, first.provision)
+    shutil.copy(first.flash, twin.flash)
+    fleet.agents.append(twin.start())
+    first.start()
+    wait_for("the alarm", lambda: (alarm(fleet, "lamp-0") or {}).get("kind") == "shared-identity", 60)
+    fleet.ctl("device", "remove", "lamp-0")
+    for agent in (first, twin):
+        wait_for("it to be told", lambda: "it does not know this device: it was removed there" in agent.text())
+    first.stop()
+    made = folder / "anew.prov"
+    fleet.ctl("provision", "--board", "lamp", "--name", "lamp-0", "-o", made)
+    anew = Agent("anew", folder, made)
+    fleet.agents.append(anew.start())
+    wait_for("the device", lambda: fleet.devices().get("lamp-0", {}).get("state") == "approved")
+    fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "60s")
+    assert list(fleet.devices()) == ["lamp-0"] and alarm(fleet, "lamp-0") is None
+    assert "!" not in fleet.ctl("status").out, fleet.ctl("status").out
+    assert twin.stop() == 0
+
+
 def test_a_device_put_back_from_a_copy_is_no_second_one(fleet, folder):
     first = fleet.add(1)[0]
     first.stop()

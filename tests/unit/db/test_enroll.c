@@ -267,6 +267,56 @@ static void receipts(void **state)
 	assert_false(device.has_waiting_enrolment);
 }
 
+static void restores(struct fixture *f, const struct enroll_in *in, enum ota_err want)
+{
+	struct enroll_out out;
+
+	if (want == OTA_OK)
+		ok(f, enroll_restore(f->db, in, &out, &f->e));
+	else
+		fails(f, want, enroll_restore(f->db, in, &out, &f->e));
+}
+
+/* What the operator removed stays removed, and may enroll anew; no key it ever had brings it back. */
+static void removed(void **state)
+{
+	struct fixture *f = *state;
+	struct secret_row secret = {.uses_max = 9, .name = "kitchen", .created_by = "ops", .created_at = NOW};
+	struct enroll_in keys[5], anew;
+	struct enroll_out out;
+	int64_t id;
+
+	for (uint8_t i = 0; i < 5; i++)
+		keys[i] = request(1, (uint8_t)(i + 1), 2);
+	anew = request(1, 9, 2);
+	secret.board = make_board(f, "lamp", 2);
+	memset(secret.secret_id, 7, sizeof secret.secret_id);
+	ok(f, secret_insert(f->db, &secret, &id, &f->e));
+	for (int i = 0; i < 5; i++)
+		memset(keys[i].secret_id, 7, 8);
+	memset(anew.secret_id, 7, 8);
+	/* the first is replaced, the second its key, the third overtaken, the fourth refused, the fifth waits
+	 */
+	ok(f, enroll_device(f->db, &keys[0], &out, &f->e));
+	ok(f, enroll_device(f->db, &keys[1], &out, &f->e));
+	ok(f, enroll_accept(f->db, out.device, NOW, &f->e));
+	ok(f, enroll_device(f->db, &keys[2], &out, &f->e));
+	ok(f, enroll_device(f->db, &keys[3], &out, &f->e));
+	ok(f, enroll_refuse(f->db, out.device, NOW, &f->e));
+	ok(f, enroll_device(f->db, &keys[4], &out, &f->e));
+	ok(f, device_delete(f->db, out.device, 0, NOW, &f->e));
+	for (int i = 0; i < 5; i++) {
+		restores(f, &keys[i], OTA_DENIED);
+		assert_string_equal(f->e.text, "the device was removed");
+	}
+	fails(f, OTA_NOT_FOUND, device_find(f->db, "kitchen", &id, &f->e));
+
+	ok(f, enroll_device(f->db, &anew, &out, &f->e));
+	assert_int_equal(out.outcome, ENROLL_PENDING);
+	ok(f, device_find(f->db, "kitchen", &id, &f->e));
+	assert_int_equal(id, out.device);
+}
+
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -275,6 +325,7 @@ int main(void)
 		test(enrolls),
 		test(other_board),
 		test(receipts),
+		test(removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "db/image.h"
 #include "db/release.h"
 #include "db/rootdoc.h"
+#include "db/stmt.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "server/follow.h"
@@ -241,6 +242,21 @@ void fleet_device(struct fleet *fl, const struct agent *a, struct device_row *ou
 
 	hex_encode(a->id, sizeof(a->id), uid);
 	OK(device_load_uid(fl->db, uid, &fl->mem, out, &e));
+}
+
+void fleet_remove(struct fleet *fl, const struct agent *a)
+{
+	struct device_row dev;
+
+	fleet_device(fl, a, &dev);
+	OK(device_delete(fl->db, dev.id, 0, 1, &e));
+	fleet_follow(fl);
+}
+
+void fleet_lose(struct fleet *fl, const struct agent *a)
+{
+	fleet_remove(fl, a);
+	OK(stmt_script(fl->db, "DELETE FROM enrolment_ended", &e));
 }
 
 static int64_t push(struct fleet *fl, int64_t release, const struct agent *agents, size_t n, bool is_held)

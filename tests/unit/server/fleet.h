@@ -79,6 +79,10 @@ struct rollout_cancelled fleet_cancel(struct fleet *fl, int64_t rollout);
 /* The device's latest assignment. */
 void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *out);
 void fleet_device(struct fleet *fl, const struct agent *a, struct device_row *out);
+/* Remove it, as an operator does. */
+void fleet_remove(struct fleet *fl, const struct agent *a);
+/* It is not there and never was: the database is one restored from before it enrolled. */
+void fleet_lose(struct fleet *fl, const struct agent *a);
 /* How many events of that kind the device has. */
 unsigned fleet_events(struct fleet *fl, const struct agent *a, const char *kind);
 

@@ -171,12 +171,8 @@ static void sends_an_old_counter(void)
 
 static void is_unknown(void)
 {
-	struct device_row dev;
-
 	a.ci.receipt = (struct ota_slice){0};
-	fleet_device(&fl, &a, &dev);
-	assert_int_equal(device_delete(fl.db, dev.id, 0, 1, &e), OTA_OK);
-	fleet_follow(&fl);
+	fleet_lose(&fl, &a);
 	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
 	make_checkin();
 }

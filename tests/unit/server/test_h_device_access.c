@@ -359,22 +359,13 @@ static void test_another_devices_mac(void **state)
 	assert_int_equal(agent_checkin(&fl, &a), 401);
 }
 
-static void forget(const struct agent *who)
-{
-	struct device_row dev;
-
-	fleet_device(&fl, who, &dev);
-	assert_int_equal(device_delete(fl.db, dev.id, 0, 1, &e), OTA_OK);
-	fleet_follow(&fl);
-}
-
 static void test_receipt(void **state)
 {
 	struct device_row dev;
 
 	(void)state;
 	agent_join(&fl, &b, "serial-b");
-	forget(&a);
+	fleet_lose(&fl, &a);
 	assert_int_equal(agent_checkin(&fl, &a), 404);
 	/* Another device's receipt, a forged one, and the right one under a wrong key: unknown. */
 	a.ci.receipt = (struct ota_slice){b.receipt, b.receipt_len};
@@ -397,6 +388,31 @@ static void test_receipt(void **state)
 	agent_expect_nothing(&a, agent_checkin(&fl, &a));
 }
 
+/* Who was removed stays away, receipt or not, until it enrolls anew; so in a copy of its flash. */
+static void test_removed_stays_removed(void **state)
+{
+	struct device_row dev;
+	struct agent copy = a;
+	char uid[2 * DEVICE_ID_LEN + 1];
+
+	(void)state;
+	hex_encode(a.id, sizeof(a.id), uid);
+	fleet_remove(&fl, &a);
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	copy.ci.receipt = (struct ota_slice){copy.receipt, copy.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &copy), 404);
+	assert_int_equal(device_load_uid(fl.db, uid, &fl.mem, &dev, &e), OTA_NOT_FOUND);
+	agent_join(&fl, &a, "serial-a");
+	assert_memory_equal(a.id, copy.id, DEVICE_ID_LEN);
+	assert_int_equal(agent_checkin(&fl, &copy), 401);
+	agent_expect_nothing(&a, agent_checkin(&fl, &a));
+	/* and again */
+	fleet_remove(&fl, &a);
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	assert_int_equal(agent_checkin(&fl, &copy), 404);
+}
+
 /* A device's own receipt and key under another's id bring back neither. */
 static void test_receipt_is_of_one_device(void **state)
 {
@@ -405,8 +421,8 @@ static void test_receipt_is_of_one_device(void **state)
 
 	(void)state;
 	agent_join(&fl, &b, "serial-b");
-	forget(&a);
-	forget(&b);
+	fleet_lose(&fl, &a);
+	fleet_lose(&fl, &b);
 	memcpy(a.k_dev, b.k_dev, KEY_LEN);
 	a.ci.receipt = (struct ota_slice){b.receipt, b.receipt_len};
 	assert_int_equal(agent_checkin(&fl, &a), 404);
@@ -523,6 +539,7 @@ int main(void)
 		TEST(test_every_bit_flip_is_refused),
 		TEST(test_another_devices_mac),
 		TEST(test_receipt),
+		TEST(test_removed_stays_removed),
 		TEST(test_receipt_is_of_one_device),
 		TEST(test_revoked_is_unknown),
 		TEST(test_fetch_proof),
