@@ -112,7 +112,8 @@ static enum ota_err take_manifest(struct restorer *r, struct errmsg *e)
 			r->manifest.schema, migrate_newest());
 	if (r->manifest.has_keys && !r->options->passphrase)
 		return errmsg_fail(e, OTA_DENIED,
-			"the backup holds keys: restore it with --with-keys, which asks for its passphrase, or "
+			"the backup holds keys: restore it with --with-keys, which asks for its passphrase, "
+			"or "
 			"--passphrase-file FILE");
 	return OTA_OK;
 }

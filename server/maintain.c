@@ -118,7 +118,8 @@ static enum ota_err run_backup(
 			(unsigned long long)stats.bytes);
 	if (!err && !options->passphrase)
 		fprintf(stderr,
-			"without the server's keys, and a fleet cannot be restored without them: keep a copy of "
+			"without the server's keys, and a fleet cannot be restored without them: keep a copy "
+			"of "
 			"'%s/keys' too, or back up with --with-keys\n",
 			dir);
 	return err;

@@ -55,16 +55,16 @@ def test_every_copied_path_exists_and_is_sent():
 
 def test_the_image_does_not_depend_on_the_modes_of_the_checkout():
     """COPY keeps them, and a checkout made under umask 077 is closed to the user that the image runs as."""
-    target, chmod, copied = None, "", []
+    target, chmod, copied = None, [], []
     for word, rest in instructions():
         if word == "FROM":
             target = rest.split()[-1]
         elif word == "RUN" and target != "build":
-            chmod += "".join(re.findall(r"chmod 0[67][45]{2}[^&]*", rest))
+            chmod += " ".join(re.findall(r"chmod 0[67][45]{2} [^&]*", rest)).split()
         elif word == "COPY" and target != "build" and not rest.startswith("--from="):
             copied.append(rest.split()[-1])
     assert len(copied) == 4
-    assert not [path for path in copied if path not in chmod.split()], chmod
+    assert not [path for path in copied if path not in chmod], chmod
     # Nor does what runs come out of a folder of the checkout.
     mounted = [volume for service in COMPOSE["services"].values() for volume in service.get("volumes", []) if volume.startswith("./")]
     assert {volume.split(":")[0] for volume in mounted} == {"./otad-root"}
