@@ -330,7 +330,8 @@ enum ota_err assignment_ticket_until(
 	err = stmt_status(st, e);
 	if (err != OTA_OK)
 		return err;
-	told = is_older && start.at > seen ? start.at : seen;
+	/* What still waits was in no ticket since the start: the first one that names it is stored before. */
+	told = row->state == ASSIGN_WAITING || (is_older && start.at > seen) ? start.at : seen;
 	is_told = seen && !row->is_queued && (row->state != ASSIGN_WAITING || is_older) && !is_rollout_held &&
 		  !(is_device_held && seen > held);
 	*until = is_told ? told + ASSIGNMENT_TICKET_S : 0;

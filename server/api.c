@@ -226,10 +226,11 @@ static enum h_result call_answer(struct req *req, struct res *res, struct job *j
 
 	if (a->after)
 		a->after(a);
-	if (job->err && !a->is_not_followed)
-		return res_error(req, job->err, &job->e);
+	/* Also of what is stored and not in force yet. */
 	if (call->writes)
 		header_number(req, "X-Otad-Change", "", a->change);
+	if (job->err && !a->is_not_followed)
+		return res_error(req, job->err, &job->e);
 	if (a->revision)
 		header_number(req, "ETag", "\"", a->revision);
 	if (a->header.name)
@@ -267,6 +268,7 @@ static enum h_result call_settled(struct req *req, struct res *res, struct job *
 	(void)res;
 	if (job->err) {
 		end_pieces(call);
+		header_number(req, "X-Otad-Change", "", call->a.change);
 		return res_error(req, job->err, &job->e);
 	}
 	upkeep_flush_all(req->app->domain);

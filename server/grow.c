@@ -181,7 +181,7 @@ static void rest_done(struct job *job)
 	struct domain *d = j->domain;
 
 	/* A request has come that may do the same, or leave it for later. */
-	d->is_growing = j->has_more && !job->err && !d->n_in_pieces;
+	d->is_growing = j->has_more && !job->err && !d->n_in_pieces && !*d->follow_e.text;
 	if (job->err) /* the next sweep tries again */
 		log_error("a push cannot go on: %s", job->e.text[0] ? job->e.text : ota_err_text(job->err));
 	if (j->has_more || d->news.n)
@@ -209,6 +209,9 @@ static void rest_post(struct domain *d)
 void grow_rest(struct domain *d)
 {
 	if (d->is_growing || d->n_in_pieces || app_now(d->app) < d->grown_s + GROW_REST_S)
+		return;
+	/* Tickets still name what a cancel took back that is not in force: too early to say who got it. */
+	if (*d->follow_e.text)
 		return;
 	/* A cancel goes by who was heard. */
 	upkeep_flush_all(d);

@@ -86,6 +86,8 @@ static void taken_back_after_a_restart(void **state)
 		{ASSIGN_WAITING, 5, 0, 100, 100 + ASSIGNMENT_TICKET_S, 0, false},
 		{ASSIGN_WAITING, 20, 15, 100, 101, 0, false},
 		{ASSIGN_WAITING, 12, 15, 100, 101, 100, false},
+		{ASSIGN_WAITING, 130, 0, 100, 131, 100, false},
+		{ASSIGN_WAITING, 300, 0, 100, 301, 0, false},
 		{ASSIGN_OFFERED, 5, 0, 100, 101, 100, false},
 		{ASSIGN_OFFERED, 101, 0, 100, 102, 101, false},
 		{ASSIGN_OFFERED, 48, 0, 49, 60, 48, false},
@@ -102,7 +104,7 @@ static void taken_back_after_a_restart(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct device_change hold = nothing;
 		struct assignment_opened a;
-		char name[16], uid = "0123456789c"[i];
+		char name[16], uid = "0123456789cef"[i];
 
 		(void)snprintf(name, sizeof name, "d%zu", i);
 		w.device = make_device(f, name, w.board, uid);

@@ -4,6 +4,7 @@
 
 #include "server/chunk.h"
 #include "server/domain.h"
+#include "server/grow.h"
 #include "tests/unit/server/cmocka_all.h"
 #include "tests/unit/server/nouns.h"
 
@@ -68,9 +69,11 @@ static void test_not_in_force(void **state)
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/cellar", "{\"hold\":true}");
 	assert_int_equal(n->status, 503);
 	assert_string_equal(nouns_text(n, "detail"), words);
+	assert_non_null(fake_answer_header(&n->f, "X-Otad-Change"));
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p/cancel", NULL);
 	assert_int_equal(n->status, 503);
 	assert_string_equal(nouns_text(n, "detail"), words);
+	assert_non_null(fake_answer_header(&n->f, "X-Otad-Change"));
 	/* Nor when it is asked again, and there is nothing more to store. */
 	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/cellar", "{\"hold\":true}");
 	assert_int_equal(n->status, 503);
@@ -87,6 +90,35 @@ static void test_not_in_force(void **state)
 	assert_int_equal(n->status, 200);
 	assert_true(is_ready(n));
 	assert_false(warns(n, "/v1/status"));
+}
+
+static void expect_cancelled(struct nouns *n, int64_t count)
+{
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p", NULL);
+	assert_int_equal(n->status, 200);
+	assert_int_equal(nouns_int(n, "counts.cancelled"), count);
+	assert_int_equal(nouns_int(n, "counts.waiting"), 1 - count);
+}
+
+/* Tickets go on naming what such a cancel took back: upkeep finishes it only when it is in force. */
+static void test_cancel_not_in_force(void **state)
+{
+	struct nouns *n = *state;
+
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	(void)nouns_device(n, "lamp", "cellar", true);
+	nouns_push(n, "p", "lamp:1.0", "cellar", 201);
+	fault = OTA_NO_MEMORY;
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p/cancel", NULL);
+	assert_int_equal(n->status, 503);
+	n->f.now += 200;
+	grow_rest(n->f.app.domain);
+	expect_cancelled(n, 0);
+
+	fault = OTA_OK;
+	domain_changed(&n->f.app);
+	grow_rest(n->f.app.domain);
+	expect_cancelled(n, 1);
 }
 
 /* What is in no registry, and a secret that is told only once. */
@@ -122,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_not_in_force, nouns_setup_lamp, teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_not_in_force, nouns_setup_lamp, teardown),
 		cmocka_unit_test_setup_teardown(test_in_force_all_the_same, nouns_setup_lamp, teardown),
 		cmocka_unit_test_setup_teardown(test_lost, nouns_setup_lamp, teardown),
 	};
