@@ -77,6 +77,10 @@ enum { ASSIGNMENT_ATTEMPTS = 255 };
 OTA_MUST_USE enum ota_err assignment_open(struct db *db, int64_t rollout, int64_t device, int64_t manifest,
 	int64_t now, struct assignment_opened *out, struct errmsg *e);
 
+/* The device has failed with its open assignment under `attempt` before: the assignment goes on under the
+ * next one. OTA_STATE: it is not open, not under that number, or there is none above. */
+OTA_MUST_USE enum ota_err assignment_count_up(struct db *db, int64_t id, uint8_t attempt, struct errmsg *e);
+
 /* A move. */
 struct assignment_move {
 	enum assign_state to;

@@ -44,6 +44,31 @@ static enum ota_err attempt_next(
 	return stmt_status(st, e);
 }
 
+enum ota_err assignment_count_up(struct db *db, int64_t id, uint8_t attempt, struct errmsg *e)
+{
+	static const char q_count[] = "UPDATE assignment SET attempt = attempt + 1 WHERE id = $id"
+				      " AND attempt = $attempt AND attempt < $most AND ended_at IS NULL"
+				      " AND is_queued = 0";
+	AUTO(tx) struct db_tx tx = {0};
+	enum ota_err err = db_begin(db, &tx, e);
+
+	if (err != OTA_OK)
+		return err;
+	{
+		AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
+
+		bind_i64(st, "id", id);
+		bind_i64(st, "attempt", attempt);
+		bind_i64(st, "most", ASSIGNMENT_ATTEMPTS);
+		err = stmt_done(st, e);
+		if (err == OTA_OK && stmt_changes(st) == 0)
+			return errmsg_fail(e, OTA_STATE, "no assignment is open under attempt %u", attempt);
+	}
+	if (err == OTA_OK)
+		err = change_add(db, CHANGE_ASSIGNMENT, id, e);
+	return err == OTA_OK ? db_commit(&tx, e) : err;
+}
+
 static enum ota_err add(struct db *db, int64_t rollout, int64_t device, int64_t manifest, int64_t now,
 	struct assignment_opened *out, struct errmsg *e)
 {

@@ -357,6 +357,23 @@ static enum ota_err move_task(struct job *job)
 		job, assign_state_name(move.to), v->task_row, words_of(job->mem, &move, task.version));
 }
 
+static enum ota_err count_up(struct job *job)
+{
+	const struct visit *v = job->ctx;
+	struct assignment_row task;
+	enum ota_err err = assignment_count_up(job->db, v->task_row, v->ci.result_attempt, &job->e);
+
+	if (err == OTA_STATE)
+		return OTA_OK; /* the operator was first */
+	if (!err)
+		err = assignment_load(job->db, v->task_row, job->mem, &task, &job->e);
+	if (err)
+		return err;
+	return add_event(job, "counted", v->task_row,
+		arena_printf(job->mem, "%s failed there as attempt %u, unheard: this is attempt %u",
+			task.version, v->ci.result_attempt, task.attempt));
+}
+
 static enum ota_err store_report(struct job *job)
 {
 	struct visit *v = job->ctx;
@@ -371,6 +388,8 @@ static enum ota_err store_report(struct job *job)
 		err = verdict_claim(job, &verdict);
 	if (!err && v->step.has_move)
 		err = move_task(job);
+	if (!err && v->step.counts_up)
+		err = count_up(job);
 	if (!err && v->step.running_is_new)
 		err = verdict_drift(job, &verdict);
 	if (!err && v->step.running_is_new)

@@ -158,6 +158,16 @@ static bool gives_way(const struct plan_task *t, const struct checkin *ci, struc
 	return true;
 }
 
+/* Refused for its number alone: it failed there under that one when nobody here counted it, after the release
+ * was seen running, or before a database that was restored. What was decided stands, and needs another
+ * number. */
+static bool counts_up(const struct plan_task *t, const struct checkin *ci)
+{
+	return tells_failure(ci, t->digest) && ci->result_attempt == t->attempt &&
+	       ci->result_detail == ota_err_detail(OTA_ATTEMPT) && t->attempt < UINT8_MAX &&
+	       t->state != ASSIGN_TRIAL && !t->has_next && !t->withdrawn && !runs_target_well(ci, t);
+}
+
 /* Where the check-in puts the open assignment; false: it stays where it is. */
 static bool find_move(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
 {
@@ -182,7 +192,8 @@ void plan_checkin(const struct plan_device *d, const struct plan_policy *pol, co
 	out->result_is_new = ci->has_result && memcmp(mark, d->result_mark, PLAN_MARK_LEN) != 0;
 	out->root_missing = ci->root_version > pol->root_version;
 
-	if (t->exists && assign_state_is_open(t->state) && find_move(t, ci, out))
+	out->counts_up = t->exists && assign_state_is_open(t->state) && counts_up(t, ci);
+	if (t->exists && assign_state_is_open(t->state) && !out->counts_up && find_move(t, ci, out))
 		out->has_move = out->to != t->state && assign_move_is_legal(t->state, out->to);
 
 	claims = ci->has_running && ci->state == CHECKIN_CONFIRMED;
@@ -191,7 +202,7 @@ void plan_checkin(const struct plan_device *d, const struct plan_policy *pol, co
 
 	/* A result that goes away was acknowledged: no news, unless another takes its place. */
 	out->commit = !d->heard || out->running_is_new || out->result_is_new || out->has_move ||
-		      ci->root_version != d->root_version || ci->state != d->state;
+		      out->counts_up || ci->root_version != d->root_version || ci->state != d->state;
 }
 
 void plan_take(struct plan_device *d, const struct ota_crypto *c, const struct checkin *ci,

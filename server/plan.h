@@ -85,6 +85,9 @@ struct plan_step {
 	uint8_t reason;
 	uint16_t detail;
 	uint32_t offset;
+	/* It knows a failure under the task's number that nobody heard of here: the task goes on under the
+	 * next one. */
+	bool counts_up;
 	bool is_claim; /* says it runs, confirmed, what this assignment does not name: flag if never assigned
 			*/
 	bool root_missing; /* the device has a newer root than we */

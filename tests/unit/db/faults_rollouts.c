@@ -134,6 +134,10 @@ OP(o_assign_first)
 	return assignment_open(
 		f->db, fault_world.held, fault_world.spare, fault_world.manifest, NOW, &out, &f->e);
 }
+OP(o_count_up)
+{
+	return assignment_count_up(f->db, fault_world.assignment, 1, &f->e);
+}
 OP(o_advance)
 {
 	struct assignment_move move = {.to = ASSIGN_OFFERED, .now = NOW};
@@ -342,6 +346,7 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_assign),
 	ROW(o_assign_again),
 	ROW(o_assign_first),
+	ROW(o_count_up),
 	ROW(o_advance),
 	ROW(o_advance_end),
 	ROW(o_assignment_open),

@@ -210,6 +210,27 @@ static void time_is_over_and_none_is_left(void **state)
 	none_is_queued(&w);
 }
 
+/* Failed there before under its number, and nobody heard of it. */
+static void counted_up(void **state)
+{
+	struct world w = make_world(state);
+	struct fixture *f = w.f;
+	struct assignment_opened a = open_it(&w, w.r2, w.m2);
+
+	assert_true(a.is_queued);
+	fails(f, OTA_STATE, assignment_count_up(f->db, a.id, a.attempt, &f->e));
+	fails(f, OTA_STATE, assignment_count_up(f->db, 999, 1, &f->e));
+	ok(f, assignment_count_up(f->db, w.trial.id, 1, &f->e));
+	assert_int_equal(row_of(&w, w.trial.id).attempt, 2);
+	assert_int_equal(row_of(&w, a.id).attempt, 1);
+	fails(f, OTA_STATE, assignment_count_up(f->db, w.trial.id, 1, &f->e));
+	ok(f, stmt_script(f->db, "UPDATE assignment SET attempt = 255", &f->e));
+	fails(f, OTA_STATE, assignment_count_up(f->db, w.trial.id, 255, &f->e));
+	ok(f, stmt_script(f->db, "UPDATE assignment SET attempt = 3", &f->e));
+	advance(&w, w.trial.id, ASSIGN_REVERTED);
+	fails(f, OTA_STATE, assignment_count_up(f->db, w.trial.id, 3, &f->e));
+}
+
 /* A byte holds an attempt. What has none left fails here, and holds up nothing. */
 static void spent(void **state)
 {
@@ -312,6 +333,7 @@ int main(void)
 		test(gives_way),
 		test(taken_back),
 		test(time_is_over_and_none_is_left),
+		test(counted_up),
 		test(spent),
 		test(grows),
 	};

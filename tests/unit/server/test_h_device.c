@@ -6,6 +6,7 @@
 #include "db/image.h"
 #include "db/release.h"
 #include "db/rollout.h"
+#include "db/stmt.h"
 #include "proto/hex.h"
 #include "server/upkeep.h"
 #include "tests/unit/server/fleet.h"
@@ -197,6 +198,46 @@ static void test_failure_and_retry(void **state)
 	agent_failed(&a, 2, 11, 126, 0);
 	agent_expect_nothing(&a, agent_checkin(&fl, &a));
 	agent_expect_task(&fl, &a, ASSIGN_REVERTED);
+}
+
+/* It ran, and failed later under the number it had: the first push after that is tried, not refused. */
+static void test_failed_unheard(void **state)
+{
+	struct assignment_row task;
+	uint8_t digest[32];
+	int64_t release = fleet_release_of(&fl, "1.0", "one", digest);
+
+	(void)state;
+	fleet_push(&fl, release, &a, false);
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 1);
+	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
+	agent_expect_nothing(&a, agent_checkin(&fl, &a));
+	agent_expect_task(&fl, &a, ASSIGN_RUNNING);
+	a.ci.has_running = false;
+	a.ci.state = CHECKIN_IDLE;
+	agent_expect_nothing(&a, agent_checkin(&fl, &a));
+	fleet_push(&fl, release, &a, false);
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 1);
+	agent_failed(&a, 1, ota_err_reason(OTA_ATTEMPT), ota_err_detail(OTA_ATTEMPT), 0);
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 2);
+	assert_int_equal(fleet_events(&fl, &a, "counted"), 1);
+	/* Told once more, for the answer was lost. */
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 2);
+	fleet_restart(&fl);
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 2);
+	assert_int_equal(fleet_events(&fl, &a, "counted"), 1);
+	fleet_task(&fl, &a, &task);
+	assert_int_equal(task.attempt, 2);
+	agent_failed(&a, 2, ota_err_reason(OTA_DIGEST), ota_err_detail(OTA_DIGEST), 0);
+	agent_expect_nothing(&a, agent_checkin(&fl, &a));
+	agent_expect_task(&fl, &a, ASSIGN_FAILED);
+	/* No number is left. */
+	assert_int_equal(stmt_script(fl.db, "UPDATE assignment SET attempt = 254", &e), OTA_OK);
+	fleet_push(&fl, release, &a, false);
+	agent_expect_assigned(&a, agent_checkin(&fl, &a), digest, 255);
+	agent_failed(&a, 255, ota_err_reason(OTA_ATTEMPT), ota_err_detail(OTA_ATTEMPT), 0);
+	agent_expect_nothing(&a, agent_checkin(&fl, &a));
+	agent_expect_task(&fl, &a, ASSIGN_FAILED);
 }
 
 static void test_superseded_and_cancelled(void **state)
@@ -448,6 +489,7 @@ int main(void)
 		TEST(test_damaged_image_of_many_releases),
 		TEST(test_confirmed_is_the_first_word),
 		TEST(test_failure_and_retry),
+		TEST(test_failed_unheard),
 		TEST(test_superseded_and_cancelled),
 		TEST(test_replacement_keeps_its_own_task),
 		TEST(test_hold),

@@ -144,8 +144,7 @@ static void test_stuck(void **state)
 		{"tried anew, not yet begun", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 1, 126, false, 0, 0},
 		{"told before", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, 0, 0, 0, false, 0, 0},
 		{"fetches something else", ASSIGN_OFFERED, PLAIN, CHECKIN_FETCHING, 0, 0, 0, false, 0, 0},
-		{"refuses the attempt", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 2, 109, true, ASSIGN_FAILED,
-			109},
+		{"refuses the attempt", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 2, 109, false, 0, 0},
 		{"tried anew", ASSIGN_OFFERED, PLAIN, CHECKIN_TRIAL, 0, 0, 0, true, ASSIGN_TRIAL, 0},
 		{"ill again", ASSIGN_OFFERED, PLAIN, CHECKIN_IDLE, NEW, 2, 126, true, ASSIGN_FAILED, 126},
 		{"withdrawn meanwhile", ASSIGN_OFFERED, WITHDRAWN, CHECKIN_IDLE, 0, 0, 0, true,
@@ -199,6 +198,65 @@ static void test_stuck(void **state)
 		plan_take(&d, crypto_openssl(), &ci, mark);
 		assert_false(plan_is_confirmed(&d));
 		assert_false(plan_is_already_running(&d));
+	}
+}
+
+/* It failed under that number when nobody here counted it. */
+static void test_counts_up(void **state)
+{
+	static const struct {
+		const char *name;
+		enum assign_state from;
+		uint8_t attempt; /* the task's */
+		bool next, withdrawn;
+		int running, result;
+		uint8_t result_attempt;
+		uint16_t detail;
+		bool counts, moves;
+		enum assign_state to;
+	} cases[] = {
+		{"refuses the number", ASSIGN_OFFERED, 2, false, false, OLD, NEW, 2, 109, true, false, 0},
+		{"never offered here", ASSIGN_WAITING, 1, false, false, OLD, NEW, 1, 109, true, false, 0},
+		{"begun here", ASSIGN_FETCHING, 2, false, false, OLD, NEW, 2, 109, true, false, 0},
+		{"the last but one", ASSIGN_OFFERED, 254, false, false, OLD, NEW, 254, 109, true, false, 0},
+		{"the last", ASSIGN_OFFERED, 255, false, false, OLD, NEW, 255, 109, false, true,
+			ASSIGN_FAILED},
+		{"refused the number before", ASSIGN_OFFERED, 2, false, false, OLD, NEW, 1, 109, false, false,
+			0},
+		{"refuses another", ASSIGN_OFFERED, 2, false, false, OLD, OTHER, 2, 109, false, false, 0},
+		{"refuses it for another cause", ASSIGN_OFFERED, 2, false, false, OLD, NEW, 2, 108, false,
+			true, ASSIGN_FAILED},
+		{"a newer one waits", ASSIGN_OFFERED, 2, true, false, OLD, NEW, 2, 109, false, true,
+			ASSIGN_FAILED},
+		{"withdrawn", ASSIGN_OFFERED, 2, false, true, OLD, NEW, 2, 109, false, true, ASSIGN_FAILED},
+		{"was on trial", ASSIGN_TRIAL, 2, false, false, OLD, NEW, 2, 109, false, true,
+			ASSIGN_REVERTED},
+		{"runs it", ASSIGN_OFFERED, 2, false, false, NEW, NEW, 2, 109, false, true, ASSIGN_RUNNING},
+		{"is over", ASSIGN_CANCELLED, 2, false, false, OLD, NEW, 2, 109, false, false, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		struct plan_device d = plan_case_device(cases[i].from);
+		struct checkin ci = plan_case_said(CHECKIN_IDLE, cases[i].running);
+		struct plan_step step;
+
+		d.task.attempt = cases[i].attempt;
+		d.task.has_next = cases[i].next;
+		d.task.withdrawn = cases[i].withdrawn;
+		ci.has_result = true;
+		plan_case_digest(cases[i].result, ci.result_digest);
+		ci.result_attempt = cases[i].result_attempt;
+		ci.result_reason = 10;
+		ci.result_detail = cases[i].detail;
+		/* Heard before: what counts up is stored all the same. */
+		plan_result_mark(crypto_openssl(), &ci, d.result_mark);
+		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
+		if (step.counts_up != cases[i].counts || step.has_move != cases[i].moves ||
+			(step.has_move && step.to != cases[i].to))
+			fail_msg("%s: counts up %d, moves %d to %s", cases[i].name, step.counts_up,
+				step.has_move, assign_state_name(step.to));
+		assert_true(step.commit || !step.counts_up);
 	}
 }
 
@@ -481,6 +539,7 @@ int main(void)
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_moves),
 		cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_counts_up),
 		cmocka_unit_test(test_what_gives_way),
 		cmocka_unit_test(test_moves_are_legal),
 		cmocka_unit_test(test_what_is_committed),
