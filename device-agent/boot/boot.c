@@ -81,10 +81,12 @@ static bool rebuild(struct boot *b)
 		bool has_signature = false;
 
 		memset(&s->slot[k], 0, sizeof s->slot[k]);
-		journal_unmark(s, k);
+		journal_unmark(s, JOURNAL_DOUBT, k);
 		if (!by_envelope(b, k, &rec, &has_signature))
 			continue;
 		s->slot[k] = rec;
+		if (!has_signature)
+			journal_mark(s, JOURNAL_EPOCH, k);
 		if (found &&
 			(has_signature < best_signed || (has_signature == best_signed &&
 								rec.sequence <= s->slot[s->active].sequence)))
@@ -160,7 +162,7 @@ static bool select_trial(struct boot *b)
 	/* Nothing to go back to: an image that verifies is better than none. What came as an update failed
 	 * and is told so, for on trial it would take no other; what the factory left alone waits for its
 	 * server. */
-	if (journal_is_marked(s, s->active) || s->slot[1 - s->active].component[0].size != 0) {
+	if (journal_is_marked(s, JOURNAL_DOUBT, s->active) || s->slot[1 - s->active].component[0].size != 0) {
 		journal_end(s, OTA_BOOTS, 0);
 		b->out->why = OTA_BOOTS;
 	}
@@ -178,7 +180,7 @@ static bool select_revert(struct boot *b)
 		b->out->is_reverted = true;
 		b->out->why = why;
 	} else {
-		journal_mark(s, s->active);
+		journal_mark(s, JOURNAL_DOUBT, s->active);
 	}
 	memset(&s->target, 0, sizeof s->target);
 	s->phase = JOURNAL_IDLE;

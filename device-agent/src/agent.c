@@ -378,9 +378,13 @@ enum ota_err ota_agent_init(struct ota_agent *a, const struct ota_agent_config *
 		trial_start(a);
 	else if (s->phase == JOURNAL_REVERT)
 		a->phase = PHASE_RESET;
-	if (s->phase == JOURNAL_IDLE && s->result.attempt != 0)
-		agent_event(a, journal_is_stuck(s) ? OTA_EVENT_STAYED : OTA_EVENT_REVERTED,
+	if (s->phase == JOURNAL_IDLE && s->result.attempt != 0) {
+		bool runs_it = memcmp(s->result.digest, s->slot[s->active].digest, sizeof s->result.digest) ==
+			       0;
+
+		agent_event(a, runs_it && journal_is_stuck(s) ? OTA_EVENT_STAYED : OTA_EVENT_REVERTED,
 			ota_err_from_detail(s->result.detail));
+	}
 	return OTA_OK;
 }
 

@@ -298,30 +298,25 @@ enum ota_err journal_commit(struct journal *j)
 	return OTA_OK;
 }
 
-static bool is_flagged(const struct journal_state *s, unsigned bit)
+void journal_mark(struct journal_state *s, enum journal_mark m, unsigned k)
 {
-	return ((unsigned)s->flags >> bit & 1U) != 0;
+	s->flags = (uint8_t)(s->flags | 1U << ((unsigned)m + k));
 }
 
-void journal_mark(struct journal_state *s, unsigned k)
+void journal_unmark(struct journal_state *s, enum journal_mark m, unsigned k)
 {
-	s->flags = (uint8_t)(s->flags | 1U << (JOURNAL_DOUBT_BIT + k));
+	s->flags = (uint8_t)(s->flags & ~(1U << ((unsigned)m + k)));
 }
 
-void journal_unmark(struct journal_state *s, unsigned k)
+bool journal_is_marked(const struct journal_state *s, enum journal_mark m, unsigned k)
 {
-	s->flags = (uint8_t)(s->flags & ~(1U << (JOURNAL_DOUBT_BIT + k)));
+	return ((unsigned)s->flags >> ((unsigned)m + k) & 1U) != 0;
 }
 
-bool journal_is_marked(const struct journal_state *s, unsigned k)
-{
-	return is_flagged(s, JOURNAL_DOUBT_BIT + k);
-}
-
-/* Another's floor may be above an image that never ran, or never well. */
+/* A floor may be above an image that never ran, or never well. */
 static bool was_confirmed(const struct journal_state *s, unsigned k)
 {
-	return s->slot[k].sequence <= s->floor && !journal_is_marked(s, k);
+	return s->slot[k].sequence <= s->floor && !journal_is_marked(s, JOURNAL_DOUBT, k);
 }
 
 void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
@@ -338,7 +333,7 @@ void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
 		}
 	}
 	if (s->phase == JOURNAL_TRIAL)
-		journal_mark(s, s->active);
+		journal_mark(s, JOURNAL_DOUBT, s->active);
 	memset(&s->target, 0, sizeof s->target);
 	s->phase = JOURNAL_IDLE;
 	s->attempts_left = 0;
@@ -348,7 +343,7 @@ void journal_try(struct journal_state *s, uint8_t left)
 {
 	/* The first image of all stays marked: it has nothing to go back to. */
 	if (s->slot[s->active].component[0].size != 0)
-		journal_unmark(s, s->active ^ 1U);
+		journal_unmark(s, JOURNAL_DOUBT, s->active ^ 1U);
 	s->active ^= 1;
 	s->phase = JOURNAL_TRIAL;
 	s->attempts_left = left;
@@ -373,17 +368,18 @@ void journal_fall_over(struct journal_state *s, uint8_t left)
 		s->target.attempt = is_failed && s->failed.attempt != 0 ? s->failed.attempt : 1;
 		s->target.bytes = 0;
 	}
-	journal_mark(s, s->active);
+	journal_mark(s, JOURNAL_DOUBT, s->active);
 	s->phase = JOURNAL_TRIAL;
 	s->attempts_left = left;
 }
 
 bool journal_is_stuck(const struct journal_state *s)
 {
-	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT && journal_is_marked(s, s->active);
+	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT &&
+	       journal_is_marked(s, JOURNAL_DOUBT, s->active);
 }
 
 bool journal_may_go_back(const struct journal_state *s)
 {
-	return !journal_is_marked(s, s->active) || was_confirmed(s, s->active ^ 1U);
+	return !journal_is_marked(s, JOURNAL_DOUBT, s->active) || was_confirmed(s, s->active ^ 1U);
 }

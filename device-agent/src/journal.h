@@ -23,11 +23,14 @@ enum {
 	JOURNAL_LEN_1 = 363, /* bytes of format 1 before the check */
 	JOURNAL_TAIL_MAX = 64,
 	JOURNAL_CHECK_LEN = 8,
-	/* Bits of flags, plus k. */
-	JOURNAL_DOUBT_BIT = 4, /* slot k's image was never confirmed: staged, or its trial failed */
-	JOURNAL_EPOCH_BIT = 6, /* slot k's release may be of an earlier release-key epoch */
 	OTA_BOOT_ATTEMPTS =
 		3, /* starts of an image on trial, where the bootloader's port says nothing else */
+};
+
+/* Bits of flags, plus k. */
+enum journal_mark {
+	JOURNAL_DOUBT = 4, /* slot k's image was never confirmed: staged, or its trial failed */
+	JOURNAL_EPOCH = 6, /* slot k's release was not judged in this release-key epoch */
 };
 
 enum journal_phase {
@@ -56,7 +59,7 @@ struct journal_state {
 	uint8_t phase;  /* enum journal_phase */
 	uint8_t active; /* slot that runs */
 	uint8_t attempts_left;
-	uint8_t flags; /* copies that are being written: trust.h; JOURNAL_DOUBT_BIT */
+	uint8_t flags; /* copies that are being written: trust.h; enum journal_mark */
 	uint32_t epoch;
 	uint32_t floor; /* lowest sequence that may be installed */
 	uint32_t boots;
@@ -134,17 +137,17 @@ void journal_fall_over(struct journal_state *s, uint8_t left);
 /* What is armed runs now, on trial, with `left` starts after this one. */
 void journal_try(struct journal_state *s, uint8_t left);
 
-/* Slot `k` and JOURNAL_DOUBT_BIT. Cleared when the image is confirmed, when another takes its place, and when
- * it is tried with something to go back to. */
-void journal_mark(struct journal_state *s, unsigned k);
-void journal_unmark(struct journal_state *s, unsigned k);
-bool journal_is_marked(const struct journal_state *s, unsigned k);
+/* Doubt is over when the image is confirmed, when another takes its place, and when it is tried with
+ * something to go back to; the epoch's mark when a release is staged. */
+void journal_mark(struct journal_state *s, enum journal_mark m, unsigned k);
+void journal_unmark(struct journal_state *s, enum journal_mark m, unsigned k);
+bool journal_is_marked(const struct journal_state *s, enum journal_mark m, unsigned k);
 /* What runs failed its trial, and there was nothing to go back to: nobody calls it confirmed until another
  * trial of it went well. */
 bool journal_is_stuck(const struct journal_state *s);
 
 /* Is the other slot's image, should it verify, what to go back to from this trial? What ran before is; beside
- * an image that is marked, only one that was confirmed. Asked before journal_end, which marks. */
+ * an image in doubt, only one that was confirmed. Asked before journal_end, which marks. */
 bool journal_may_go_back(const struct journal_state *s);
 
 /* Record of `s` under `number`; returns its length before padding. Exposed for tests. */

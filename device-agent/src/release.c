@@ -150,7 +150,7 @@ static void accept(struct ota_agent *a)
 
 	s->phase = JOURNAL_ACCEPTED;
 	memset(&s->slot[agent_other(a)], 0, sizeof s->slot[0]);
-	journal_unmark(s, agent_other(a));
+	journal_unmark(s, JOURNAL_DOUBT, agent_other(a));
 	memcpy(s->target.digest, a->ticket_digest, sizeof s->target.digest);
 	s->target.attempt = a->ticket_attempt;
 	s->target.bytes = 0;
@@ -217,7 +217,8 @@ static void stage(struct ota_agent *a)
 		return;
 	}
 	s->slot[other] = a->fresh;
-	journal_mark(s, other);
+	journal_mark(s, JOURNAL_DOUBT, other);
+	journal_unmark(s, JOURNAL_EPOCH, other);
 	s->phase = JOURNAL_STAGED;
 	s->target.bytes = fetch_total(a);
 	a->is_fetch_live = false;

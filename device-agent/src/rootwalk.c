@@ -19,6 +19,8 @@ bool root_floors_apply(struct ota_agent *a)
 		return false;
 	if (s->floor == floor && s->epoch == a->root.epoch)
 		return false;
+	for (unsigned k = 0; k < OTA_SLOTS && s->epoch != a->root.epoch; k++)
+		journal_mark(s, JOURNAL_EPOCH, k);
 	s->floor = floor;
 	s->epoch = a->root.epoch;
 	return true;

@@ -85,6 +85,10 @@ static void trial_again(struct ota_agent *a)
 
 	if (a->is_held)
 		return;
+	if (agent_now(a) - a->ticket_ms > AGENT_ARM_TICKET_MS) {
+		agent_poll_at_once(a);
+		return;
+	}
 	memcpy(s->target.digest, a->ticket_digest, sizeof s->target.digest);
 	s->target.attempt = a->ticket_attempt;
 	s->target.bytes = 0;

@@ -48,8 +48,9 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 		agent_poll_at_once(a);
 }
 
-/* Is what runs signed by release keys that count now? A sequence that others once wrote is no floor: they may
- * have driven it so high that their successors' releases would all be below. */
+/* Is what runs, and was staged in an earlier epoch, signed by release keys that count now? A sequence that
+ * others once wrote is no floor: they may have driven it so high that their successors' releases would all be
+ * below. */
 static bool is_signed(struct ota_agent *a)
 {
 	const struct ota_crypto *c = a->cfg.crypto;
@@ -74,12 +75,10 @@ static void confirm(struct ota_agent *a)
 
 	/* Confirm and floor are one record: never one without the other. */
 	s->phase = JOURNAL_CONFIRMED;
-	if (s->floor < s->slot[s->active].sequence && is_signed(a))
+	if (s->floor < s->slot[s->active].sequence &&
+		(!journal_is_marked(s, JOURNAL_EPOCH, s->active) || is_signed(a)))
 		s->floor = s->slot[s->active].sequence;
-	journal_unmark(s, s->active);
-	/* Told no more: it was tried again since, and is well. */
-	if (memcmp(s->result.digest, s->slot[s->active].digest, sizeof s->result.digest) == 0)
-		memset(&s->result, 0, sizeof s->result);
+	journal_unmark(s, JOURNAL_DOUBT, s->active);
 	memset(&s->target, 0, sizeof s->target);
 	s->attempts_left = 0;
 	if (agent_commit(a) != OTA_OK)

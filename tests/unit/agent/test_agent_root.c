@@ -446,30 +446,88 @@ static void test_epoch_left_and_journal_lost(void **state)
 	assert_mended_by_the_next_release();
 }
 
-/* Within an epoch: the floor follows what is signed by keys that count, the same manifest signed again too,
- * and no other. */
+static void replace_envelope(int release)
+{
+	memcpy(k.flash.bytes[slot_region(0, 1)] + 16384 - OTA_ENVELOPE_AREA, k.release[release].envelope,
+		k.release[release].envelope_len);
+}
+
+/* Within an epoch the floor follows what was staged in it, whatever key it was signed by and whatever became
+ * of its envelope. In the next one it follows what that one's keys signed: the same manifest, and no other.
+ */
 static void test_key_rotated_on_trial(void **state)
 {
-	for (int is_signed_again = 0; is_signed_again < 2; is_signed_again++) {
+	enum { ROTTEN = 1, SIGNED_AGAIN, OF_ANOTHER };
+	static const struct {
+		uint32_t epoch;
+		int envelope;
+		uint32_t floor;
+	} rows[] = {{1, 0, 2000}, {1, ROTTEN, 2000}, {1, SIGNED_AGAIN, 2000}, {2, 0, 0}, {2, ROTTEN, 0},
+		{2, SIGNED_AGAIN, 2000}, {2, OF_ANOTHER, 0}};
+
+	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		(void)tear_down(state);
 		(void)set_up(state);
 		on_trial();
 		k.health = OTA_HEALTH_UNKNOWN;
 		memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
 		k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+		k.doc.epoch = rows[i].epoch;
 		kit_root_add(&k);
 		k.ticket_is_signed = true;
 		kit_live(&k, 600);
 		assert_int_equal(k.agent.root.version, 2);
-		if (is_signed_again) {
-			kit_sign(&k, 1, &k.stranger);
-			memcpy(k.flash.bytes[slot_region(0, 1)] + 16384 - OTA_ENVELOPE_AREA,
-				k.release[1].envelope, k.release[1].envelope_len);
-		}
+		kit_sign(&k, 1, &k.stranger);
+		kit_sign(&k, 2, &k.stranger);
+		if (rows[i].envelope == ROTTEN)
+			k.flash.bytes[slot_region(0, 1)][16384 - OTA_ENVELOPE_AREA + 20] ^= 1;
+		else if (rows[i].envelope != 0)
+			replace_envelope(rows[i].envelope == SIGNED_AGAIN ? 1 : 2);
 		k.health = OTA_HEALTH_WELL;
 		assert_true(kit_run(&k, 3600));
 		assert_true(k.saw_confirmed);
-		assert_int_equal(k.agent.journal.s.floor, is_signed_again ? 2000 : 1000);
+		assert_int_equal(k.agent.journal.s.floor, rows[i].floor);
+	}
+}
+
+static enum ota_err change_journal(void (*change)(struct journal_state *s))
+{
+	struct journal j;
+	enum ota_err err = journal_open(&j, &k.flash.flash, crypto_openssl());
+
+	if (err != OTA_OK)
+		return err;
+	change(&j.s);
+	return journal_commit(&j);
+}
+
+static void lose_records(struct journal_state *s)
+{
+	memset(s->slot, 0, sizeof s->slot);
+	s->floor = 1000;
+}
+
+/* What was found by an envelope that nobody signs for was not staged here, for all that is known. */
+static void test_records_lost(void **state)
+{
+	for (int is_signed = 0; is_signed < 2; is_signed++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		begin_update();
+		poll_once();
+		assert_true(kit_runs(&k, 1));
+		memset(k.flash.bytes[slot_region(0, 0)], 0xFF, 16384);
+		if (!is_signed) {
+			kit_sign(&k, 1, &k.stranger);
+			replace_envelope(1);
+		}
+		assert_int_equal(change_journal(lose_records), OTA_OK);
+		assert_true(kit_start(&k));
+		assert_true(k.choice.is_rebuilt && k.choice.is_trial);
+		k.saw_confirmed = false;
+		assert_true(kit_run(&k, 3600));
+		assert_true(k.saw_confirmed);
+		assert_int_equal(k.agent.journal.s.floor, is_signed ? 2000 : 1000);
 	}
 }
 
@@ -494,6 +552,7 @@ int main(void)
 		T(test_epoch_left_on_trial),
 		T(test_epoch_left_and_journal_lost),
 		T(test_key_rotated_on_trial),
+		T(test_records_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,6 +68,8 @@ static void test_ill_after_ill(void **state)
 	kit_assign(&k, 2, 1);
 	poll_once();
 	assert_true(kit_runs(&k, 1));
+	assert_int_equal(kit_count(&k, OTA_EVENT_STAYED), 0);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_REVERTED), OTA_HEALTH);
 	assert_memory_equal(k.told.result_digest, k.release[2].digest, 32);
 	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
 	assert_false(k.saw_confirmed);
@@ -133,6 +135,31 @@ static void test_tried_again_in_place(void **state)
 	kit_assign(&k, 1, 4);
 	poll_once();
 	assert_int_equal(kit_err_of(&k, OTA_EVENT_REFUSED), OTA_ALREADY);
+}
+
+static void hour_passes(struct kit *it, char what, uint8_t *bytes, size_t *len)
+{
+	(void)bytes, (void)len;
+	if (what == 't')
+		it->now += 3600000;
+}
+
+/* An answer that was long on its way restarts nothing. */
+static void test_tried_again_too_late(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	kit_forget(&k);
+	k.spoil = hour_passes;
+	kit_assign(&k, 1, 2);
+	while (k.n_checkins < 3)
+		kit_step(&k);
+	assert_int_equal(k.n_starts, 0);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	k.spoil = NULL;
+	poll_once();
+	assert_int_equal(k.n_starts, 1);
+	assert_stuck(1, 2);
 }
 
 /* It never comes to a verdict, as one that resets every 20 minutes: after its starts it is told as stuck, and
@@ -467,6 +494,7 @@ int main(void)
 		T(test_ill_after_ill),
 		T(test_marked_slot_is_filled_anew),
 		T(test_tried_again_in_place),
+		T(test_tried_again_too_late),
 		T(test_tried_again_and_cut),
 		T(test_cut_with_nothing_to_go_back_to),
 		T(test_ill_and_the_other_rots),
