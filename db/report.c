@@ -85,13 +85,12 @@ static const char q_store[] =
 
 bool report_is_stuck(const struct device_said *said)
 {
-	return said->has_running && said->agent_state != CHECKIN_TRIAL &&
-	       (said->flags & CHECKIN_FLAG_STUCK) != 0;
+	return checkin_is_stuck(said->has_running, (enum checkin_state)said->agent_state, said->flags);
 }
 
 bool report_is_confirmed(const struct device_said *said)
 {
-	return said->has_running && said->agent_state != CHECKIN_TRIAL && !report_is_stuck(said);
+	return checkin_is_confirmed(said->has_running, (enum checkin_state)said->agent_state, said->flags);
 }
 
 enum ota_err report_store(struct db *db, int64_t device, const struct device_said *said, struct errmsg *e)

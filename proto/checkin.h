@@ -43,6 +43,19 @@ struct checkin {
 	struct ota_slice receipt; /* empty: none */
 };
 
+/* Of what a check-in said, in it or kept from it. What runs failed its trial, and there was nothing to go
+ * back to. */
+static inline bool checkin_is_stuck(bool has_running, enum checkin_state state, uint32_t flags)
+{
+	return has_running && state != CHECKIN_TRIAL && (flags & CHECKIN_FLAG_STUCK) != 0;
+}
+
+/* It runs a release, in any state but trial, and is not stuck with it. */
+static inline bool checkin_is_confirmed(bool has_running, enum checkin_state state, uint32_t flags)
+{
+	return has_running && state != CHECKIN_TRIAL && (flags & CHECKIN_FLAG_STUCK) == 0;
+}
+
 OTA_MUST_USE enum ota_err checkin_encode(const struct checkin *ci, const struct ota_crypto *c,
 	const uint8_t k_dev[KEY_LEN], void *buf, size_t cap, size_t *len);
 

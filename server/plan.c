@@ -52,11 +52,6 @@ static bool runs_target(const struct checkin *ci, const struct plan_task *t)
 	return ci->has_running && memcmp(ci->running_digest, t->digest, 32) == 0;
 }
 
-static bool is_stuck(enum checkin_state state, uint32_t flags)
-{
-	return state != CHECKIN_TRIAL && (flags & CHECKIN_FLAG_STUCK) != 0;
-}
-
 /* A reason that only says "not now": the operator took the assignment back or holds it. */
 static bool is_postponement(uint16_t detail)
 {
@@ -78,7 +73,7 @@ static bool tells_failure(const struct checkin *ci, const uint8_t digest[32])
 /* It runs the target, and not because it failed with nothing to go back to. */
 static bool runs_target_well(const struct checkin *ci, const struct plan_task *t)
 {
-	if (!runs_target(ci, t) || is_stuck(ci->state, ci->flags))
+	if (!runs_target(ci, t) || checkin_is_stuck(ci->has_running, ci->state, ci->flags))
 		return false;
 	return ci->state != CHECKIN_IDLE || !tells_failure(ci, t->digest) ||
 	       ci->result_attempt != t->attempt || !has_run(ci->result_detail);
@@ -97,7 +92,8 @@ static void end_failed(struct plan_step *out, enum assign_state to, const struct
  * to a database that is gone, or counts from a journal that was. */
 static bool stayed(const struct plan_task *t, const struct checkin *ci, struct plan_step *out)
 {
-	if (t->state != ASSIGN_TRIAL || !runs_target(ci, t) || !is_stuck(ci->state, ci->flags))
+	if (t->state != ASSIGN_TRIAL || !runs_target(ci, t) ||
+		!checkin_is_stuck(ci->has_running, ci->state, ci->flags))
 		return false;
 	end_failed(out, ASSIGN_FAILED, ci);
 	if (!tells_failure(ci, t->digest) || !has_run(ci->result_detail)) {
@@ -257,7 +253,7 @@ bool plan_still_says(const struct plan_device *d, const struct ticket *t)
 
 bool plan_is_confirmed(const struct plan_device *d)
 {
-	return d->heard && d->has_running && d->state != CHECKIN_TRIAL && !is_stuck(d->state, d->flags);
+	return d->heard && checkin_is_confirmed(d->has_running, d->state, d->flags);
 }
 
 bool plan_is_already_running(const struct plan_device *d)
