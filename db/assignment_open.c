@@ -98,22 +98,27 @@ static enum ota_err end_spent(struct db *db, int64_t id, int64_t now, struct err
 	return assignment_advance(db, id, &move, NULL, e);
 }
 
+static enum ota_err refuse_retired(struct db *db, int64_t id, struct arena *mem, struct errmsg *e)
+{
+	struct release_row release;
+	enum ota_err err = release_load(db, id, mem, &release, e);
+
+	return err != OTA_OK ? err : errmsg_fail(e, OTA_STATE, "release '%s' is retired", release.version);
+}
+
 /* Do the three fit together? `*runs_it`: the device has said that it runs this, confirmed. */
 static enum ota_err fits(struct db *db, const struct rollout_row *rollout, int64_t device_id,
 	int64_t manifest_id, struct arena *mem, bool *runs_it, struct errmsg *e)
 {
 	struct manifest_row manifest;
-	struct release_row release;
 	struct device_row device;
 	enum ota_err err;
 
 	if (rollout->state == ROLLOUT_CANCELLED)
 		return errmsg_fail(e, OTA_STATE, "rollout '%s' was cancelled", rollout->uid);
 	err = manifest_load(db, manifest_id, mem, &manifest, e);
-	if (err == OTA_OK)
-		err = release_load(db, manifest.release, mem, &release, e);
-	if (err == OTA_OK && release.retired_at)
-		return errmsg_fail(e, OTA_STATE, "release '%s' is retired", release.version);
+	if (err == OTA_OK && manifest.is_retired)
+		return refuse_retired(db, manifest.release, mem, e);
 	if (err == OTA_OK)
 		err = device_load(db, device_id, mem, &device, e);
 	if (err != OTA_OK)

@@ -13,7 +13,8 @@
 	"after_release,"                                                                                     \
 	" m.sequence AS sequence, m.digest AS digest, m.bytes AS bytes, m.description AS description,"       \
 	" m.created_at AS created_at, v.bytes AS envelope, v.n_signatures AS n_signatures,"                  \
-	" v.is_complete AS is_complete, v.root_version AS root_version, v.signed_at AS signed_at"            \
+	" v.is_complete AS is_complete, v.root_version AS root_version, v.signed_at AS signed_at,"           \
+	" (SELECT retired_at IS NOT NULL FROM release WHERE id = m.release) AS is_retired"                   \
 	" FROM manifest m JOIN envelope v ON v.manifest = m.id"
 
 enum {
@@ -36,6 +37,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.root_version = col_u32(st, "root_version"),
 		.created_at = col_i64(st, "created_at"),
 		.signed_at = col_i64(st, "signed_at"),
+		.is_retired = col_bool(st, "is_retired"),
 	};
 	enum ota_err err;
 

@@ -97,6 +97,7 @@ struct manifest_row {
 	uint32_t root_version; /* the root that it was last judged by */
 	int64_t created_at;
 	int64_t signed_at; /* when the envelope last changed */
+	bool is_retired;   /* its release is; not read by insert */
 };
 
 /* Add a manifest with its envelope. Read: all but id, board. The same digest again: OTA_OK with its id,
