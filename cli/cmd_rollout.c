@@ -131,8 +131,13 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 		printf("%lld may still install it: the last ticket there is good until %s; what the device "
 		       "says next settles it\n",
 			unsure, out_time(js_int(answer, "until", 0)));
+	const bool is_nothing = !withdrawn && !late && !unsure,
+		   is_end = json_is_true(js_get(answer, "ended"));
+
+	if (!cli->json && is_nothing && is_end)
+		printf("ended before any device had something to do\n");
 	json_decref(answer);
-	if (!withdrawn && !late && !unsure)
+	if (is_nothing && !is_end)
 		return cli_fail(cli, "nothing was open%s%s: nothing to withdraw", device ? " on " : "",
 			device ? out_safe(device) : "");
 	return EXIT_DONE;

@@ -18,6 +18,7 @@ static void went_on(struct api_job *a)
 struct cancel_in {
 	int64_t rollout, cursor;
 	uint64_t n_open, n_cancelled; /* before */
+	bool is_end;                  /* it was going on until then */
 	struct rollout_cancelled done;
 };
 
@@ -53,6 +54,7 @@ static enum ota_err cancel_answer(struct api_job *a, struct job *job)
 	js_int(&a->out, "committed", (int64_t)without(in->n_open, withdrawn + in->done.n_unsure));
 	js_int(&a->out, "unsure", (int64_t)in->done.n_unsure);
 	js_time(&a->out, "until", in->done.until);
+	js_bool(&a->out, "ended", in->is_end);
 	return OTA_OK;
 }
 
@@ -88,7 +90,8 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 	err = rollout_end(job->db, row.id, a->if_revision, ROLLOUT_CANCELLED, a->now, &job->e);
 	if (err == OTA_STATE)
 		return errmsg_fail(&job->e, err, "push '%s' is done; there is nothing to cancel", row.uid);
-	if (!err && (row.state == ROLLOUT_RUNNING || row.doing == ROLLOUT_RETRYING))
+	in->is_end = row.state == ROLLOUT_RUNNING || row.doing == ROLLOUT_RETRYING;
+	if (!err && in->is_end)
 		err = api_audit(a, job, "rollout.cancel", row.uid, NULL, NULL);
 	if (!err)
 		err = rollout_count(job->db, row.id, &counts, &job->e);

@@ -166,6 +166,9 @@ static void test_retry_is_under_way(void **state)
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
 	assert_int_equal(n->status, 200);
 	assert_int_equal(nouns_int(n, "withdrawn"), 0);
+	assert_true(json_is_true(nouns_at(n, "ended")));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/rollouts/p1/cancel", NULL);
+	assert_true(json_is_false(nouns_at(n, "ended")));
 	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=rollout.cancel", NULL);
 	assert_string_equal(nouns_text(n, "items.0.action"), "rollout.cancel");
 	let_upkeep_go_on(n);
