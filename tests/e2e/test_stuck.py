@@ -1,10 +1,12 @@
-"""Firmware that failed its trial on a device that has nothing to go back to: nobody calls that a success."""
+"""Firmware that failed its trial where there is nothing to go back to, or after it was seen running: nobody calls that a
+success."""
 import pytest
 
 from harness import programs_missing, wait_for
 
 pytestmark = pytest.mark.skipif(bool(programs_missing("otad", "otactl", "ota-agent")), reason="skipped: programs missing")
 
+JOURNAL = slice(20480, 28672)  # of the default flash file
 STILL = "new firmware reported itself ill, still runs"
 
 
@@ -64,3 +66,24 @@ def test_a_held_release_that_runs_by_accident(fleet, folder):
     assert STILL in fleet.ctl("log", "lamp-0").out
     assert "runs 1.1.0, confirmed" not in fleet.ctl("log", "lamp-0").out
     assert "1.1.0 (failed)" in fleet.ctl("device", "show", "lamp-0").out
+
+
+def test_ill_after_it_was_seen_running(fleet, folder):
+    """A journal that is lost counts from one again, and so does the server for a release that ran: one retry is enough."""
+    [agent] = fleet.add(1, args=["--exec", verdict(folder, 0)])
+    fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "100s")
+    push = fleet.ctl.json("push", fleet.image("1.1.0"), "--all", "--wait", "--timeout", "100s")[0]["id"]
+    agent.stop()
+    data = bytearray(agent.flash.read_bytes())
+    data[JOURNAL] = b"\xff" * (JOURNAL.stop - JOURNAL.start)
+    agent.flash.write_bytes(data)
+    verdict(folder, 1)
+    agent.start()
+    wait_for("it to go back", lambda: device(fleet)["drifted"], 60, alive=[agent])
+    fleet.wait_running("1.0.0")
+    verdict(folder, 0)
+    assert "offered again to 1 device\n" in fleet.ctl("retry", push).out
+    fleet.wait_running("1.1.0", deadline_s=60)
+    wait_for("success to be told", lambda: state(fleet) == "running", 60, alive=[agent])
+    assert device(fleet)["assignment"]["attempt"] == 2
+    assert fleet.ctl("log", "lamp-0").out.count("1.1.0 failed there as attempt 1, unheard: this is attempt 2") == 1
