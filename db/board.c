@@ -1,9 +1,11 @@
 #include "db/board.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "db/change.h"
 #include "db/list.h"
+#include "db/secret.h"
 #include "db/stmt.h"
 
 #define COLUMNS                                                                                              \
@@ -238,9 +240,33 @@ static enum ota_err has_rows(struct db *db, const char *sql, int64_t board, bool
 }
 
 static const char q_has_releases[] = "SELECT EXISTS (SELECT 1 FROM release WHERE board = $board) AS has";
-static const char q_has_any[] = "SELECT EXISTS (SELECT 1 FROM release WHERE board = $board)"
-				" OR EXISTS (SELECT 1 FROM device WHERE board = $board)"
-				" OR EXISTS (SELECT 1 FROM enroll_secret WHERE board = $board) AS has";
+
+/* OTA_STATE, and what it is, when anything is left that the board is needed for. */
+static enum ota_err is_unused(struct db *db, const struct board_row *board, struct errmsg *e)
+{
+	static const char q_left[] = "SELECT (SELECT count(*) FROM device WHERE board = $board) AS devices,"
+				     " (SELECT count(*) FROM release WHERE board = $board) AS releases,"
+				     " (SELECT count(*) FROM enroll_secret WHERE board = $board) AS secrets";
+	static const char *const nouns[] = {"device", "release", "enrollment secret"};
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_left);
+	char text[128] = "";
+	size_t at = 0;
+	enum ota_err err;
+
+	bind_i64(st, "board", board->id);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	const uint32_t n[] = {col_u32(st, "devices"), col_u32(st, "releases"), col_u32(st, "secrets")};
+
+	err = stmt_status(st, e);
+	for (size_t i = 0; err == OTA_OK && i < sizeof n / sizeof n[0]; i++) {
+		if (n[i] != 0)
+			at += (size_t)snprintf(text + at, sizeof text - at, "%s%u %s%s", at ? ", " : "", n[i],
+				nouns[i], n[i] == 1 ? "" : "s");
+	}
+	return at ? errmsg_fail(e, OTA_STATE, "board '%s' has %s", board->name, text) : err;
+}
 
 static bool components_same_ids(const struct board_row *a, const struct board_row *b)
 {
@@ -307,13 +333,12 @@ enum ota_err board_update(struct db *db, int64_t id, int64_t if_revision, const 
 	return err;
 }
 
-enum ota_err board_delete(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e)
+enum ota_err board_delete(struct db *db, int64_t id, int64_t if_revision, int64_t now, struct errmsg *e)
 {
 	static const char q_delete[] = "DELETE FROM board WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct board_row old;
-	bool has = false;
 	enum ota_err err;
 
 	arena_init(&mem, 64 * 1024);
@@ -323,9 +348,9 @@ enum ota_err board_delete(struct db *db, int64_t id, int64_t if_revision, struct
 	if (err == OTA_OK)
 		err = revision_check(if_revision, &old, e);
 	if (err == OTA_OK)
-		err = has_rows(db, q_has_any, id, &has, e);
-	if (err == OTA_OK && has)
-		return errmsg_fail(e, OTA_STATE, "board '%s' has devices, releases or secrets", old.name);
+		err = secret_forget(db, id, now, e);
+	if (err == OTA_OK)
+		err = is_unused(db, &old, e);
 	if (err == OTA_OK) {
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_delete);
 

@@ -61,8 +61,11 @@ OTA_MUST_USE enum ota_err board_insert(
 OTA_MUST_USE enum ota_err board_update(struct db *db, int64_t id, int64_t if_revision,
 	const struct board_row *row, int64_t *revision, struct errmsg *e);
 
-/* Remove a board that nothing refers to. OTA_STATE: it has devices, releases or enrollment secrets. */
-OTA_MUST_USE enum ota_err board_delete(struct db *db, int64_t id, int64_t if_revision, struct errmsg *e);
+/* Remove a board that nothing needs, and its secrets that are used up, expired at `now` or revoked.
+ * OTA_STATE: it has devices, releases or other secrets, and the words how many. OTA_NOT_FOUND, OTA_CONFLICT.
+ */
+OTA_MUST_USE enum ota_err board_delete(
+	struct db *db, int64_t id, int64_t if_revision, int64_t now, struct errmsg *e);
 
 /* OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err board_load(

@@ -176,6 +176,18 @@ enum ota_err secret_use(struct db *db, int64_t id, struct errmsg *e)
 	return err == OTA_OK ? change_add(db, CHANGE_ENROLL, id, e) : err;
 }
 
+enum ota_err secret_forget(struct db *db, int64_t board, int64_t now, struct errmsg *e)
+{
+	static const char q_forget[] =
+		"DELETE FROM enroll_secret WHERE board = $board"
+		" AND (uses >= uses_max OR revoked_at IS NOT NULL OR expires_at <= $now)";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_forget);
+
+	bind_i64(st, "board", board);
+	bind_i64(st, "now", now);
+	return stmt_done(st, e);
+}
+
 enum ota_err secret_revoke(struct db *db, const uint8_t secret_id[static 8], int64_t now, struct errmsg *e)
 {
 	static const char q_revoke[] = "UPDATE enroll_secret SET revoked_at = coalesce(revoked_at, $now) "

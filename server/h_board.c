@@ -432,10 +432,11 @@ static enum ota_err delete_run(struct api_job *a, struct job *job)
 
 	if (err)
 		return err;
-	err = board_delete(job->db, row.id, a->if_revision, &job->e);
+	err = board_delete(job->db, row.id, a->if_revision, a->now, &job->e);
 	if (err == OTA_STATE)
-		return errmsg_fail(
-			&job->e, err, "board '%s' has devices, releases or enrollment secrets", row.name);
+		a->hint =
+			"otactl device list, release list and enroll list say which; a secret that may still "
+			"be used: otactl enroll revoke";
 	if (!err)
 		err = api_audit(a, job, "board.delete", row.name, board_facts(job->mem, &row), NULL);
 	a->status = 204;

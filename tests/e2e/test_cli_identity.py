@@ -100,6 +100,12 @@ def test_a_lost_provisioning_file(fleet, folder):
     taken = fleet.ctl.run("provision", "--board", "lamp", "--name", "kitchen", "--replace", "-o", folder / "more.prov", code=1)
     assert "a device has it" in taken.err and not (folder / "more.prov").exists(), repr(taken)
     assert [row["uses_left"] for row in fleet.ctl.json("enroll", "list") if not row["revoked"]] == [0]
+    # Secrets that are over do not keep a board; what does is said.
+    kept = fleet.ctl.run("board", "remove", "lamp", code=1)
+    assert "board 'lamp' has 1 device\n" in kept.err and "otactl device list" in kept.err, repr(kept)
+    fleet.ctl("device", "remove", "kitchen")
+    fleet.ctl("board", "remove", "lamp")
+    assert fleet.ctl.json("board", "list") == [] and fleet.ctl.json("enroll", "list") == []
 
 
 def test_one_secret_for_a_batch(fleet, folder):

@@ -30,7 +30,7 @@ OP(o_board_update)
 }
 OP(o_board_delete)
 {
-	return board_delete(f->db, fault_world.spare_board, 0, &f->e);
+	return board_delete(f->db, fault_world.spare_board, 0, NOW, &f->e);
 }
 OP(o_board_name)
 {

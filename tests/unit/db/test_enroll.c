@@ -317,6 +317,39 @@ static void removed(void **state)
 	assert_int_equal(id, out.device);
 }
 
+/* Secrets that are over go with their board; one that a device may still use, and a device, keep it. */
+static void board_goes(void **state)
+{
+	struct fixture *f = *state;
+	struct secret_row secret = {
+		.uses_max = 1, .created_by = "ops", .created_at = NOW, .board = make_board(f, "lamp", 2)};
+	struct enroll_in in = request(1, 1, 2);
+	struct enroll_out out;
+	struct secret_row got;
+	int64_t id;
+
+	for (uint8_t i = 0; i < 4; i++) {
+		memset(secret.secret_id, i, sizeof secret.secret_id);
+		secret.expires_at = i == 1 ? NOW + 60 : 0;
+		ok(f, secret_insert(f->db, &secret, &id, &f->e));
+	}
+	memset(in.secret_id, 0, sizeof in.secret_id);
+	ok(f, enroll_device(f->db, &in, &out, &f->e)); /* 0 is used up, 1 expires, 2 is revoked, 3 goes on */
+	ok(f, secret_revoke(f->db, (const uint8_t[8]){2, 2, 2, 2, 2, 2, 2, 2}, NOW, &f->e));
+	fails(f, OTA_STATE, board_delete(f->db, secret.board, 0, NOW + 59, &f->e));
+	assert_string_equal(f->e.text, "board 'lamp' has 1 device, 2 enrollment secrets");
+	/* refused: nothing changed */
+	ok(f, secret_load(f->db, in.secret_id, &f->mem, &got, &f->e));
+	fails(f, OTA_STATE, board_delete(f->db, secret.board, 0, NOW + 60, &f->e));
+	assert_string_equal(f->e.text, "board 'lamp' has 1 device, 1 enrollment secret");
+	ok(f, device_delete(f->db, out.device, 0, NOW, &f->e));
+	fails(f, OTA_STATE, board_delete(f->db, secret.board, 0, NOW + 60, &f->e));
+	assert_string_equal(f->e.text, "board 'lamp' has 1 enrollment secret");
+	ok(f, secret_revoke(f->db, secret.secret_id, NOW, &f->e));
+	ok(f, board_delete(f->db, secret.board, 0, NOW + 60, &f->e));
+	fails(f, OTA_NOT_FOUND, secret_load(f->db, in.secret_id, &f->mem, &got, &f->e));
+}
+
 #define test(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -326,6 +359,7 @@ int main(void)
 		test(other_board),
 		test(receipts),
 		test(removed),
+		test(board_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,9 +97,10 @@ static void boards(void **state)
 	memcpy(row.components[0].id, "app", 3);
 	row.components[0].size_max = 5;
 	ok(f, board_update(f->db, fan, 0, &row, NULL, &f->e));
-	fails(f, OTA_STATE, board_delete(f->db, fan, 0, &f->e));
-	fails(f, OTA_CONFLICT, board_delete(f->db, lamp, 1, &f->e));
-	ok(f, board_delete(f->db, lamp, 2, &f->e));
+	fails(f, OTA_STATE, board_delete(f->db, fan, 0, NOW, &f->e));
+	assert_string_equal(f->e.text, "board 'fan' has 1 release");
+	fails(f, OTA_CONFLICT, board_delete(f->db, lamp, 1, NOW, &f->e));
+	ok(f, board_delete(f->db, lamp, 2, NOW, &f->e));
 	fails(f, OTA_NOT_FOUND, board_load(f->db, lamp, &f->mem, &row, &f->e));
 	assert_int_equal(changes_of(f, CHANGE_BOARD, lamp), 3);
 }
