@@ -471,6 +471,50 @@ static void test_never_confirmed_and_nothing_written(void **state)
 	}
 }
 
+static void adopt(uint8_t running)
+{
+	struct ota_agent_config cfg = k.agent.cfg;
+
+	cfg.running = running;
+	assert_int_equal(ota_agent_init(&k.agent, &cfg), OTA_OK);
+}
+
+/* It is tried again, and the other one runs, which was never confirmed either. */
+static void test_other_runs_while_tried_again(void **state)
+{
+	(void)state;
+	ill_from_the_start();
+	kit_assign(&k, 2, 5);
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	kit_assign(&k, 1, 2);
+	k.health = OTA_HEALTH_UNKNOWN;
+	for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
+		kit_step(&k);
+	adopt((uint8_t)(2 - k.agent.journal.s.active));
+	assert_true(kit_runs(&k, 2));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_memory_equal(k.agent.journal.s.target.digest, k.release[2].digest, 32);
+	assert_int_equal(k.agent.journal.s.result.attempt, 2);
+	assert_int_equal(k.agent.journal.s.result.detail, ota_err_detail(OTA_BOOTS));
+	assert_memory_equal(k.agent.journal.s.result.digest, k.release[1].digest, 32);
+}
+
+/* It was to go back, and runs all the same. */
+static void test_did_not_go_back(void **state)
+{
+	(void)state;
+	on_trial();
+	k.health = OTA_HEALTH_ILL;
+	for (unsigned i = 0; i < 5000 && k.agent.phase != PHASE_RESET; i++)
+		kit_step(&k);
+	adopt(2);
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_IDLE);
+	assert_int_equal(kit_err_of(&k, OTA_EVENT_STAYED), OTA_HEALTH);
+	assert_true(kit_run(&k, 3600));
+	assert_true(k.last.flags & CHECKIN_FLAG_STUCK);
+}
+
 /* What was confirmed once is what to fall back on, and on no trial. */
 static void test_confirmed_is_not_on_trial(void **state)
 {
@@ -507,6 +551,8 @@ int main(void)
 		T(test_never_confirmed_under_a_raised_floor),
 		T(test_its_attempt_stays),
 		T(test_never_confirmed_and_nothing_written),
+		T(test_other_runs_while_tried_again),
+		T(test_did_not_go_back),
 		T(test_confirmed_is_not_on_trial),
 	};
 

@@ -386,6 +386,60 @@ static void test_revert_to_nothing(void **state)
 	assert_false(k.choice.is_reverted);
 	assert_int_equal(journal()->phase, JOURNAL_IDLE);
 	assert_int_equal(journal()->result.detail, ota_err_detail(OTA_HEALTH)); /* still to be told */
+	assert_true(journal_is_stuck(journal()));
+}
+
+/* Two images that were never confirmed: slot 1 is tried once more in its place. */
+static void to_tried_again(struct journal_state *s)
+{
+	for (unsigned n = 0; n < OTA_SLOTS; n++)
+		journal_mark(s, JOURNAL_DOUBT, n);
+	s->phase = JOURNAL_TRIAL;
+	s->active = 1;
+	s->attempts_left = 0;
+	s->target.attempt = 2;
+	memcpy(s->target.digest, s->slot[1].digest, sizeof s->target.digest);
+}
+
+static void test_tried_again_beside_a_failed_one(void **state)
+{
+	(void)state;
+	two_slots();
+	record(to_tried_again);
+	assert_int_equal(boot(), OTA_OK);
+	assert_int_equal(k.choice.slot, 1);
+	assert_int_equal(k.choice.why, OTA_BOOTS);
+	assert_false(k.choice.is_trial || k.choice.is_reverted);
+	assert_true(journal_is_stuck(journal()));
+	assert_int_equal(journal()->result.attempt, 2);
+	/* It rots meanwhile: the other one is better than nothing, and on trial. */
+	record(to_tried_again);
+	slot(1)[5] ^= 1;
+	assert_int_equal(boot(), OTA_OK);
+	assert_int_equal(k.choice.slot, 0);
+	assert_int_equal(k.choice.why, OTA_DIGEST);
+	assert_true(k.choice.is_trial && k.choice.is_reverted);
+	assert_true(journal_is_marked(journal(), JOURNAL_DOUBT, 0));
+	assert_int_equal(journal()->attempts_left, OTA_BOOT_ATTEMPTS - 1);
+}
+
+static void to_marked_and_lost(struct journal_state *s)
+{
+	to_tried_again(s);
+	s->phase = JOURNAL_IDLE;
+	memset(s->slot, 0, sizeof s->slot);
+}
+
+/* Records that are found anew say nothing of what was known of those before. */
+static void test_rebuilt_without_doubt(void **state)
+{
+	(void)state;
+	two_slots();
+	record(to_marked_and_lost);
+	assert_int_equal(boot(), OTA_OK);
+	assert_true(k.choice.is_rebuilt && k.choice.is_trial);
+	assert_false(journal_is_marked(journal(), JOURNAL_DOUBT, 0));
+	assert_false(journal_is_marked(journal(), JOURNAL_DOUBT, 1));
 }
 
 static enum ota_err no_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
@@ -426,6 +480,12 @@ static void to_armed(struct journal_state *s)
 	s->active = 0;
 }
 
+static void to_revert_in_doubt(struct journal_state *s)
+{
+	to_tried_again(s);
+	to_revert(s);
+}
+
 static void test_journal_takes_nothing_in_between(void **state)
 {
 	static const struct {
@@ -435,7 +495,8 @@ static void test_journal_takes_nothing_in_between(void **state)
 		bool is_trial;
 	} rows[] = {{to_trial, 2, 0, false}, {to_trial, 0, 1, true}, {to_trial, 1, 0, false},
 		{to_revert, 2, 0, false}, {to_revert, 0, 1, false}, {to_armed, 2, 0, false},
-		{to_armed, 0, 1, false}};
+		{to_armed, 0, 1, false}, {to_tried_again, 2, 1, true}, {to_tried_again, 1, 0, true},
+		{to_revert_in_doubt, 2, 0, false}};
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct ota_boot_config cfg = {.crypto = crypto_openssl()};
@@ -520,6 +581,8 @@ int main(void)
 		T(test_nothing_but_what_is_fetched),
 		T(test_trial_that_nobody_assigned),
 		T(test_revert_to_nothing),
+		T(test_tried_again_beside_a_failed_one),
+		T(test_rebuilt_without_doubt),
 		T(test_too_many_components),
 		T(test_journal_takes_nothing_and_image_rots),
 		T(test_journal_unreadable),

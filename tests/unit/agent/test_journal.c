@@ -461,6 +461,25 @@ static void test_commit_fails(void **state)
 	}
 }
 
+/* What is above the floor was not confirmed here, marked or not: found by its envelope, say. */
+static void test_fall_over(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct journal_state s = {.floor = 1999 + i % 2, .slot[1].sequence = 2000};
+		bool is_confirmed = i == 1;
+
+		if (i >= 2)
+			journal_mark(&s, JOURNAL_DOUBT, 1);
+		journal_fall_over(&s, 2);
+		assert_int_equal(s.active, 1);
+		assert_int_equal(s.phase, is_confirmed ? JOURNAL_IDLE : JOURNAL_TRIAL);
+		assert_int_equal(s.attempts_left, is_confirmed ? 0 : 2);
+		assert_int_equal(s.target.attempt, is_confirmed ? 0 : 1);
+		assert_int_equal(journal_is_marked(&s, JOURNAL_DOUBT, 1), !is_confirmed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -476,6 +495,7 @@ int main(void)
 		cmocka_unit_test(test_commit_is_read_back),
 		cmocka_unit_test(test_new_journal_needs_erase),
 		cmocka_unit_test(test_commit_fails),
+		cmocka_unit_test(test_fall_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
