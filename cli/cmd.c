@@ -243,8 +243,26 @@ static const char *similar_opt(const struct cmd *cmd, const char *name, size_t l
 	return near.best;
 }
 
+enum { MEANT_MAX = 3 };
+
+/* The commands whose second word this is, as "'device hold' or 'rollout hold'". False: none, or so many that
+ * the word says little. */
+static bool also_verb(const char *word, char *out, size_t cap)
+{
+	size_t n = 0, used = 0;
+
+	for (size_t i = 0; i < n_cmds; i++) {
+		if (!cmds[i].verb || strcmp(cmds[i].verb, word) != 0 || used >= cap)
+			continue;
+		used += (size_t)snprintf(
+			out + used, cap - used, "%s'%s %s'", n++ ? " or " : "", cmds[i].noun, word);
+	}
+	return n > 0 && n <= MEANT_MAX;
+}
+
 static int unknown_command(const char *noun, const char *verb)
 {
+	char both[120];
 	struct suggest near = {0};
 
 	for (size_t i = 0; i < n_cmds; i++) {
@@ -253,6 +271,8 @@ static int unknown_command(const char *noun, const char *verb)
 		else if (cmds[i].verb && strcmp(cmds[i].noun, noun) == 0)
 			suggest_offer(&near, verb, cmds[i].verb);
 	}
+	if (!verb && also_verb(noun, both, sizeof both))
+		return cli_usage(NULL, "unknown command '%s'; did you mean %s?", noun, both);
 	return cli_usage(NULL, "unknown command '%s%s%s'%s%s%s", noun, verb ? " " : "", verb ? verb : "",
 		near.best ? "; did you mean '" : "; see: otactl --help", near.best ? near.best : "",
 		near.best ? "'?" : "");
@@ -389,6 +409,11 @@ static int run_line(int argc, char **argv)
 	if (i >= argc || args_has(&args, "help")) {
 		code = args_has(&args, "help") ? EXIT_DONE : EXIT_USAGE;
 		print_help(code == EXIT_DONE ? stdout : stderr, NULL, NULL);
+		goto out;
+	}
+	if (argc - i == 1 && strcmp(argv[i], "help") == 0) {
+		code = EXIT_DONE;
+		print_help(stdout, NULL, NULL);
 		goto out;
 	}
 	args.cmd = find_cmd(argc - i, argv + i, &words, &code);

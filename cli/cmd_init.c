@@ -166,6 +166,19 @@ static enum upload_end upload_root(struct cli *cli, const uint8_t *root, size_t 
 	return end;
 }
 
+/* Root 1 is for ever: what cannot be done with an offline release key is said before it is set. */
+static bool agrees_to_offline(const struct cli *cli)
+{
+	fputs("this version has no command that signs a release with a key kept outside of otad: with\n"
+	      "--offline releases stay drafts, nothing can be pushed, and it cannot be changed later\n",
+		stderr);
+	if (cli->yes || (cli->is_tty && cli_confirm(cli, "Go on all the same?")))
+		return true;
+	(void)cli_fail(
+		cli, "nothing was done%s", cli->is_tty ? "" : ": -y makes the offline key all the same");
+	return false;
+}
+
 int cmd_init(struct cli *cli, const struct args *args)
 {
 	bool is_offline = args_has(args, "offline");
@@ -195,6 +208,8 @@ int cmd_init(struct cli *cli, const struct args *args)
 		(void)cli_fail(cli, "'%s' is where the release key goes: say another file with --key", path);
 		goto out;
 	}
+	if (is_offline && !agrees_to_offline(cli))
+		goto out;
 	if (!cli_passphrase(cli, args_get(args, "passphrase-file"), "the new root key", true, passphrase,
 		    sizeof passphrase))
 		goto out;

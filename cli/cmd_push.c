@@ -413,6 +413,16 @@ static int check_root(struct cli *cli)
 	return root > 0 ? EXIT_DONE : cli_fail(cli, "no root yet: run otactl init; nothing was uploaded");
 }
 
+static void tell_held(const json_t *rollouts, bool is_waiting)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r)
+		fprintf(stderr, "on hold; let it install%s: otactl rollout unhold %.8s\n",
+			is_waiting ? ", which is waited for" : "", js_text(r, "id", "?"));
+}
+
 static int run_push(struct cli *cli, const struct args *args, struct push *p, long long timeout_s)
 {
 	json_t *releases, *rollouts;
@@ -446,6 +456,8 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	code = carry_out(cli, args, p, releases, rollouts);
 	if (code == EXIT_DONE && !p->selector)
 		fprintf(stderr, "nothing was assigned: add --all or --to SELECTOR to send it to devices\n");
+	if (code == EXIT_DONE && args_has(args, "hold"))
+		tell_held(rollouts, args_has(args, "wait"));
 	if (code == EXIT_DONE && args_has(args, "wait") && p->selector)
 		code = push_wait(cli, rollouts, timeout_s, args_has(args, "accept-served"));
 	else if (code == EXIT_DONE && cli->json)

@@ -231,6 +231,7 @@ static void show_status(struct cli *cli, const json_t *s, const json_t *devices)
 	json_array_foreach(js_array(s, "warnings"), i, item)
 		printf("! %s\n", out_safe(json_string_value(item)));
 	show_drifted(devices);
+	show_to_retry(devices);
 	show_fleet(cli, devices);
 	if (json_array_size(js_array(s, "rollouts")) > 0) {
 		putchar('\n');

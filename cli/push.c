@@ -277,8 +277,12 @@ bool push_upload(struct cli *cli, struct push_file *f)
 
 	(void)snprintf(path, sizeof path, "/v1/images/%s", f->in.sha256_hex);
 	for (;;) {
-		if (client_call(cli->client, "HEAD", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
-			return cli_fail(cli, "%s", e.text) == EXIT_DONE;
+		if (client_call(cli->client, "HEAD", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK) {
+			(void)cli_fail(cli, "%s", e.text);
+			if (tries)
+				cli_hint("run the same push again: it goes on with what has arrived");
+			return false;
+		}
 		long status = a.status;
 		uint64_t offset = a.upload_offset > 0 ? (uint64_t)a.upload_offset : 0;
 
@@ -295,6 +299,8 @@ bool push_upload(struct cli *cli, struct push_file *f)
 		}
 		if (offset > f->in.size)
 			offset = 0;
+		if (offset && !tries)
+			fprintf(stderr, "upload: goes on at byte %llu\n", (unsigned long long)offset);
 		if (client_upload(cli->client, path, f->in.file, offset, f->in.size, show_upload, &bar, &a,
 			    &e) != OTA_OK) {
 			if (cli->is_tty)
@@ -302,8 +308,9 @@ bool push_upload(struct cli *cli, struct push_file *f)
 			/* What arrived is kept: one more try goes on from there. */
 			if (++tries < 3 && !client_interrupted)
 				continue;
-			return cli_fail(cli, "%s; the upload can be continued: run the same push again",
-				       e.text) == EXIT_DONE;
+			(void)cli_fail(cli, "%s", e.text);
+			cli_hint("run the same push again: it goes on with what has arrived");
+			return false;
 		}
 		status = a.status;
 		if (status == 409 && ++tries < 3) {

@@ -95,6 +95,12 @@ bool cli_passphrase(
 	const bool is_asked = !file && !getenv("OTACTL_PASSPHRASE");
 	bool ok = get_passphrase(cli, file, what, buf, cap);
 
+	/* On a terminal it is typed again; without one character somebody has given up. */
+	while (ok && is_new && is_asked && strlen(buf) < PASSPHRASE_MIN && buf[0]) {
+		fprintf(stderr, "a passphrase needs at least %d characters\n", PASSPHRASE_MIN);
+		ok = get_passphrase(cli, file, what, buf, cap);
+	}
+
 	/* Cut short it would open the key here and nowhere else. */
 	if (ok && strlen(buf) > cap - 2)
 		ok = cli_fail(cli, "a passphrase has at most %zu bytes; nothing was done", cap - 2) ==

@@ -183,6 +183,48 @@ void show_drifted(const json_t *devices)
 		printf("! %zu more do not run what they should; see: otactl device list\n", n - DRIFTED_MAX);
 }
 
+/* {push: {failed: n, reverted: n}} of the devices that had nothing newer since. */
+static json_t *ended_badly(const json_t *devices)
+{
+	json_t *pushes = json_object(), *d;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
+	{
+		const json_t *a = js_get(d, "assignment");
+		const char *push = js_text(a, "rollout", NULL), *state = js_text(a, "state", "");
+		bool is_bad = strcmp(state, "failed") == 0 || strcmp(state, "reverted") == 0;
+
+		if (!push || !is_bad || js_get(d, "next") || js_bool(a, "rollout_cancelled", false))
+			continue;
+		json_t *counts = json_object_get(pushes, push);
+
+		if (!counts && json_object_set_new(pushes, push, json_object()) == 0)
+			counts = json_object_get(pushes, push);
+		(void)json_object_set_new(counts, state, json_integer(js_int(counts, state, 0) + 1));
+	}
+	return pushes;
+}
+
+void show_to_retry(const json_t *devices)
+{
+	json_t *pushes = ended_badly(devices), *counts;
+	const char *push;
+	size_t n = 0;
+
+	json_object_foreach(pushes, push, counts)
+	{
+		if (++n <= DRIFTED_MAX)
+			printf("! push %.8s: %lld failed, %lld reverted; once that is mended: otactl retry "
+			       "%.8s\n",
+				out_safe(push), (long long)js_int(counts, "failed", 0),
+				(long long)js_int(counts, "reverted", 0), out_safe(push));
+	}
+	if (n > DRIFTED_MAX)
+		printf("! %zu more pushes failed on devices; see: otactl rollout list\n", n - DRIFTED_MAX);
+	json_decref(pushes);
+}
+
 void show_waiting(const json_t *d)
 {
 	const char *serial = js_text(d, "serial", js_text(d, "serial_hex", "")),
@@ -411,6 +453,12 @@ static const char *rollout_state(const json_t *r, char *buf, size_t cap)
 	return buf;
 }
 
+/* What a push that has ended was made with holds nothing back any more. */
+static bool is_held(const json_t *r)
+{
+	return js_bool(r, "hold", false) && strcmp(js_text(r, "state", ""), "open") == 0;
+}
+
 void show_rollout(const json_t *r)
 {
 	char state[120];
@@ -418,8 +466,7 @@ void show_rollout(const json_t *r)
 	out_field("push", "%s", js_text(r, "id", "?"));
 	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
 	out_field("to", "%s", js_text(r, "selector", "all"));
-	out_field("state", "%s%s", rollout_state(r, state, sizeof state),
-		js_bool(r, "hold", false) ? ", on hold" : "");
+	out_field("state", "%s%s", rollout_state(r, state, sizeof state), is_held(r) ? ", on hold" : "");
 	out_field("devices", "%lld: %s%s", (long long)js_int(r, "targets", 0), show_counts(r),
 		js_bool(r, "growing", false) ? ", and more to come" : "");
 	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)),
@@ -439,13 +486,14 @@ void show_rollouts(const json_t *list, const char *none)
 	out_table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)list, i, r)
 	{
-		char id[9], state[120];
+		char id[9], plain[120], state[140];
 
 		(void)snprintf(id, sizeof id, "%.8s", js_text(r, "id", "?"));
-		out_table_row(
-			&t, (const char *const[]){id, js_text(r, "board", ""), js_text(r, "version", ""),
-				    js_text(r, "selector", "all"), rollout_state(r, state, sizeof state),
-				    show_counts(r), out_ago(js_int(r, "created", 0))});
+		(void)snprintf(state, sizeof state, "%s%s", rollout_state(r, plain, sizeof plain),
+			is_held(r) ? ", on hold" : "");
+		out_table_row(&t, (const char *const[]){id, js_text(r, "board", ""),
+					  js_text(r, "version", ""), js_text(r, "selector", "all"), state,
+					  show_counts(r), out_ago(js_int(r, "created", 0))});
 	}
 	out_table_end(&t, none);
 }

@@ -19,6 +19,9 @@ void show_awaited(const json_t *secrets);
 /* A line with the remedy for each device that does not run what it should; of many, for the first. */
 void show_drifted(const json_t *devices);
 
+/* A line for each push that some devices' latest update failed or went back in: what tries it again. */
+void show_to_retry(const json_t *devices);
+
 /* A line for each device whose identity two devices seem to use. */
 void show_alarms(const json_t *devices);
 /* A line: that it waits for the owner, or its new key does; which one it is, and the command. */

@@ -13,7 +13,9 @@ static const struct opt init_opts[] = {
 	{"key", "FILE", 0,
 		"where the root key goes (default: root.pem in OTACTL_ROOT_DIR, else ~/.otad-root)"},
 	{"passphrase-file", "FILE", 0, "first line is the passphrase (OTACTL_PASSPHRASE)"},
-	{"offline", NULL, 0, "make the release key here too; otad never holds it"},
+	{"offline", NULL, 0,
+		"make the release key here too; otad never holds it, and no command signs with it yet: "
+		"releases stay drafts, nothing can be pushed"},
 	END,
 };
 static const struct opt board_add_opts[] = {

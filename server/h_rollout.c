@@ -282,6 +282,9 @@ static enum ota_err push_run(struct api_job *a, struct job *job)
 	}
 	if (err)
 		return err;
+	if (!exists && release.manifest && !release.is_complete)
+		a->hint = "otad holds no release key, and this version has no command that signs with one "
+			  "kept elsewhere";
 	if (!exists && (!release.manifest || !release.is_complete || release.retired_at))
 		return errmsg_fail(&job->e, OTA_STATE,
 			release.retired_at

@@ -181,11 +181,11 @@ def test_the_wrong_door(folder, make_fleet):
 def test_init_offline_leaves_all_or_nothing(bare, folder):
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    failed = bare.ctl.run("init", "--offline", "--key", folder / "missing/root.pem", env={"HOME": str(home)}, code=1)
+    failed = bare.ctl.run("init", "--offline", "-y", "--key", folder / "missing/root.pem", env={"HOME": str(home)}, code=1)
     assert "missing/root.pem" in failed.err, repr(failed)
     keys = home / ".otad-root"
     assert list(keys.glob("*")) == []
-    bare.ctl("init", "--offline", env={"HOME": str(home)})
+    bare.ctl("init", "--offline", "-y", env={"HOME": str(home)})
     assert sorted(path.name for path in keys.iterdir()) == ["release.pem", "root.pem"]
 
 
