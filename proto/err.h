@@ -32,6 +32,7 @@
 	X(COMPONENT,       60,  6, "component unknown to this board")                              \
 	X(COMPONENT_AUTH,  70,  7, "component not open to updates")                                \
 	X(PARAM,           80,  8, "parameter outside the profile")                                \
+	X(SLOT_SIZE,       81,  8, "larger than the device's slot")                                \
 	X(SEVER,           90,  9, "severed or integrated member")                                 \
 	/* reason 10: a condition failed */                                                        \
 	X(CONDITION,      100, 10, "condition failed")                                             \

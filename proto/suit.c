@@ -163,8 +163,10 @@ static enum ota_err run_component(const struct suit_component *comp, const struc
 
 	if (comp->id_len != t->component[i].id_len || memcmp(comp->id, t->component[i].id, comp->id_len) != 0)
 		return OTA_COMPONENT;
-	if (chosen->size == 0 || chosen->size > t->component[i].slot_size)
+	if (chosen->size == 0)
 		return OTA_PARAM;
+	if (chosen->size > t->component[i].slot_size)
+		return OTA_SLOT_SIZE;
 	*image = chosen;
 	return OTA_OK;
 }

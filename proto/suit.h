@@ -103,7 +103,7 @@ struct suit_target {
 
 /* Run the decoded manifest against the device: may it be installed, and which image goes into which
  * component? `images[i]` is set for each component. Order of checks: OTA_ROLLBACK, OTA_ALREADY,
- * OTA_SEQ_REUSE, OTA_VENDOR, OTA_CLASS, OTA_DEVICE, OTA_COMPONENT, OTA_PARAM (size 0 or above the slot). */
+ * OTA_SEQ_REUSE, OTA_VENDOR, OTA_CLASS, OTA_DEVICE, OTA_COMPONENT, OTA_PARAM (size 0), OTA_SLOT_SIZE. */
 OTA_MUST_USE enum ota_err suit_run(const struct suit_manifest *m, const uint8_t digest[32],
 	const struct suit_target *t, const struct suit_image *images[SUIT_COMPONENTS_MAX]);
 

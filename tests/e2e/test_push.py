@@ -108,3 +108,13 @@ def test_an_agent_that_is_ill_goes_back(fleet):
     wait_for("the device to run the old version again", lambda: (fleet.devices()["lamp-0"].get("running") or {}).get(
         "version") == "1.0.0", 60, alive=[ill])
     assert re.search(r"revert|fail|ill", push.out + push.err), push
+
+
+def test_an_image_larger_than_the_slot(fleet):
+    """The board does not say how large its slots are; the device does, where the operator looks."""
+    small = fleet.add(1, args=["--slot-size", "128K"])[0]
+    words = "larger than the device's slot"
+    pushed = fleet.ctl.run("push", fleet.image("1.0.0", size=200_000), "--all", "-y", "--wait", "--timeout", "60s", code=1)
+    assert words in pushed.out + pushed.err, repr(pushed)
+    assert words in fleet.ctl("log", "lamp-0").out and words in fleet.ctl("device", "show", "lamp-0").out
+    assert words in small.text() and "profile" not in small.text()

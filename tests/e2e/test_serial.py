@@ -49,12 +49,20 @@ def test_a_new_file_for_a_known_device(fleet):
     fleet.agents.append(Agent("again", fleet.folder, path).start())
     wait_for("its new key", lambda: fleet.devices()["lamp-0"]["rekey"], 60, alive=fleet.agents[1:])
     # The one with the new key is told what to do; the one with the old key when that counts no more.
-    wait_for("its words", lambda: f"otactl device approve {before['id'][:8]}" in fleet.agents[1].text(), 60, alive=fleet.agents)
+    wait_for("its words", lambda: "the server answered 401: this device has enrolled anew, its new key waits for: "
+             f"otactl device approve {before['id'][:8]}" in fleet.agents[1].text(), 60, alive=fleet.agents)
+    # Not forgotten over a restart either.
+    fleet.agents[1].stop()
+    fleet.agents[1].start()
+    wait_for("the same words", lambda: fleet.agents[1].text().count("its new key waits for: otactl device approve") == 2, 60,
+             alive=fleet.agents)
+    assert "key is not the one it has there" not in fleet.agents[1].text()
     assert "its new key waits: otactl device approve lamp-0" in fleet.ctl("device", "show", "lamp-0").out
     assert "a new key waits: otactl device approve lamp-0" in fleet.ctl("status").out
     fleet.ctl("device", "approve", "lamp-0")
     after = fleet.devices()
     assert list(after) == ["lamp-0"] and after["lamp-0"]["id"] == before["id"] and not after["lamp-0"]["rekey"], json.dumps(after)
+    wait_for("the new one's ticket", lambda: "reached" in fleet.agents[1].text(), 60, alive=fleet.agents)
     wait_for("the old one's words", lambda: "the server answered 401: this device's key is not the one it has there" in
              fleet.agents[0].text(), 60, alive=fleet.agents)
     assert "otactl provision --device" in fleet.agents[0].text()

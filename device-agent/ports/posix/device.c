@@ -87,6 +87,8 @@ static void on_event(void *ctx, const struct ota_event *ev)
 		d->has_failed = false;
 	if (ev->kind == OTA_EVENT_TRIAL)
 		hook_start(&d->hook);
+	/* the secret is forgotten with the first right ticket */
+	d->report.is_new_key = d->agent.identity.is_enrolled && d->agent.identity.has_secret;
 	report_event(&d->report, ev, ota_agent_device_id(&d->agent));
 }
 

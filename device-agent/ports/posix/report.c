@@ -146,8 +146,11 @@ static const char *remedy(int status)
 	}
 }
 
-static void unreached(struct report *r, const struct ota_event *ev, bool is_enrolled)
+static void unreached(struct report *r, const struct ota_event *ev, const uint8_t *device_id)
 {
+	bool is_enrolled = device_id != NULL;
+	char hex[2 * DEVICE_ID_LEN + 1];
+
 	if (r->last_err == ev->err && r->last_status == ev->status && r->last_err != OTA_OK)
 		return;
 	r->last_err = ev->err;
@@ -158,7 +161,14 @@ static void unreached(struct report *r, const struct ota_event *ev, bool is_enro
 		printf("not enrolled: the server answered %d: the secret is unknown, expired or used up; "
 		       "trying on\n",
 			ev->status);
-	else if (is_enrolled && ev->err == OTA_UNAVAILABLE && remedy(ev->status))
+	else if (is_enrolled && ev->err == OTA_UNAVAILABLE && ev->status == 401 && r->is_new_key) {
+		/* A device that it knew before is answered so until the operator lets the new key count. */
+		hex_encode(device_id, DEVICE_ID_LEN, hex);
+		printf("unreached: the server answered 401: this device has enrolled anew, its new key waits "
+		       "for: otactl device approve %.8s (refused there, or another one was enrolled since: "
+		       "otactl provision --device makes a new file); trying on\n",
+			hex);
+	} else if (is_enrolled && ev->err == OTA_UNAVAILABLE && remedy(ev->status))
 		printf("unreached: the server answered %d: %s; trying on\n", ev->status, remedy(ev->status));
 	else if (ev->status != 0 && ev->err == OTA_UNAVAILABLE)
 		printf("unreached: the server answered %d, trying on\n", ev->status);
@@ -173,7 +183,7 @@ static void unreached(struct report *r, const struct ota_event *ev, bool is_enro
 void report_event(struct report *r, const struct ota_event *ev, const uint8_t *device_id)
 {
 	if (ev->kind == OTA_EVENT_UNREACHED) {
-		unreached(r, ev, device_id != NULL);
+		unreached(r, ev, device_id);
 		return;
 	}
 	if (ev->kind == OTA_EVENT_POLLED) {

@@ -11,6 +11,7 @@ struct report {
 	int last_status;
 	enum ota_err last_err; /* of the last OTA_EVENT_UNREACHED: printed once while it lasts */
 	const char *detail;    /* words of the transport about the request that failed, or "" */
+	bool is_new_key;       /* enrolled, and no ticket was right under that key yet */
 };
 
 /* `ev` of the agent. */

@@ -73,7 +73,7 @@ static void test_refuse_too_large(void **state)
 	k.release[1].m.component[0].image[0].size = 16384 - 1024 + 1;
 	kit_sign(&k, 1, &k.release_key);
 	kit_assign(&k, 1, 1);
-	assert_refused(OTA_PARAM);
+	assert_refused(OTA_SLOT_SIZE);
 }
 
 static void test_refuse_component(void **state)

@@ -388,7 +388,7 @@ static void runs(void **state)
 	t.component[0].slot_size = m.component[0].image[0].size;
 	assert_err(suit_run(&m, digest, &t, images), OTA_OK);
 	t.component[0].slot_size--;
-	assert_err(suit_run(&m, digest, &t, images), OTA_PARAM);
+	assert_err(suit_run(&m, digest, &t, images), OTA_SLOT_SIZE);
 	m.has_device_id = true;
 	fill(m.device_id, 16, 1);
 	assert_err(suit_run(&m, digest, &good, images), OTA_DEVICE);

@@ -217,7 +217,8 @@ static void test_release(void **state)
 	/* An image in use stays; with its release it may go. */
 	snprintf(path, sizeof(path), "/v1/images/%s", hex);
 	nouns_refused(n, ROLE_OPERATOR, "DELETE", path, NULL, 409, "a release uses image");
-	nouns_refused(n, ROLE_OPERATOR, "DELETE", "/v1/boards/lamp", NULL, 409, "board 'lamp' has 2 releases");
+	nouns_refused(
+		n, ROLE_OPERATOR, "DELETE", "/v1/boards/lamp", NULL, 409, "board 'lamp' has 2 releases");
 	nouns_call(n, ROLE_OPERATOR, "DELETE", "/v1/releases/lamp:1.0", NULL);
 	assert_int_equal(n->status, 204);
 	nouns_call(n, ROLE_OPERATOR, "DELETE", path, NULL);
