@@ -355,10 +355,10 @@ def test_release_on_a_device():
         (release(), target(ids="app=4096,net=4096"), "COMPONENT"),                          # M17
         (release(two), target(ids="app=4096"), "COMPONENT"),
         (release(two), target(ids="net=70000,app=4096"), "COMPONENT"),
-        (release(two), target(ids="app=4096,net=69999"), "PARAM"),                          # P4
+        (release(two), target(ids="app=4096,net=69999"), "SLOT_SIZE"),                      # P4
         (release(two), target(ids="app=4096,net=70000"), "OK"),
         (release(), target(ids="app=11"), "OK"),
-        (release(), target(ids="app=10"), "PARAM"),
+        (release(), target(ids="app=10"), "SLOT_SIZE"),
     ]
     answers = ask(*(f"run {keys(RELEASE[0])} 1 {where} {made.hex()}" for made, where, _ in rows))
     assert [answer for answer, _ in answers] == [want for _, _, want in rows]
