@@ -99,7 +99,7 @@ const char *client_name(const struct client *c)
 
 const char *client_from(const struct client *c)
 {
-	return c->target.from ? c->target.from : "--url";
+	return c->target.from ? c->target.from : "as given";
 }
 
 void client_answer_clear(struct client_answer *a)

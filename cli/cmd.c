@@ -196,6 +196,12 @@ static bool take_opt(struct args *a, int argc, char **argv, int *i)
 	size_t len = equals ? (size_t)(equals - name) : strlen(name);
 	const struct opt *o = opt_of(a->cmd, text);
 
+	if (!o && !is_long && a->cmd && strstr(a->cmd->args, "|-TAG")) {
+		(void)cli_usage(NULL, "unknown option '%s'", text);
+		cli_hint("what begins with '-' and is no option stands behind '--': otactl %s %s ... -- %s",
+			a->cmd->noun, a->cmd->verb ? a->cmd->verb : "...", text);
+		return false;
+	}
 	if (!o) {
 		const char *near = is_long ? similar_opt(a->cmd, name, len) : NULL;
 

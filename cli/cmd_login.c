@@ -73,6 +73,7 @@ int cmd_login(struct cli *cli, const struct args *args)
 
 	if (client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e) != OTA_OK)
 		return cli_usage(cli, "%s", e.text);
+	t.from = "as given";
 	if (args_has(args, "fingerprint") && !has_key(&t))
 		return cli_usage(cli, "--fingerprint is of an https:// server's key, and %s has none", t.url);
 	t.pin[0] = '\0';

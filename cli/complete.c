@@ -43,6 +43,53 @@ static const struct source sources[] = {
 	{"SELECTOR", "/v1/boards", "name", 0, "board="},
 };
 
+/* Can the command do anything to this row? What it would refuse is not offered. */
+static bool is_open(const json_t *row)
+{
+	return strcmp(js_text(row, "state", ""), "open") == 0;
+}
+
+static bool is_held(const json_t *row)
+{
+	return is_open(row) && js_bool(row, "hold", false);
+}
+
+static bool is_to_retry(const json_t *row)
+{
+	static const char *const bad[] = {"failed", "reverted", "timed-out"};
+	int64_t n = js_int(row, "drifted", 0);
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		n += js_int(js_get(row, "counts"), bad[i], 0);
+	return n > 0 && strcmp(js_text(row, "state", ""), "cancelled") != 0;
+}
+
+static bool is_pending(const json_t *row)
+{
+	return strcmp(js_text(row, "state", ""), "pending") == 0 || js_bool(row, "rekey", false);
+}
+
+static const struct {
+	const char *noun, *verb;
+	bool (*is_fit)(const json_t *row);
+} fits[] = {
+	{"cancel", "", is_open},
+	{"retry", "", is_to_retry},
+	{"rollout", "unhold", is_held},
+	{"device", "approve", is_pending},
+};
+
+static bool fits_command(const struct typed *t, const json_t *row)
+{
+	const char *verb = t->cmd->verb ? t->cmd->verb : "";
+
+	for (size_t i = 0; i < sizeof fits / sizeof fits[0]; i++) {
+		if (strcmp(fits[i].noun, t->cmd->noun) == 0 && strcmp(fits[i].verb, verb) == 0)
+			return fits[i].is_fit(row);
+	}
+	return true;
+}
+
 /* One that fits, behind `head`, what stands before it in the same word. The shell takes it as it is: nothing
  * that would need quotes, whatever a server sends. */
 static void offer(const struct typed *t, const char *head, const char *prefix, const char *name, size_t shown)
@@ -60,13 +107,16 @@ static void offer(const struct typed *t, const char *head, const char *prefix, c
 		puts(word);
 }
 
-static void offer_rows(const struct typed *t, struct cli *cli, const struct source *s, const char *head)
+static void offer_rows(
+	const struct typed *t, struct cli *cli, const struct source *s, const char *head, bool is_value)
 {
 	json_t *list = cli_try_list(cli, s->path, ASK_S), *row, *item;
 	size_t i, k;
 
 	json_array_foreach(list, i, row)
 	{
+		if (!is_value && !fits_command(t, row))
+			continue;
 		offer(t, head, s->prefix, js_text(row, s->field, ""), s->shown);
 		json_array_foreach(js_array(row, s->field), k, item)
 			offer(t, head, s->prefix, json_string_value(item), s->shown);
@@ -94,7 +144,7 @@ static bool is_release(const char *placeholder)
 }
 
 /* Names for one placeholder: "DEVICE...", "[DEVICE|PUSH]", "[BOARD:]VERSION". */
-static void offer_names(const struct typed *t, const char *placeholder, const char *head)
+static void offer_names(const struct typed *t, const char *placeholder, const char *head, bool is_value)
 {
 	struct cli cli = {0};
 	char text[80], *rest = NULL;
@@ -111,11 +161,23 @@ static void offer_names(const struct typed *t, const char *placeholder, const ch
 			if (!cli.client)
 				cli.client = server_of(t);
 			if (cli.client)
-				offer_rows(t, &cli, s, head);
+				offer_rows(t, &cli, s, head, is_value);
 		}
 	}
 	client_free(cli.client);
 }
+
+static const struct {
+	const char *placeholder, *word;
+} words[] = {
+	{"ROLE", "admin"},
+	{"ROLE", "operator"},
+	{"ROLE", "uploader"},
+	{"ROLE", "viewer"},
+	{"STATE", "pending"},
+	{"STATE", "approved"},
+	{"STATE", "revoked"},
+};
 
 static void offer_value(const struct typed *t, const struct opt *o, size_t value_at)
 {
@@ -124,7 +186,11 @@ static void offer_value(const struct typed *t, const struct opt *o, size_t value
 	char head[300];
 
 	(void)snprintf(head, sizeof head, "%.*s", (int)len, t->current);
-	offer_names(t, o->arg, head);
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(words[i].placeholder, o->arg) == 0)
+			offer(t, head, "", words[i].word, 0);
+	}
+	offer_names(t, o->arg, head, true);
 }
 
 /* The placeholder of the next positional; "" where there is none. */
@@ -254,7 +320,7 @@ int complete(const char *current, int argc, char **argv)
 			offer_options(&t);
 		if (t.cmd && current && !is_dash) {
 			next_placeholder(&t, placeholder, sizeof placeholder);
-			offer_names(&t, placeholder, "");
+			offer_names(&t, placeholder, "", false);
 		}
 	}
 	return out_finish() ? EXIT_DONE : EXIT_FAILED;

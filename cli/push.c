@@ -8,6 +8,7 @@
 #include "proto/crypto.h"
 #include "proto/fit.h"
 #include "proto/limits.h"
+#include "proto/suggest.h"
 
 static bool copy_part(char *out, size_t cap, const char *from, const char *to)
 {
@@ -48,6 +49,7 @@ bool push_parse(const char *text, struct push_file *out)
 
 json_t *push_board(struct cli *cli, const json_t *boards, const char *name)
 {
+	struct suggest near = {0};
 	json_t *b;
 	size_t i;
 
@@ -55,8 +57,11 @@ json_t *push_board(struct cli *cli, const json_t *boards, const char *name)
 	{
 		if (strcmp(js_text(b, "name", ""), name) == 0)
 			return b;
+		suggest_offer(&near, name, js_text(b, "name", ""));
 	}
 	(void)cli_fail(cli, "no board '%s'; see: otactl board list", out_safe(name));
+	if (near.best)
+		cli_hint("did you mean %s?", out_safe(near.best));
 	return NULL;
 }
 
@@ -93,7 +98,7 @@ static json_t *board_by_chip(
 		return hit;
 	list_boards(boards, chip, names, sizeof names);
 	if (n == 0) {
-		*code = cli_usage(cli,
+		*code = cli_fail(cli,
 			"'%s' is for %s%s and no board has that chip; add one: otactl board add NAME%s%s",
 			file, chip[0] ? "chip " : "an unknown chip", chip, chip[0] ? " --chip " : "", chip);
 		return NULL;

@@ -69,6 +69,8 @@ def test_status_says_what_tries_a_failed_push_again(fleet, folder):
     assert fleet.ctl.run("push", fleet.image("2.0.0"), "--all", "--wait", "--timeout", "100s").code == 1
     push = next(row["id"] for row in fleet.ctl.json("rollout", "list") if row["version"] == "2.0.0")[:8]
     assert f"! push {push}: 0 failed, 2 reverted; once that is mended: otactl retry {push}\n" in fleet.ctl("status").out
+    offered = subprocess.run([BIN / "otactl", "--complete=", "retry"], capture_output=True, text=True, check=True, env=fleet.ctl.env)
+    assert offered.stdout.split() == [push]
     verdict.write_text("0")
     fleet.ctl("retry", push)
     fleet.wait_running("2.0.0")
@@ -130,6 +132,23 @@ def test_a_server_that_ends_during_an_upload(folder):
                           env={**os.environ, **env}, timeout=60)
     thread.join()
     assert done.returncode == 1 and "        run the same push again: it goes on with what has arrived\n" in done.stderr, done
+
+
+def test_a_replacement_that_has_not_enrolled(fleet, folder):
+    fleet.add(1)
+    fleet.ctl("provision", "--board", "lamp", "--name", "porch2", "-o", folder / "porch2.prov")
+    early = fleet.ctl.run("device", "replace", "lamp-0", "porch2", code=1).err
+    assert "'porch2' is provisioned and has not enrolled yet" in early and "start it" in early, early
+    assert "there is no device 'porch3'" in fleet.ctl.run("device", "replace", "lamp-0", "porch3", code=1).err
+    assert "there is no device 'porch2'" in fleet.ctl.run("device", "replace", "porch2", "lamp-0", code=1).err
+
+
+def test_small_slips(fleet):
+    slip = fleet.ctl.run("device", "tag", "lamp-0", "-outdoor", code=2).err
+    assert "unknown option '-outdoor'" in slip and "otactl device tag ... -- -outdoor" in slip, slip
+    assert "did you mean lamp?" in fleet.ctl.run("push", f"limp:{fleet.image('1.0.0')}", code=1).err
+    login = fleet.ctl.run("login", f"http://127.0.0.1:{harness.free_port()}", env={"OTACTL_TOKEN": "x"}, code=1).err
+    assert "(as given)" in login and "--url" not in login, login
 
 
 def test_words_that_are_the_second_of_a_command():

@@ -63,7 +63,9 @@ def test_names_of_the_server(named):
         ("push x.bin --to ", {*devices, "tag=kitchen", "tag=spare", "board=lamp", "board=plug"}), ("push x.bin --to tag=ki", {"tag=kitchen"}),
         ("push x.bin --to tag=kitchen,bo", {"tag=kitchen,board=lamp", "tag=kitchen,board=plug"}),
         ("push x.bin --to=lamp-", {"--to=lamp-0", "--to=lamp-1"}), ("cancel --device ", devices),
-        ("status ", {*devices, push[:8]}), ("retry ", {push[:8]}), ("rollout show " + push[:10], {push}),
+        ("status ", {*devices, push[:8]}), ("retry ", set()), ("cancel ", set()), ("rollout unhold ", set()), ("device approve ", set()),
+        ("token create x --role ", {"admin", "operator", "uploader", "viewer"}), ("token create x --role=o", {"--role=operator"}),
+        ("device list --state p", {"pending"}), ("rollout show " + push[:10], {push}),
         ("image remove ", {image[:12]}), ("release show ", {"lamp:1.0.0"}), ("release show lamp:", {"lamp:1.0.0"}),
         ("token revoke ", tokens), ("enroll revoke ", secrets), ("token create ", set()),
     ):
@@ -74,6 +76,22 @@ def test_names_of_the_server(named):
     nowhere = {**ctl.env, "OTAD_DATA": "/nonexistent"}
     assert completed(f"otactl --data {named.otad.data} device show ", nowhere) == devices
     assert completed(f"otactl device show --data={named.otad.data} ", nowhere) == devices
+
+
+def test_what_a_command_would_refuse_is_not_offered(fleet):
+    if programs_missing("otad", "ota-agent"):
+        pytest.skip("skipped: programs missing")
+    [agent] = fleet.add(1)
+
+    def offered(*words):
+        return completed("otactl " + " ".join((*words, "")), fleet.ctl.env)
+
+    held = fleet.ctl.json("push", fleet.image("1.0.0"), "--all", "--hold")[0]["id"][:8]
+    assert offered("rollout", "unhold") == offered("cancel") == {held} and offered("retry") == set()
+    agent.stop()
+    fleet.ctl("cancel", held)
+    assert offered("rollout", "unhold") == offered("cancel") == offered("retry") == set()
+    assert offered("rollout", "show") == {held} and offered("cancel", "--device") == {"lamp-0"}
 
 
 def test_a_server_that_is_not_there_or_refuses_offers_nothing(named):
