@@ -30,10 +30,9 @@ struct visit {
 	int64_t row;
 	int64_t task_row;
 	struct plan_step step;
-	bool is_busy;  /* the registry has the device marked for this visit's job */
-	bool is_alarm; /* the counter went back: an event, nothing else */
+	bool is_busy; /* the registry has the device marked for this visit's job */
 	uint64_t counter_was;
-	enum alarm_news news; /* of that alarm */
+	enum alarm_news news; /* of the alarm when its counter went back */
 
 	/* results */
 	bool has_facts;
