@@ -39,7 +39,7 @@ def test_push(fleet):
     for agent in fleet.agents:
         agent.stop()
     refused(admin, admin, 409, "stays as history", "DELETE", "/v1/releases/lamp:1.0")
-    refused(admin, admin, 409, "has devices", "DELETE", "/v1/boards/lamp")
+    refused(admin, admin, 409, "has 2 devices, 1 release", "DELETE", "/v1/boards/lamp")
     rows = admin.get("/v1/devices/lamp-0/log")["items"]
     assert {"assigned"} <= {row["kind"] for row in rows}
     status = admin.get("/v1/status")
