@@ -218,7 +218,10 @@ static void stage(struct ota_agent *a)
 	}
 	s->slot[other] = a->fresh;
 	journal_mark(s, JOURNAL_DOUBT, other);
-	journal_unmark(s, JOURNAL_EPOCH, other);
+	if (a->root.epoch < s->epoch)
+		journal_mark(s, JOURNAL_EPOCH, other);
+	else
+		journal_unmark(s, JOURNAL_EPOCH, other);
 	s->phase = JOURNAL_STAGED;
 	s->target.bytes = fetch_total(a);
 	a->is_fetch_live = false;

@@ -19,7 +19,9 @@ bool root_floors_apply(struct ota_agent *a)
 		return false;
 	if (s->floor == floor && s->epoch == a->root.epoch)
 		return false;
-	for (unsigned k = 0; k < OTA_SLOTS && s->epoch != a->root.epoch; k++)
+	/* A journal that has begun with this root comes out of no epoch before it: what is in the slots was
+	 * judged by the bootloader. */
+	for (unsigned k = 0; k < OTA_SLOTS && s->epoch != a->root.epoch && s->counter_end != 0; k++)
 		journal_mark(s, JOURNAL_EPOCH, k);
 	s->floor = floor;
 	s->epoch = a->root.epoch;

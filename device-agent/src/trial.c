@@ -50,7 +50,7 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 
 /* Is what runs, and was staged in an earlier epoch, signed by release keys that count now? A sequence that
  * others once wrote is no floor: they may have driven it so high that their successors' releases would all be
- * below. */
+ * below. A root of an epoch that was left, where the newer is lost, tells nothing of that. */
 static bool is_signed(struct ota_agent *a)
 {
 	const struct ota_crypto *c = a->cfg.crypto;
@@ -60,6 +60,8 @@ static bool is_signed(struct ota_agent *a)
 	enum ota_err err = OTA_FLASH;
 	uint32_t len = 0;
 
+	if (a->root.epoch < a->journal.s.epoch)
+		return false;
 	for (unsigned i = 0; err == OTA_FLASH && i < READS; i++)
 		err = slot_envelope_read(a->cfg.flash, k, a->msg, &len);
 	if (err != OTA_OK || suit_envelope_decode(c, a->msg, len, &e) != OTA_OK ||
