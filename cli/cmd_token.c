@@ -3,6 +3,7 @@
 #include "cli/cmds.h"
 #include "cli/file.h"
 #include "cli/find.h"
+#include "cli/show.h"
 
 int cmd_token_create(struct cli *cli, const struct args *args)
 {
@@ -34,7 +35,7 @@ int cmd_token_create(struct cli *cli, const struct args *args)
 
 int cmd_token_list(struct cli *cli, const struct args *args)
 {
-	static const char *const head[] = {"ID", "NAME", "ROLE", "EXPIRES", "LAST USED", NULL};
+	static const char *const head[] = {"ID", "NAME", "ROLE", "EXPIRES", "LAST USED", "STATE", NULL};
 	struct out_table t;
 	json_t *list = NULL, *k;
 	size_t i;
@@ -52,7 +53,7 @@ int cmd_token_list(struct cli *cli, const struct args *args)
 				(const char *const[]){js_text(k, "id", "?"), js_text(k, "name", ""),
 					js_text(k, "role", ""),
 					js_get(k, "expires") ? out_time(js_int(k, "expires", 0)) : "never",
-					out_ago(js_int(k, "used", 0))});
+					out_ago(js_int(k, "used", 0)), show_token_state(k)});
 		}
 		out_table_end(&t, "no tokens");
 	}

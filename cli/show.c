@@ -65,13 +65,18 @@ static bool is_shared(const json_t *device)
 	return strcmp(js_text(js_get(device, "alarm"), "kind", ""), "shared-identity") == 0;
 }
 
+const char *show_token_state(const json_t *token)
+{
+	if (js_get(token, "revoked"))
+		return "revoked";
+	return js_get(token, "expires") && js_int(token, "expires", 0) <= time(NULL) ? "expired" : "valid";
+}
+
 const char *show_secret_state(const json_t *secret)
 {
-	if (js_get(secret, "revoked"))
-		return "revoked";
-	if (js_int(secret, "uses_left", 0) == 0)
+	if (!js_get(secret, "revoked") && js_int(secret, "uses_left", 0) == 0)
 		return "used";
-	return js_get(secret, "expires") && js_int(secret, "expires", 0) <= time(NULL) ? "expired" : "valid";
+	return show_token_state(secret);
 }
 
 void show_awaited(const json_t *secrets)

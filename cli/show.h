@@ -11,7 +11,8 @@ const char *show_label(const json_t *device);
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
 
-/* "valid", "used", "revoked" or "expired". */
+/* "valid", "revoked" or "expired"; of an enrollment secret "used", too. */
+const char *show_token_state(const json_t *token);
 const char *show_secret_state(const json_t *secret);
 /* Where there is no device: whom otad waits for, by its enrollment secrets, and what to do next. */
 void show_awaited(const json_t *secrets);

@@ -152,7 +152,10 @@ def test_tokens_and_what_they_may(fleet):
     assert by_url.run("push", image, "--all", env={"OTACTL_TOKEN": uploader}).code == 1
     assert by_url.run("push", image, env={"OTACTL_TOKEN": viewer}).code == 1
     fleet.ctl("token", "create", "c")
-    assert fleet.ctl("token", "revoke", "ci").code == 0 and {row["name"] for row in fleet.ctl.json("token", "list")} >= {"c", "eve"}
+    assert fleet.ctl("token", "revoke", "ci").code == 0
+    states = {line.split()[1]: line.split()[-1] for line in fleet.ctl("token", "list").out.splitlines()}
+    assert states["ci"] == "revoked" and states["eve"] == "valid", states
+    assert {row["name"] for row in fleet.ctl.json("token", "list")} >= {"c", "eve"}
     assert by_url.run("board", "list", env={"OTACTL_TOKEN": uploader}).code == 1
 
 

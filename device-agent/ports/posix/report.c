@@ -135,7 +135,8 @@ static const char *remedy(int status)
 		       "or this "
 		       "is an older copy of its flash; otactl provision --device makes a new file";
 	case 404:
-		return "it does not know this device: it was removed there; otactl provision makes a new "
+		return "it does not know this device: it was removed or replaced there; otactl provision "
+		       "makes a new "
 		       "file";
 	case 409:
 		return "it has seen later check-ins of this device: this flash is a copy, or lost its state; "
