@@ -92,6 +92,11 @@ void client_free(struct client *c)
 	free(c);
 }
 
+bool client_is_https(const char *url)
+{
+	return strncmp(url, "https://", 8) == 0;
+}
+
 const char *client_name(const struct client *c)
 {
 	return c->target.url[0] ? c->target.url : c->target.socket;
@@ -214,7 +219,7 @@ static enum ota_err perform(struct client *c, const char *method, const char *pa
 	if (!c->target.url[0])
 		curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->target.socket);
 	/* Over TLS a proxy sees a name and nothing else; without it, it would be handed the token. */
-	if (strncmp(url, "https://", 8) != 0)
+	if (!client_is_https(url))
 		curl_easy_setopt(h, CURLOPT_PROXY, "");
 	if (c->target.pin[0]) {
 		curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -305,7 +310,7 @@ enum ota_err client_fetch_pin(const char *url, char pin[80], bool *is_trusted, s
 	struct client *c = NULL;
 	struct curl_certinfo *chain = NULL;
 
-	if (strncmp(url, "https://", 8) != 0)
+	if (!client_is_https(url))
 		return errmsg_fail(e, OTA_UNSUPPORTED, "only https has a key to pin");
 	(void)snprintf(t.url, sizeof t.url, "%s", url);
 	enum ota_err err = client_new(&t, &c, e);

@@ -24,7 +24,7 @@ struct client_target {
 	char token[128];
 	char pin[80]; /* "sha256//<base64>" of the server's public key; "" to verify by the system's CAs */
 	char socket[300]; /* path of the Unix socket */
-	const char *from; /* what named it, for people: "OTAD_DATA", "the stored login" */
+	const char *from; /* what named it, for people: "OTAD_DATA", "the stored login"; NULL: "as given" */
 };
 
 /* Resolve where to talk to. `url`, `token_file`, `data_dir` are option values or NULL. OTA_INVALID: what was
@@ -35,10 +35,13 @@ OTA_MUST_USE enum ota_err client_resolve(const char *url, const char *token_file
 OTA_MUST_USE enum ota_err client_new(const struct client_target *t, struct client **out, struct errmsg *e);
 void client_free(struct client *c);
 
+/* Such a server has a key, which can be pinned. */
+bool client_is_https(const char *url);
+
 /* What to call the server in messages: its URL or the socket's path. Lives as long as `c`. */
 const char *client_name(const struct client *c);
 
-/* What named it: "--url", "OTAD_DATA", "the stored login". */
+/* What named it: `from` of its target. */
 const char *client_from(const struct client *c);
 
 /* Bytes of an answer; free with client_answer_clear. */

@@ -5,11 +5,6 @@
 #include "proto/ask.h"
 #include "proto/crypto.h"
 
-static bool has_key(const struct client_target *t)
-{
-	return strncmp(t->url, "https://", 8) == 0;
-}
-
 /* The server's key is shown once and remembered, as ssh does. */
 static bool accept_pin(const struct cli *cli, const struct args *args, struct client_target *t)
 {
@@ -18,7 +13,7 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 	struct errmsg e;
 	char pin[80] = "";
 
-	if (!has_key(t))
+	if (!client_is_https(t->url))
 		return true;
 	if (client_fetch_pin(t->url, pin, &is_trusted, &e) != OTA_OK) {
 		(void)cli_fail(cli, "%s", e.text);
@@ -73,8 +68,8 @@ int cmd_login(struct cli *cli, const struct args *args)
 
 	if (client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e) != OTA_OK)
 		return cli_usage(cli, "%s", e.text);
-	t.from = "as given";
-	if (args_has(args, "fingerprint") && !has_key(&t))
+	t.from = NULL;
+	if (args_has(args, "fingerprint") && !client_is_https(t.url))
 		return cli_usage(cli, "--fingerprint is of an https:// server's key, and %s has none", t.url);
 	t.pin[0] = '\0';
 	if (!accept_pin(cli, args, &t))

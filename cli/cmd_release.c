@@ -53,37 +53,32 @@ int cmd_release_show(struct cli *cli, const struct args *args)
 	return cli_show(cli, r, show_release);
 }
 
-int cmd_release_remove(struct cli *cli, const struct args *args)
+static int change(struct cli *cli, const char *text, const char *method, const char *suffix, const char *done,
+	const char *rest)
 {
 	char path[400]; /* a version of 64 bytes, each percent-encoded, fits */
 	json_t *r = NULL;
 
-	if (!find_release(cli, args->pos[0], &r))
+	if (!find_release(cli, text, &r))
 		return EXIT_FAILED;
-	bool ok = cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "") &&
-		  cli_call(cli, "DELETE", path, NULL, NULL);
+	bool ok = cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), suffix) &&
+		  cli_call(cli, method, path, NULL, NULL);
 
 	if (ok)
-		out_done(cli->json, "removed", js_text(r, "id", "?"), "");
+		out_done(cli->json, done, js_text(r, "id", "?"), rest);
 	json_decref(r);
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+int cmd_release_remove(struct cli *cli, const struct args *args)
+{
+	return change(cli, args->pos[0], "DELETE", "", "removed", "");
+}
+
 int cmd_release_retire(struct cli *cli, const struct args *args)
 {
-	char path[400]; /* a version of 64 bytes, each percent-encoded, fits */
-	json_t *r = NULL;
-
-	if (!find_release(cli, args->pos[0], &r))
-		return EXIT_FAILED;
-	bool ok = cli_path(cli, path, sizeof path, "/v1/releases/", js_text(r, "id", ""), "/retire") &&
-		  cli_call(cli, "POST", path, NULL, NULL);
-
-	if (ok)
-		out_done(cli->json, "retired", js_text(r, "id", "?"),
-			"; its images go within days, or now: otactl image remove");
-	json_decref(r);
-	return ok ? EXIT_DONE : EXIT_FAILED;
+	return change(cli, args->pos[0], "POST", "/retire", "retired",
+		"; its images go within days, or now: otactl image remove");
 }
 
 int cmd_release_envelope(struct cli *cli, const struct args *args)

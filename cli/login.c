@@ -170,7 +170,7 @@ enum ota_err client_resolve(const char *url, const char *token_file, const char 
 	const char *from = t.from;
 
 	if (url) {
-		if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		if (strncmp(url, "http://", 7) != 0 && !client_is_https(url))
 			return errmsg_fail(e, OTA_INVALID, "'%s' is no http:// or https:// URL", url);
 		if (is_open_road(url))
 			return errmsg_fail(e, OTA_INVALID,

@@ -272,6 +272,13 @@ static void show_upload(void *ctx, uint64_t done, uint64_t size)
 	out_bar_set(ctx, done, size);
 }
 
+static bool fail_cut(const struct cli *cli, const struct errmsg *e)
+{
+	(void)cli_fail(cli, "%s", e->text);
+	cli_hint("run the same push again: it goes on with what has arrived");
+	return false;
+}
+
 bool push_upload(struct cli *cli, struct push_file *f)
 {
 	struct client_answer a = {.upload_offset = -1};
@@ -282,12 +289,8 @@ bool push_upload(struct cli *cli, struct push_file *f)
 
 	(void)snprintf(path, sizeof path, "/v1/images/%s", f->in.sha256_hex);
 	for (;;) {
-		if (client_call(cli->client, "HEAD", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK) {
-			(void)cli_fail(cli, "%s", e.text);
-			if (tries)
-				cli_hint("run the same push again: it goes on with what has arrived");
-			return false;
-		}
+		if (client_call(cli->client, "HEAD", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK)
+			return tries ? fail_cut(cli, &e) : cli_fail(cli, "%s", e.text) == EXIT_DONE;
 		long status = a.status;
 		uint64_t offset = a.upload_offset > 0 ? (uint64_t)a.upload_offset : 0;
 
@@ -313,9 +316,7 @@ bool push_upload(struct cli *cli, struct push_file *f)
 			/* What arrived is kept: one more try goes on from there. */
 			if (++tries < 3 && !client_interrupted)
 				continue;
-			(void)cli_fail(cli, "%s", e.text);
-			cli_hint("run the same push again: it goes on with what has arrived");
-			return false;
+			return fail_cut(cli, &e);
 		}
 		status = a.status;
 		if (status == 409 && ++tries < 3) {
