@@ -179,21 +179,12 @@ enum ota_err assignment_was_given(
 {
 	static const char q_given[] =
 		"SELECT EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = "
-		"m.id WHERE m.digest = $digest AND a.device = $device) AS is_given";
+		"m.id WHERE m.digest = $digest AND a.device = $device) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_given);
-	enum ota_err err;
-	bool got;
 
 	bind_blob(st, "digest", digest, 32);
 	bind_i64(st, "device", device);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	got = col_bool(st, "is_given");
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*given = got;
-	return err;
+	return stmt_yes(st, given, e);
 }
 
 enum ota_err assignment_load_late(struct db *db, int64_t device, const uint8_t digest[32], struct arena *mem,
@@ -290,12 +281,8 @@ enum ota_err assignment_start(struct db *db, int64_t now, struct errmsg *e)
 	static const char q_newest[] = "SELECT coalesce(max(id), 0) AS newest FROM assignment";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_newest);
 	struct db_start start = {.at = now};
-	enum ota_err err = stmt_row(st, e);
+	enum ota_err err = stmt_i64(st, "newest", &start.assignment, e);
 
-	if (err != OTA_OK)
-		return err;
-	start.assignment = col_i64(st, "newest");
-	err = stmt_status(st, e);
 	if (err == OTA_OK)
 		db_set_start(db, start);
 	return err;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "db/backup_form.h"
+#include "db/image.h"
 #include "db/keybox.h"
 #include "db/list.h"
 #include "db/migrate.h"
@@ -403,8 +404,6 @@ static enum ota_err image_check(void *ctx, const struct blob_row *row, struct er
 static enum ota_err blob_check(
 	void *ctx, const uint8_t *sha256, const char *name, uint64_t size, int64_t mtime, struct errmsg *e)
 {
-	static const char q_named[] =
-		"SELECT EXISTS (SELECT 1 FROM image WHERE sha256 = $sha256) AS is_named";
 	struct checker *c = ctx;
 	char line[400];
 	bool is_named = false;
@@ -413,14 +412,10 @@ static enum ota_err blob_check(
 	(void)size;
 	(void)mtime;
 	if (sha256) {
-		AUTO(stmt) struct stmt *st = stmt_get(c->db, q_named);
-
 		c->report.n_blobs++;
-		bind_blob(st, "sha256", sha256, 32);
-		err = stmt_row(st, e);
+		err = image_exists(c->db, sha256, &is_named, e);
 		if (err != OTA_OK)
 			return err;
-		is_named = col_bool(st, "is_named");
 	}
 	if (!is_named) {
 		c->report.n_orphans++;

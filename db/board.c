@@ -77,12 +77,8 @@ static enum ota_err load_one(
 	struct db *db, struct stmt *st, struct arena *mem, struct board_row *out, struct errmsg *e)
 {
 	struct board_row row;
-	enum ota_err err = stmt_row(st, e);
+	enum ota_err err = row_load(st, mem, fill, "board", &row, e);
 
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such board");
-	if (err == OTA_OK)
-		err = fill(st, mem, &row, e);
 	if (err == OTA_OK)
 		err = components_load(db, &row, e);
 	if (err == OTA_OK)
@@ -229,17 +225,12 @@ enum ota_err board_insert(struct db *db, const struct board_row *row, int64_t *i
 static enum ota_err has_rows(struct db *db, const char *sql, int64_t board, bool *has, struct errmsg *e)
 {
 	AUTO(stmt) struct stmt *st = stmt_get(db, sql);
-	enum ota_err err;
 
 	bind_i64(st, "board", board);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*has = col_bool(st, "has");
-	return stmt_status(st, e);
+	return stmt_yes(st, has, e);
 }
 
-static const char q_has_releases[] = "SELECT EXISTS (SELECT 1 FROM release WHERE board = $board) AS has";
+static const char q_has_releases[] = "SELECT EXISTS (SELECT 1 FROM release WHERE board = $board) AS yes";
 
 /* OTA_STATE, and what it is, when anything is left that the board is needed for. */
 static enum ota_err is_unused(struct db *db, const struct board_row *board, struct errmsg *e)

@@ -34,7 +34,7 @@ const char *device_state_name(enum device_state state)
 	return (unsigned)state <= DEVICE_STATE_MAX ? names[state] : "unknown";
 }
 
-static enum ota_err fill(struct stmt *st, struct arena *mem, struct device_row *out, struct errmsg *e)
+static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct errmsg *e)
 {
 	struct device_row row = {
 		.id = col_i64(st, "id"),
@@ -66,7 +66,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, struct device_row *
 	report_fill(st, &row.said);
 	err = stmt_status(st, e);
 	if (err == OTA_OK)
-		*out = row;
+		*(struct device_row *)out = row;
 	return err;
 }
 
@@ -96,12 +96,8 @@ static enum ota_err load_one(
 	struct db *db, struct stmt *st, struct arena *mem, struct device_row *out, struct errmsg *e)
 {
 	struct device_row row;
-	enum ota_err err = stmt_row(st, e);
+	enum ota_err err = row_load(st, mem, fill, "device", &row, e);
 
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such device");
-	if (err == OTA_OK)
-		err = fill(st, mem, &row, e);
 	if (err == OTA_OK)
 		err = tags_load(db, mem, &row, e);
 	if (err == OTA_OK)

@@ -39,29 +39,27 @@ static enum ota_err tags_limit(struct db *db, int64_t device, struct errmsg *e)
 {
 	static const char q_count[] = "SELECT count(*) AS n FROM device_tag WHERE device = $device";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
+	uint64_t n;
 	enum ota_err err;
 
 	bind_i64(st, "device", device);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	if (col_i64(st, "n") > DEVICE_TAGS_MAX)
+	err = stmt_count(st, &n, e);
+	if (err == OTA_OK && n > DEVICE_TAGS_MAX)
 		return errmsg_fail(e, OTA_LIMIT, "more than %d tags", DEVICE_TAGS_MAX);
-	return OTA_OK;
+	return err;
 }
 
 static enum ota_err devices_limit(struct db *db, uint64_t devices_max, struct errmsg *e)
 {
 	static const char q_count[] = "SELECT count(*) AS n FROM device";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
-	enum ota_err err = stmt_row(st, e);
+	uint64_t n;
+	enum ota_err err = stmt_count(st, &n, e);
 
-	if (err != OTA_OK)
-		return err;
-	if (col_u64(st, "n") >= devices_max)
+	if (err == OTA_OK && n >= devices_max)
 		return errmsg_fail(
 			e, OTA_LIMIT, "there are %llu devices already", (unsigned long long)devices_max);
-	return OTA_OK;
+	return err;
 }
 
 static enum ota_err add(struct db *db, const struct device_row *row, int64_t *id, struct errmsg *e)

@@ -93,18 +93,16 @@ static enum ota_err board_fits(struct db *db, const struct enroll_in *in, const 
 static enum ota_err name_for(
 	struct db *db, const char *wanted, const char *uid, const char **name, struct errmsg *e)
 {
-	static const char q_taken[] = "SELECT EXISTS (SELECT 1 FROM device WHERE name = $name) AS is_taken";
+	static const char q_taken[] = "SELECT EXISTS (SELECT 1 FROM device WHERE name = $name) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_taken);
 	bool is_taken;
 	enum ota_err err;
 
 	bind_text(st, "name", wanted);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	is_taken = col_bool(st, "is_taken");
-	*name = wanted[0] && !is_taken ? wanted : uid;
-	return stmt_status(st, e);
+	err = stmt_yes(st, &is_taken, e);
+	if (err == OTA_OK)
+		*name = wanted[0] && !is_taken ? wanted : uid;
+	return err;
 }
 
 static enum ota_err device_new(struct db *db, const struct enroll_in *in, const char *uid,
@@ -223,17 +221,16 @@ enum ota_err enroll_device(
 static enum ota_err is_ended(struct db *db, const struct enroll_in *in, struct errmsg *e)
 {
 	static const char q_ended[] =
-		"SELECT EXISTS (SELECT 1 FROM enrolment_ended WHERE nonce_s = $nonce_s) AS is_ended";
+		"SELECT EXISTS (SELECT 1 FROM enrolment_ended WHERE nonce_s = $nonce_s) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_ended);
+	bool is_over;
 	enum ota_err err;
 
 	bind_blob(st, "nonce_s", in->nonce_s, sizeof in->nonce_s);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	if (col_bool(st, "is_ended"))
+	err = stmt_yes(st, &is_over, e);
+	if (err == OTA_OK && is_over)
 		return errmsg_fail(e, OTA_DENIED, "the device was removed");
-	return stmt_status(st, e);
+	return err;
 }
 
 enum ota_err enroll_restore(

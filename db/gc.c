@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "db/change.h"
+#include "db/image.h"
 #include "db/list.h"
 #include "db/stmt.h"
 
@@ -68,7 +69,7 @@ static enum ota_err forget(struct db *db, int64_t image, struct errmsg *e)
 
 enum ota_err gc_forget(struct db *db, int64_t image, struct errmsg *e)
 {
-	static const char q_needed[] = "SELECT " NEEDED " AS is_needed FROM image i WHERE i.id = $image";
+	static const char q_needed[] = "SELECT " NEEDED " AS yes FROM image i WHERE i.id = $image";
 	bool needed;
 	enum ota_err err;
 
@@ -76,11 +77,7 @@ enum ota_err gc_forget(struct db *db, int64_t image, struct errmsg *e)
 		AUTO(stmt) struct stmt *st = stmt_get(db, q_needed);
 
 		bind_i64(st, "image", image);
-		err = stmt_row(st, e);
-		if (err != OTA_OK)
-			return err;
-		needed = col_bool(st, "is_needed");
-		err = stmt_status(st, e);
+		err = stmt_yes(st, &needed, e);
 	}
 	if (err == OTA_OK && needed)
 		return errmsg_fail(e, OTA_STATE, "a release has this image");
@@ -126,21 +123,6 @@ enum ota_err gc_collect(struct db *db, int64_t now, int64_t grace_s, uint32_t li
 	return err;
 }
 
-static enum ota_err is_named(struct db *db, const uint8_t sha256[static 32], bool *named, struct errmsg *e)
-{
-	static const char q_named[] =
-		"SELECT EXISTS (SELECT 1 FROM image WHERE sha256 = $sha256) AS is_named";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_named);
-	enum ota_err err;
-
-	bind_blob(st, "sha256", sha256, 32);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*named = col_bool(st, "is_named");
-	return stmt_status(st, e);
-}
-
 enum ota_err gc_unlink(struct db *db, const struct blob_store *bs, const uint8_t sha256[static 32], int *held,
 	struct errmsg *e)
 {
@@ -150,7 +132,7 @@ enum ota_err gc_unlink(struct db *db, const struct blob_store *bs, const uint8_t
 	enum ota_err err = blob_lock_alone(bs, &lock, e);
 
 	if (err == OTA_OK)
-		err = is_named(db, sha256, &named, e);
+		err = image_exists(db, sha256, &named, e);
 	if (err == OTA_OK && !named)
 		err = blob_unlink(bs, sha256, &fd, e);
 	if (err == OTA_NOT_FOUND)
@@ -181,7 +163,7 @@ static enum ota_err orphan(
 	/* what is no blob is nobody's to remove */
 	if (!sha256 || mtime > o->before || o->list.n == o->limit)
 		return OTA_OK;
-	err = is_named(o->db, sha256, &named, e);
+	err = image_exists(o->db, sha256, &named, e);
 	if (err != OTA_OK || named)
 		return err;
 	o->list.sha256 = list_room(o->mem, o->list.sha256, o->list.n, &o->cap, sizeof *o->list.sha256);

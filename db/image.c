@@ -269,18 +269,19 @@ enum ota_err image_list(struct db *db, const struct db_page *page, struct arena 
 	return list_run(st, page, mem, sizeof *out->rows, fill, LIST_OUT(out), e);
 }
 
+enum ota_err image_exists(struct db *db, const uint8_t sha256[static 32], bool *exists, struct errmsg *e)
+{
+	static const char q_exists[] = "SELECT EXISTS (SELECT 1 FROM image WHERE sha256 = $sha256) AS yes";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_exists);
+
+	bind_blob(st, "sha256", sha256, 32);
+	return stmt_yes(st, exists, e);
+}
+
 enum ota_err image_count_damaged(struct db *db, uint64_t *n, struct errmsg *e)
 {
 	static const char q_count[] = "SELECT count(*) AS n FROM image WHERE is_damaged = 1";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_count);
-	uint64_t got = 0;
-	enum ota_err err = stmt_row(st, e);
 
-	if (err != OTA_OK)
-		return err;
-	got = col_u64(st, "n");
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*n = got;
-	return err;
+	return stmt_count(st, n, e);
 }

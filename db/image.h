@@ -29,6 +29,10 @@ struct image_list {
 OTA_MUST_USE enum ota_err image_insert(struct db *db, const struct blob_store *blobs,
 	const struct image_row *row, int64_t *id, struct errmsg *e);
 
+/* Is there a row of it? */
+OTA_MUST_USE enum ota_err image_exists(
+	struct db *db, const uint8_t sha256[static 32], bool *exists, struct errmsg *e);
+
 /* OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err image_load(struct db *db, const uint8_t sha256[static 32], struct arena *mem,
 	struct image_row *out, struct errmsg *e);

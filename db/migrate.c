@@ -21,16 +21,8 @@ static enum ota_err pragma_get(
 	struct db *db, const char *sql, const char *column, int64_t *out, struct errmsg *e)
 {
 	AUTO(stmt) struct stmt *st = stmt_get(db, sql);
-	enum ota_err err = stmt_row(st, e);
-	int64_t value;
 
-	if (err != OTA_OK)
-		return err;
-	value = col_i64(st, column);
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*out = value;
-	return err;
+	return stmt_i64(st, column, out, e);
 }
 
 enum ota_err migrate_version(struct db *db, int *version, struct errmsg *e)

@@ -71,12 +71,8 @@ static enum ota_err load_one(
 	struct db *db, struct stmt *st, struct arena *mem, struct release_row *out, struct errmsg *e)
 {
 	struct release_row row;
-	enum ota_err err = stmt_row(st, e);
+	enum ota_err err = row_load(st, mem, fill, "release", &row, e);
 
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such release");
-	if (err == OTA_OK)
-		err = fill(st, mem, &row, e);
 	if (err == OTA_OK)
 		err = items_load(db, &row, e);
 	if (err == OTA_OK)
@@ -313,18 +309,13 @@ enum ota_err release_set_notes(struct db *db, int64_t id, const char *notes, str
 	return change_one(db, &tx, st, id, e);
 }
 
-/* One question about a release, answered by a column `has`. */
+/* One question about a release, answered by a column `yes`. */
 static enum ota_err ask(struct db *db, const char *sql, int64_t id, bool *has, struct errmsg *e)
 {
 	AUTO(stmt) struct stmt *st = stmt_get(db, sql);
-	enum ota_err err;
 
 	bind_i64(st, "id", id);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*has = col_bool(st, "has");
-	return stmt_status(st, e);
+	return stmt_yes(st, has, e);
 }
 
 enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errmsg *e)
@@ -333,9 +324,9 @@ enum ota_err release_retire(struct db *db, int64_t id, int64_t now, struct errms
 		"SELECT EXISTS (SELECT 1 FROM assignment a JOIN manifest m ON m.id = a.manifest"
 		" WHERE m.release = $id AND a.ended_at IS NULL)"
 		" OR EXISTS (SELECT 1 FROM rollout WHERE release = $id"
-		" AND (cursor IS NOT NULL OR doing = 2)) AS has";
+		" AND (cursor IS NOT NULL OR doing = 2)) AS yes";
 	static const char q_gone[] =
-		"SELECT EXISTS (SELECT 1 FROM release_item WHERE release = $id AND image IS NULL) AS has";
+		"SELECT EXISTS (SELECT 1 FROM release_item WHERE release = $id AND image IS NULL) AS yes";
 	static const char q_retire[] = "UPDATE release SET retired_at = $now WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
 	bool has = false;
@@ -364,7 +355,7 @@ enum ota_err release_is_installed(struct db *db, int64_t id, bool *installed, st
 		" ON s.previous_digest = m.digest WHERE m.release = $id)"
 		/* in trial: what it goes back to */
 		" OR EXISTS (SELECT 1 FROM manifest m JOIN device_said s"
-		" ON s.confirmed_digest = m.digest WHERE m.release = $id) AS has";
+		" ON s.confirmed_digest = m.digest WHERE m.release = $id) AS yes";
 
 	return ask(db, q_installed, id, installed, e);
 }
@@ -379,7 +370,7 @@ enum ota_err release_delete(struct db *db, int64_t id, struct errmsg *e)
 		"  OR d.previous_digest = m.digest OR d.confirmed_digest = m.digest WHERE m.release = $id)"
 		" OR EXISTS (SELECT 1 FROM manifest m JOIN assignment a ON a.manifest = m.id WHERE m.release "
 		"= $id)"
-		" AS has";
+		" AS yes";
 	static const char q_delete[] = "DELETE FROM release WHERE id = $id";
 	AUTO(tx) struct db_tx tx = {0};
 	bool has = false;

@@ -100,10 +100,9 @@ static enum ota_err is_same(struct db *db, const struct rollout_row *row, bool *
 {
 	static const char q_same[] =
 		"SELECT release = $release AND selector = $selector AND was_held = $is_held"
-		" AND accepts_served = $accepts_served AND timeout_s = $timeout_s AS is_same"
+		" AND accepts_served = $accepts_served AND timeout_s = $timeout_s AS yes"
 		" FROM rollout WHERE uid = $uid";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_same);
-	enum ota_err err;
 
 	bind_i64(st, "release", row->release);
 	bind_text(st, "selector", row->selector);
@@ -111,11 +110,7 @@ static enum ota_err is_same(struct db *db, const struct rollout_row *row, bool *
 	bind_i64(st, "accepts_served", row->accepts_served);
 	bind_i64(st, "timeout_s", row->timeout_s);
 	bind_text(st, "uid", row->uid);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*same = col_bool(st, "is_same");
-	return stmt_status(st, e);
+	return stmt_yes(st, same, e);
 }
 
 static enum ota_err add(struct db *db, const struct rollout_row *row, int64_t *id, struct errmsg *e)
@@ -224,17 +219,13 @@ enum ota_err rollout_settle(struct db *db, int64_t id, int64_t now, struct errms
 	static const char q_settled[] = "SELECT EXISTS (SELECT 1 FROM rollout WHERE id = $id AND state = 0"
 					" AND cursor IS NULL AND doing = 0)"
 					" AND NOT EXISTS (SELECT 1 FROM assignment WHERE rollout = $id"
-					" AND ended_at IS NULL) AS is_settled";
+					" AND ended_at IS NULL) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_settled);
 	bool is_settled;
 	enum ota_err err;
 
 	bind_i64(st, "id", id);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	is_settled = col_bool(st, "is_settled");
-	err = stmt_status(st, e);
+	err = stmt_yes(st, &is_settled, e);
 	return err == OTA_OK && is_settled ? rollout_set_state(db, id, ROLLOUT_DONE, now, e) : err;
 }
 
@@ -347,18 +338,9 @@ static enum ota_err count_drifted(struct db *db, int64_t id, uint64_t *n, struct
 		" CROSS JOIN manifest m ON m.id = a.manifest CROSS JOIN device d ON d.id = s.device"
 		" WHERE a.rollout = $id AND " ASSIGNMENT_IS_DRIFTED;
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_drifted);
-	enum ota_err err;
-	uint64_t got;
 
 	bind_i64(st, "id", id);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	got = col_u64(st, "n");
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*n = got;
-	return err;
+	return stmt_count(st, n, e);
 }
 
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)

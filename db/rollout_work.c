@@ -77,21 +77,12 @@ enum ota_err rollout_span(struct db *db, int64_t id, int64_t *first, int64_t *la
 enum ota_err rollout_has(struct db *db, int64_t id, int64_t device, bool *has, struct errmsg *e)
 {
 	static const char q_has[] = "SELECT EXISTS (SELECT 1 FROM assignment WHERE rollout = $rollout"
-				    " AND device = $device) AS has";
+				    " AND device = $device) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_has);
-	enum ota_err err;
-	bool got;
 
 	bind_i64(st, "rollout", id);
 	bind_i64(st, "device", device);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	got = col_bool(st, "has");
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*has = got;
-	return err;
+	return stmt_yes(st, has, e);
 }
 
 static enum ota_err cancel_one(struct db *db, const struct rollout_task *task, int64_t now,

@@ -44,13 +44,9 @@ enum ota_err secret_load(struct db *db, const uint8_t secret_id[static 8], struc
 {
 	static const char q_load[] = "SELECT " COLUMNS " FROM enroll_secret WHERE secret_id = $secret_id";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
-	enum ota_err err;
 
 	bind_blob(st, "secret_id", secret_id, 8);
-	err = stmt_row(st, e);
-	if (err == OTA_NOT_FOUND)
-		return errmsg_fail(e, err, "no such enrollment secret");
-	return err == OTA_OK ? fill(st, mem, out, e) : err;
+	return row_load(st, mem, fill, "enrollment secret", out, e);
 }
 
 static enum ota_err name_is_free(struct db *db, const char *name, int64_t now, struct errmsg *e)
@@ -58,18 +54,17 @@ static enum ota_err name_is_free(struct db *db, const char *name, int64_t now, s
 	static const char q_taken[] =
 		"SELECT EXISTS (SELECT 1 FROM device WHERE name = $name)"
 		" OR EXISTS (SELECT 1 FROM enroll_secret WHERE name = $name AND uses < uses_max"
-		" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $now)) AS is_taken";
+		" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $now)) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_taken);
+	bool is_taken;
 	enum ota_err err;
 
 	bind_text(st, "name", name);
 	bind_i64(st, "now", now);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	if (col_bool(st, "is_taken"))
+	err = stmt_yes(st, &is_taken, e);
+	if (err == OTA_OK && is_taken)
 		return errmsg_fail(e, OTA_EXISTS, "device '%s' exists already, or is provisioned", name);
-	return stmt_status(st, e);
+	return err;
 }
 
 /* A device's id comes of its vendor and its serial, whatever its board is. */

@@ -265,17 +265,42 @@ enum ota_err stmt_done(struct stmt *st, struct errmsg *e)
 	return err == OTA_NOT_FOUND ? OTA_OK : err;
 }
 
-enum ota_err stmt_id(struct stmt *st, int64_t *id, struct errmsg *e)
+enum ota_err stmt_i64(struct stmt *st, const char *name, int64_t *value, struct errmsg *e)
 {
 	enum ota_err err = stmt_row(st, e);
 	int64_t got;
 
 	if (err != OTA_OK)
 		return err;
-	got = col_i64(st, "id");
+	got = col_i64(st, name);
 	err = stmt_done(st, e);
 	if (err == OTA_OK)
-		*id = got;
+		*value = got;
+	return err;
+}
+
+enum ota_err stmt_id(struct stmt *st, int64_t *id, struct errmsg *e)
+{
+	return stmt_i64(st, "id", id, e);
+}
+
+enum ota_err stmt_count(struct stmt *st, uint64_t *n, struct errmsg *e)
+{
+	int64_t got;
+	enum ota_err err = stmt_i64(st, "n", &got, e);
+
+	if (err == OTA_OK)
+		*n = (uint64_t)got;
+	return err;
+}
+
+enum ota_err stmt_yes(struct stmt *st, bool *yes, struct errmsg *e)
+{
+	int64_t got;
+	enum ota_err err = stmt_i64(st, "yes", &got, e);
+
+	if (err == OTA_OK)
+		*yes = got != 0;
 	return err;
 }
 

@@ -48,8 +48,11 @@ OTA_MUST_USE enum ota_err stmt_row(struct stmt *st, struct errmsg *e);
 /* Run to the end, passing over rows. */
 OTA_MUST_USE enum ota_err stmt_done(struct stmt *st, struct errmsg *e);
 
-/* Run a statement that returns one row with the column `id`, to its end. */
-OTA_MUST_USE enum ota_err stmt_id(struct stmt *st, int64_t *id, struct errmsg *e);
+/* Run a statement that returns one row of one column, to its end. OTA_NOT_FOUND as of stmt_row. */
+OTA_MUST_USE enum ota_err stmt_i64(struct stmt *st, const char *name, int64_t *value, struct errmsg *e);
+OTA_MUST_USE enum ota_err stmt_id(struct stmt *st, int64_t *id, struct errmsg *e);    /* the column `id` */
+OTA_MUST_USE enum ota_err stmt_count(struct stmt *st, uint64_t *n, struct errmsg *e); /* the column `n` */
+OTA_MUST_USE enum ota_err stmt_yes(struct stmt *st, bool *yes, struct errmsg *e);     /* the column `yes` */
 
 /* The sticky error, OTA_OK when there is none: after reading the columns of a row. */
 OTA_MUST_USE enum ota_err stmt_status(struct stmt *st, struct errmsg *e);

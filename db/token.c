@@ -122,22 +122,17 @@ enum ota_err token_used(struct db *db, int64_t id, int64_t now, struct errmsg *e
 }
 
 /* Administrators that would be left without `id`. */
-static enum ota_err admins_but(struct db *db, int64_t id, int64_t now, int64_t *n, struct errmsg *e)
+static enum ota_err admins_but(struct db *db, int64_t id, int64_t now, uint64_t *n, struct errmsg *e)
 {
 	static const char q_admins[] =
 		"SELECT count(*) AS n FROM token WHERE id <> $id AND role = $admin"
 		" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $now)";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_admins);
-	enum ota_err err;
 
 	bind_i64(st, "id", id);
 	bind_i64(st, "admin", TOKEN_ADMIN);
 	bind_i64(st, "now", now);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	*n = col_i64(st, "n");
-	return stmt_status(st, e);
+	return stmt_count(st, n, e);
 }
 
 static enum ota_err end_token(struct db *db, int64_t id, bool may_be_last, int64_t now, struct errmsg *e)
@@ -146,7 +141,7 @@ static enum ota_err end_token(struct db *db, int64_t id, bool may_be_last, int64
 	AUTO(tx) struct db_tx tx = {0};
 	AUTO(arena) struct arena mem;
 	struct token_row row;
-	int64_t n_admins = 0;
+	uint64_t n_admins = 0;
 	enum ota_err err;
 
 	arena_init(&mem, 16 * 1024);
