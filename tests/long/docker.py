@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The README's Docker path as printed, with or without a Docker engine.
+"""The Docker path of the documents as printed, with or without a Docker engine.
 
-Builds both images, then runs the README's blocks marked "run: docker" in a shell, on a terminal and in a folder of its own,
-and updates a simulated device through them. Without an engine the word `docker` is tests/tools/compose.py there, and all
+Builds both images, then runs the blocks marked "run: docker" of README.md and docs/operations.md, and their lines in the
+text, in a shell, on a terminal and in a checkout of its own: updates a simulated device, backs up, restores on nothing,
+updates the device again, and upgrades. Without an engine the word `docker` is tests/tools/compose.py there, and all
 of it runs in a network of its own, so that compose.yaml's ports are free; that needs root.
 """
 import os
@@ -19,6 +20,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/tools"))
+
+from esp32_image import image  # noqa: E402
+
 PASSPHRASE = "correct horse battery"
 ISOLATED = "--isolated"
 
@@ -32,12 +37,19 @@ def has_engine():
                                                      stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def blocks():
-    text = (ROOT / "README.md").read_text()
-    found = re.findall(r"<!-- run: docker -->\n```sh\n(.*?)```", text, re.S)
-    if len(found) != 4:
-        sys.exit(f"docker: {len(found)} blocks are marked in README.md")
+def blocks(document, count):
+    found = re.findall(r"<!-- run: docker -->\n```sh\n(.*?)```", (ROOT / document).read_text(), re.S)
+    if len(found) != count:
+        sys.exit(f"docker: {len(found)} blocks are marked in {document}")
     return found
+
+
+def line(document, beginning):
+    """A command that stands in the text."""
+    found = set(re.findall(rf"`({re.escape(beginning)}[^`]*)`", (ROOT / document).read_text()))
+    if len(found) != 1:
+        sys.exit(f"docker: {document} has {len(found)} lines that begin with: {beginning}")
+    return found.pop() + "\n"
 
 
 def shell(script, cwd, env):
@@ -96,13 +108,56 @@ def refuse_unmounted(work, env):
     assert said.returncode == 1 and "'/srv' is no mounted folder" in said.stdout, said
 
 
+class Device:
+    """A simulated one: its agent runs while this is entered, its flash stays."""
+
+    def __init__(self, work, place):
+        self.work = work
+        self.log = place / "agent.log"
+
+    def __enter__(self):
+        with open(self.log, "ab") as log:
+            self.begin = log.tell()
+            self.agent = subprocess.Popen([ROOT / "build/bin/ota-agent", "--provision", "kitchen.prov", "--flash",
+                                           "kitchen.flash"], cwd=self.work, stdout=log, stderr=log)
+
+    def __exit__(self, kind, *_):
+        self.agent.terminate()
+        self.agent.wait(20)
+        if kind:
+            sys.stderr.write(self.log.read_text()[-3000:])
+
+    def connected(self):
+        """Waits until it can be woken."""
+        end = time.monotonic() + 60
+        while b"connected to the broker" not in self.log.read_bytes()[self.begin:]:
+            assert time.monotonic() < end, "the broker does not take the device"
+            time.sleep(0.2)
+
+
+def listed(otactl, words, pattern, work, env):
+    """Waits until otactl shows it."""
+    end = time.monotonic() + 60
+    while not re.search(pattern, shell(otactl + f"otactl {words}", work, env)):
+        assert time.monotonic() < end, f"otactl {words} never showed {pattern}"
+        time.sleep(1)
+
+
+def push(otactl, text, version, work, env):
+    """By the README's line. A device looks every five minutes by itself: that it comes at once is the broker's doing."""
+    (work / "firmware.bin").write_bytes(image(version, "lamp", "esp32c3", 600_000))
+    begin = time.monotonic()
+    shell(otactl + text, work, env)
+    assert time.monotonic() - begin < 60, "the device was not woken"
+    listed(otactl, "status", rf"kitchen.*{re.escape(version)}", work, env)
+
+
 def walk(work, env, place):
-    """The README's way from nothing to an updated device; `work` is the checkout."""
-    sys.path[:0] = [str(ROOT / "tests/tools")]
-    from esp32_image import image
-    start, init, board, push = blocks()
-    alias = re.search(r"^alias .*\n", start, re.M).group() if "alias " in start else ""
-    (work / "firmware.bin").write_bytes(image("1.0.0", "lamp", "esp32c3", 600_000))
+    """The documents' way from nothing to an updated device, to another machine and to another version; `work` is the checkout."""
+    start, init, board, firmware = blocks("README.md", 4)
+    backup, restore = blocks("docs/operations.md", 2)
+    otactl = re.search(r"^alias .*\n", start, re.M).group()
+    device = Device(work, place)
     shell(start, work, env)
     refuse_unmounted(work, env)
     said = shell(init, work, env)
@@ -112,27 +167,57 @@ def walk(work, env, place):
     keys = list(root.iterdir())
     assert [key.name for key in keys] == ["root.pem"] and b"ENCRYPTED" in keys[0].read_bytes(), keys
     assert keys[0].stat().st_mode & 0o777 == 0o600
-    shell(alias + board, work, env)
-    with open(place / "agent.log", "wb") as log:
-        agent = subprocess.Popen([ROOT / "build/bin/ota-agent", "--provision", "kitchen.prov", "--flash", "kitchen.flash"],
-                                 cwd=work, stdout=log, stderr=log)
-    try:
-        end = time.monotonic() + 60
-        while "kitchen" not in shell(alias + "otactl device list", work, env):
-            assert time.monotonic() < end, "the device never came"
-            time.sleep(1)
-        # It looks every five minutes by itself: that it comes at once is the broker's doing.
-        begin = time.monotonic()
-        shell(alias + push, work, env)
-        assert time.monotonic() - begin < 60, "the device was not woken"
-        table = shell(alias + "otactl status", work, env)
-        assert re.search(r"kitchen.*1\.0\.0", table), table
-    except BaseException:
-        sys.stderr.write((place / "agent.log").read_text()[-3000:])
-        raise
-    finally:
-        agent.terminate()
-        agent.wait(20)
+    shell(otactl + board, work, env)
+    with device:
+        listed(otactl, "device list", "kitchen", work, env)
+        push(otactl, firmware, "1.0.0", work, env)
+    read_lines(otactl, work, env)
+    kept = work / "SOMEWHERE-ELSE"
+    kept.mkdir()
+    shell(backup, work, env)
+    assert {path.name for path in kept.iterdir()} == {"otad.backup", "device.password"}
+    assert [key.name for key in root.iterdir()] == ["root.pem"]
+    shell(line("docs/operations.md", "docker compose down -v"), work, env)
+    shutil.rmtree(root)
+    shell(restore, work, env)
+    with device:
+        device.connected()
+        push(otactl, firmware, "1.1.0", work, env)
+    shell(line("docs/operations.md", "git pull"), work, env)
+    assert (work / NEWS).exists(), "nothing was pulled"
+    with device:
+        device.connected()
+        push(otactl, firmware, "1.2.0", work, env)
+
+
+def read_lines(otactl, work, env):
+    """Those that show something, or make a file through the container's output."""
+    said = shell(otactl + line("README.md", "otactl image inspect -"), work, env)
+    assert "1.0.0" in said and "esp32c3" in said, said
+    shell(otactl + line("README.md", "(umask 077; otactl provision --board lamp --name porch"), work, env)
+    assert (work / "porch.prov").stat().st_mode & 0o777 == 0o600 and (work / "porch.prov").stat().st_size
+    said = shell(line("README.md", "docker compose logs"), work, env)
+    assert re.search(r"operators' key sha256//\S+", said), said
+    said = shell(otactl + line("README.md", "otactl token create"), work, env)
+    assert said.strip(), said
+
+
+NEWS = "news"
+
+
+def check_out(place):
+    """A clone, and one commit that it has not pulled yet."""
+    origin, work = place / "origin", place / "checkout"
+    shutil.copytree(ROOT, origin, ignore=shutil.ignore_patterns("build", "build-*", ".git", ".env", "otad-root"))
+    git = ["git", "-c", "user.name=otad", "-c", "user.email=otad@localhost", "-C", origin]
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "before"], check=True)
+    subprocess.run(["git", "clone", "-q", origin, work], check=True)
+    (origin / NEWS).write_text("news\n")
+    subprocess.run([*git, "add", NEWS], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "after"], check=True)
+    return work
 
 
 def main():
@@ -153,20 +238,21 @@ def main():
     with tempfile.TemporaryDirectory(prefix="otad-docker-") as name:
         place = pathlib.Path(name)
         place.chmod(0o755)
-        work = place / "checkout"
-        shutil.copytree(ROOT, work, ignore=shutil.ignore_patterns("build", "build-*", ".git", ".env", "otad-root"))
+        work = check_out(place)
         # Never the project of an otad that somebody uses on this machine.
         env = {**os.environ, "OTAD_DOCKER_PLACE": name, "COMPOSE_PROJECT_NAME": f"otad-long-{os.getpid()}"}
+        (place / "bin").mkdir()
+        env["PATH"] = f"{place}/bin:{env['PATH']}"
         if stood_in:
-            (place / "bin").mkdir()
             (place / "bin/docker").symlink_to(ROOT / "tests/tools/compose.py")
-            env["PATH"] = f"{place}/bin:{env['PATH']}"
+        if os.getuid() == 0 and not shutil.which("sudo"):
+            (place / "bin/sudo").symlink_to(shutil.which("env"))  # which runs its words, too
         os.environ["PATH"] = env["PATH"]
         try:
             walk(work, env, place)
         finally:
-            subprocess.run(["docker", "compose", "down", "-v", "--rmi", "local"], cwd=work, env=env, check=False)
-    say("a device was updated through the README's Docker path" + (", by the stand-in" if stood_in else ""))
+            subprocess.run(["docker", "compose", "down", "-v", "--rmi=local"], cwd=work, env=env, check=False)
+    say("a device was updated through the documents' Docker path, before and after a restore and an upgrade" + (", by the stand-in" if stood_in else ""))
     return 0
 
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A stand-in for `docker compose` on a machine without a Docker engine, for compose.yaml's services and the README's commands.
 
-Linked as `docker` it knows `compose up`, `exec` and `down`: services run by buildah with chroot isolation, as root, on
-the network of whoever calls, so the caller brings one of its own (see long/docker.py). What chroot isolation cannot keep
-apart is left out: the read-only root folder and the limits on privileges. Images are those of packaging/image.sh.
+Linked as `docker` it knows `compose up`, `run`, `exec`, `logs` and `down`: services run by buildah with chroot isolation,
+as root, on the network of whoever calls, so the caller brings one of its own (see long/docker.py). What chroot isolation
+cannot keep apart is left out: the read-only root folder and the limits on privileges. Images are those of
+packaging/image.sh; --build builds nothing, but what runs is replaced as by a new image.
 """
 import json
 import os
@@ -90,13 +91,15 @@ class Services:
             words += ["--user", service["user"]]
         return [*words, container, "--", *command]
 
-    def health(self, name):
+    def instruction(self, name, pattern):
+        """The words of one instruction of a service's image; none where it has no such."""
         text = (ROOT / "Dockerfile").read_text()
-        part = text[text.index(f" AS {stage(self.services[name])}\n"):]
-        return json.loads(re.search(r"^HEALTHCHECK.* CMD (\[.*\])$", part, re.M).group(1))
+        part = text[text.index(f" AS {stage(self.services[name])}\n"):].split("\nFROM ")[0]
+        found = re.search(rf"^{pattern} (\[.*\])$", part, re.M)
+        return json.loads(found.group(1)) if found else []
 
     def is_healthy(self, name):
-        return subprocess.run(self.argv(name, self.health(name), False), stdin=subprocess.DEVNULL,
+        return subprocess.run(self.argv(name, self.instruction(name, "HEALTHCHECK.* CMD"), False), stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     def start(self, name, command, ready):
@@ -112,19 +115,33 @@ class Services:
                 sys.exit(f"{name} does not start:\n" + (self.place / f"{name}.log").read_text()[-3000:])
             time.sleep(0.2)
 
-    def up(self):
-        """As compose: otad waits until the broker is healthy, nobody waits for otad."""
-        subprocess.run(self.argv("prepare", self.services["prepare"]["entrypoint"], False), check=True)
-        self.start("broker", ["broker-start"], lambda pid: self.is_healthy("broker"))
-        self.start("otad", ["otad"], lambda pid: any(program(one) == "otad" for one in family(pid)))
+    def end(self, name):
+        """One service's process and container; its volumes stay."""
+        if name in self.state["pids"]:
+            end_family(self.state["pids"].pop(name))
+        if name in self.state["containers"]:
+            subprocess.run([*BUILDAH, "rm", self.state["containers"].pop(name)], stdout=subprocess.DEVNULL, check=False)
+        self.save()
 
-    def down(self):
-        for pid in self.state["pids"].values():
-            end_family(pid)
-        for name in self.state["containers"].values():
-            subprocess.run([*BUILDAH, "rm", name], stdout=subprocess.DEVNULL, check=False)
-        shutil.rmtree(self.place / "volumes", ignore_errors=True)
-        self.file.unlink(missing_ok=True)
+    def start_needed(self):
+        """What otad depends on. As compose: it waits until the broker is healthy."""
+        subprocess.run(self.argv("prepare", self.services["prepare"]["entrypoint"], False), check=True)
+        if not is_alive(self.state["pids"].get("broker", 0)):
+            self.start("broker", self.instruction("broker", "CMD"), lambda pid: self.is_healthy("broker"))
+
+    def up(self):
+        """Nobody waits for otad."""
+        for name in self.services:
+            self.end(name)
+        self.start_needed()
+        entry = self.instruction("otad", "ENTRYPOINT")
+        self.start("otad", entry, lambda pid: any(program(one) == entry[0] for one in family(pid)))
+
+    def down(self, has_volumes):
+        for name in self.services:
+            self.end(name)
+        if has_volumes:
+            shutil.rmtree(self.place / "volumes", ignore_errors=True)
 
 
 def family(pid):
@@ -169,15 +186,24 @@ def end_family(pid):
 
 
 def main(args):
-    if args[:2] == ["compose", "up"]:
-        Services(os.environ["OTAD_DOCKER_PLACE"]).up()
-    elif args[:2] == ["compose", "exec"]:
-        services = Services(os.environ["OTAD_DOCKER_PLACE"])
-        has_terminal = "-T" not in args
-        name, *words = [word for word in args[2:] if word != "-T"]
-        os.execvp("buildah", services.argv(name, words, has_terminal))
-    elif args[:2] == ["compose", "down"]:
-        Services(os.environ["OTAD_DOCKER_PLACE"]).down()
+    services = Services(os.environ["OTAD_DOCKER_PLACE"])
+    verb, words = args[1] if args[:1] == ["compose"] else "", args[2:]
+    name = next((word for word in words if not word.startswith("-")), "")
+    # What stands before the service is compose's, what follows is the program's.
+    options, words = (words[:words.index(name)], words[words.index(name) + 1:]) if name else (words, [])
+    if (verb, name, options) == ("up", "", ["-d", "--build"]):
+        services.up()
+    elif verb == "exec" and name and options in ([], ["-T"]):
+        os.execvp("buildah", services.argv(name, words, not options))
+    elif verb == "run" and name and options in (["--rm"], ["--rm", "-T"]):
+        if "depends_on" in services.services[name]:
+            services.start_needed()
+        words = services.instruction(name, "ENTRYPOINT") + words
+        os.execvp("buildah", services.argv(name, words, "-T" not in options))
+    elif verb == "logs" and name and not options:
+        sys.stdout.write((services.place / f"{name}.log").read_text())
+    elif verb == "down" and not name:
+        services.down("-v" in options)
     else:
         sys.exit(f"docker: this stand-in does not know: {' '.join(args)}")
     return 0
