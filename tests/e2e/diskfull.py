@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import threading
 import time
 
 import rig
@@ -37,14 +36,14 @@ def make(make_fleet, folder):
     return fleet, inside
 
 
-class Customers:
+class Customers(rig.Beside):
     """Polls and downloads without a pause; each has to be good."""
 
     def __init__(self, port, token, device, sha256):
-        self.halt, self.bad, self.done = threading.Event(), [], {"polls": 0, "downloads": 0}
-        self.threads = [threading.Thread(target=self._work, args=(kind, rig.Api(port, token), step), daemon=True)
-                        for kind, step in (("polls", lambda api: device.checkin(api, state=rig.CONFIRMED)[0]),
-                                           ("downloads", lambda api: self.fetch(api, sha256)))]
+        super().__init__(
+            (self._work, "polls", rig.Api(port, token), lambda api: device.checkin(api, state=rig.CONFIRMED)[0]),
+            (self._work, "downloads", rig.Api(port, token), lambda api: self.fetch(api, sha256)))
+        self.bad, self.done = [], {"polls": 0, "downloads": 0}
 
     @staticmethod
     def fetch(api, sha256):
@@ -61,16 +60,6 @@ class Customers:
             if status != 200:
                 self.bad.append((kind, status))
         api.close()
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.halt.set()
-        for thread in self.threads:
-            thread.join(60)
 
 
 def put(api, data):

@@ -304,6 +304,24 @@ def closure_of(check):
     return [cell.cell_contents for cell in check.__closure__ or ()]
 
 
+class Beside:
+    """Threads that run beside what is tested, each until `halt` is set at the end."""
+
+    def __init__(self, *steps):
+        self.halt = threading.Event()
+        self.threads = [threading.Thread(target=step, args=args, daemon=True) for step, *args in steps]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.halt.set()
+        for thread in self.threads:
+            thread.join(60)
+
+
 class Crew:
     """Operators, devices and newcomers at work at once until the server dies or stop() is called."""
 

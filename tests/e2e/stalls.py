@@ -7,7 +7,6 @@ import pathlib
 import random
 import socket
 import subprocess
-import threading
 import time
 
 import harness
@@ -47,14 +46,13 @@ def alone(argv, folder, mounts):
     return ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", script, "sh", *argv]
 
 
-class Pollers:
+class Pollers(rig.Beside):
     """Devices that check in at a steady pace and have nothing to say."""
 
     def __init__(self, port, devices):
+        super().__init__(*((self._poll, device) for device in devices))
         self.port, self.devices = port, devices
         self.polls, self.bad, self.worst_s = 0, [], 0.0
-        self.halt = threading.Event()
-        self.threads = [threading.Thread(target=self._poll, args=(device,), daemon=True) for device in devices]
 
     def _poll(self, device):
         api, pause = rig.Api(self.port), len(self.devices) / POLLS_A_SECOND
@@ -71,16 +69,6 @@ class Pollers:
         except rig.GONE as gone:
             self.bad.append(gone)
         api.close()
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.halt.set()
-        for thread in self.threads:
-            thread.join(60)
 
 
 def big_file(folder, size):

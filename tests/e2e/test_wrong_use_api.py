@@ -10,7 +10,8 @@ import socket
 import pytest
 
 import harness
-from wronguse import GONE, State, World
+from rig import GONE
+from wronguse import State, a_world
 
 ROLES = ["viewer", "uploader", "operator", "admin"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -115,19 +116,14 @@ def names_of(world):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong")
-    made = World(folder)
-    made.doc = json.loads(made.api.ask("GET", "/v1/openapi.json")[2])
-    made.api.close()
-    made.names = names_of(made)
-    attic, hall = made.devices["attic"], made.devices["hall"]
-    made.bytes = {"checkin": hall.checkin_bytes(), "enroll": bytes(attic.nonce_d), "envelope-bytes": made.envelope}
-    made.state = State(made.otad.data)
-    yield made
-    problems = made.close()
-    assert not problems, "\n".join(problems)
-    assert made.state.changes() is None
-    made.state.close()
-    assert not harness.sanitizer_reports(folder)
+    with a_world(folder) as made:
+        made.doc = json.loads(made.api.ask("GET", "/v1/openapi.json")[2])
+        made.api.close()
+        made.names = names_of(made)
+        attic, hall = made.devices["attic"], made.devices["hall"]
+        made.bytes = {"checkin": hall.checkin_bytes(), "enroll": bytes(attic.nonce_d), "envelope-bytes": made.envelope}
+        made.state = State(made.otad.data)
+        yield made
 
 
 def operations(doc):
@@ -248,17 +244,13 @@ def test_every_route_has_a_row(world):
 
 def test_what_is_good_is_taken(tmp_path):
     """Else a body could be refused below for another reason than the one field that is wrong in it."""
-    world = World(tmp_path)
-    try:
+    with a_world(tmp_path) as world:
         world.doc = json.loads(world.api.ask("GET", "/v1/openapi.json")[2])
         world.names = names_of(world)
         for name, method, target, row, _ in sorted(routes(world), key=lambda route: route[1] != "POST"):
             if row.body is not None:
                 status, _, data = world.api.ask(method, target, fill(row.body, world.names))
                 assert status in (200, 201), f"{name}: {status} {data}"
-    finally:
-        problems = world.close()
-    assert not problems, "\n".join(problems)
 
 
 def test_who_asks(world):

@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from harness import BIN
-from wronguse import State, World
+from wronguse import State, a_world
 
 FAILED, USAGE = 1, 2
 counter = itertools.count()
@@ -124,16 +124,11 @@ def fill(words, names):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong")
-    made = World(folder)
-    made.names = names_of(made, folder)
-    made.home = folder / "home"
-    made.state = State(made.otad.data)
-    yield made
-    problems = made.close()
-    assert not problems, "\n".join(problems)
-    assert made.state.changes() is None
-    made.state.close()
-    assert not harness.sanitizer_reports(folder)
+    with a_world(folder) as made:
+        made.names = names_of(made, folder)
+        made.home = folder / "home"
+        made.state = State(made.otad.data)
+        yield made
 
 
 def names_of(world, folder):
@@ -208,8 +203,7 @@ def test_every_command_has_a_row():
 
 def test_what_is_good_works(tmp_path):
     """Else a call could fail below for another reason than the one thing that is wrong with it."""
-    made = World(tmp_path)
-    try:
+    with a_world(tmp_path) as made:
         names = names_of(made, tmp_path)
         last = ("release remove", "push", "device replace", "device remove", "image remove", "board remove", "cancel", "token revoke")
         for command in sorted(COMMANDS, key=lambda command: last.index(command.name) if command.name in last else -1):
@@ -218,9 +212,6 @@ def test_what_is_good_works(tmp_path):
             env = {"OTACTL_TOKEN": made.token} if command.name == "login" else None
             got, _, err = run(made.otad, *command.words, *fill(ROWS[command.name].good, names), env=env)
             assert got == 0, f"{command.name}: {err}"
-    finally:
-        problems = made.close()
-    assert not problems, "\n".join(problems)
 
 
 def test_calls_that_are_wrong(world):

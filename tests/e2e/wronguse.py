@@ -1,6 +1,5 @@
 """What the tests of wrong use share: an otad with one of everything, and proof that nothing of it has changed."""
 import contextlib
-import http.client
 import json
 import os
 import pathlib
@@ -63,8 +62,9 @@ def difference(before, now):
 class World:
     """otad with a root, a board, images, a release, devices in every state, a push that is open, tokens."""
 
-    def __init__(self, folder, otad_args=()):
-        self.fleet = harness.Fleet(folder, broker=False, otad_args=["--auth-failures", "1000000", *otad_args])
+    def __init__(self, folder):
+        self.fleet = harness.Fleet(folder, broker=False, otad_args=["--auth-failures", "1000000"])
+        self.state = None
         try:
             self.fill()
         except BaseException:
@@ -107,14 +107,15 @@ class World:
 
 
 @contextlib.contextmanager
-def world(folder, **how):
-    made = World(folder, **how)
+def a_world(folder):
+    """A World that ends well, and with all that it kept in `state`, where that was taken."""
+    made = World(folder)
     try:
         yield made
     finally:
         problems = made.close()
     assert not problems, "\n".join(problems)
+    if made.state:
+        assert made.state.changes() is None
+        made.state.close()
     assert not harness.sanitizer_reports(folder)
-
-
-GONE = (OSError, http.client.HTTPException)

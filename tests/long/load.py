@@ -5,7 +5,6 @@ import os
 import pathlib
 import signal
 import sys
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,14 +19,13 @@ from harness import esp32_image  # noqa: E402
 LISTS = ("images", "releases", "rollouts", "devices", "boards", "tokens", "enroll-secrets", "assignments")
 
 
-class Readers:
+class Readers(rig.Beside):
     """Lists, long polls and downloads beside the crew."""
 
     def __init__(self, fleet, sha256):
-        self.halt, self.done, self.bad = threading.Event(), 0, []
         steps = (self.lists, self.changes, lambda api: self.good(api, f"/i/{sha256}"))
-        self.threads = [threading.Thread(target=self.loop, args=(step, rig.Api(fleet.otad.port, fleet.token())), daemon=True)
-                        for step in steps]
+        super().__init__(*((self.loop, step, rig.Api(fleet.otad.port, fleet.token())) for step in steps))
+        self.done, self.bad = 0, []
 
     def good(self, api, path):
         status, _, data = api.ask("GET", path)
@@ -47,16 +45,6 @@ class Readers:
     def loop(self, step, api):
         while not self.halt.is_set():
             step(api)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.halt.set()
-        for thread in self.threads:
-            thread.join(60)
 
 
 def run(seconds):

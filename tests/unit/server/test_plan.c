@@ -92,24 +92,31 @@ static const struct move_case {
 	{"confirmed after its end", ASSIGN_TIMED_OUT, CHECKIN_CONFIRMED, NEW, 0, 0, NEW, 2, 0, 0, false, 0},
 };
 
+static struct checkin said_in(const struct move_case *m)
+{
+	struct checkin ci = plan_case_said(m->state, m->running);
+
+	ci.has_target = m->target;
+	plan_case_digest(m->target, ci.target_digest);
+	ci.target_attempt = m->target_attempt;
+	ci.has_result = m->result;
+	plan_case_digest(m->result, ci.result_digest);
+	ci.result_attempt = m->result_attempt;
+	ci.result_reason = m->reason;
+	ci.result_detail = m->detail;
+	ci.result_offset = 5;
+	return ci;
+}
+
 static void test_moves(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N(moves); i++) {
 		const struct move_case *m = &moves[i];
 		struct plan_device d = plan_case_device(m->from);
-		struct checkin ci = plan_case_said(m->state, m->running);
+		struct checkin ci = said_in(m);
 		struct plan_step step;
 
-		ci.has_target = m->target;
-		plan_case_digest(m->target, ci.target_digest);
-		ci.target_attempt = m->target_attempt;
-		ci.has_result = m->result;
-		plan_case_digest(m->result, ci.result_digest);
-		ci.result_attempt = m->result_attempt;
-		ci.result_reason = m->reason;
-		ci.result_detail = m->detail;
-		ci.result_offset = 5;
 		plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 		if (step.has_move != m->moves || (m->moves && step.to != m->to))
 			fail_msg("%s: moves %d to %s", m->name, step.has_move, assign_state_name(step.to));
@@ -350,17 +357,9 @@ static void test_moves_are_legal(void **state)
 		for (size_t i = 0; i < N(moves); i++) {
 			const struct move_case *m = &moves[i];
 			struct plan_device d = plan_case_device((enum assign_state)from);
-			struct checkin ci = plan_case_said(m->state, m->running);
+			struct checkin ci = said_in(m);
 			struct plan_step step;
 
-			ci.has_target = m->target;
-			plan_case_digest(m->target, ci.target_digest);
-			ci.target_attempt = m->target_attempt;
-			ci.has_result = m->result;
-			plan_case_digest(m->result, ci.result_digest);
-			ci.result_attempt = m->result_attempt;
-			ci.result_reason = m->reason;
-			ci.result_detail = m->detail;
 			plan_checkin(&d, &plan_case_policy, crypto_openssl(), &ci, &step);
 			if (!step.has_move)
 				continue;
