@@ -46,6 +46,10 @@ OTA_MUST_USE enum ota_err change_list(struct db *db, const struct db_page *page,
 /* seq of the newest change; 0 when there is none. */
 OTA_MUST_USE enum ota_err change_newest(struct db *db, int64_t *seq, struct errmsg *e);
 
+/* Is there a change of that row after `seq`? */
+OTA_MUST_USE enum ota_err change_is_after(
+	struct db *db, int64_t seq, enum change_kind kind, int64_t id, bool *is, struct errmsg *e);
+
 /* Forget all but the newest `keep` rows. */
 OTA_MUST_USE enum ota_err change_trim(struct db *db, int64_t keep, struct errmsg *e);
 

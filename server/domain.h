@@ -57,8 +57,9 @@ struct domain {
 	bool is_flushing;
 	int64_t next_gc_s;
 	int64_t lease_renew_s;
-	bool is_growing; /* grow.c goes on with a push */
-	int64_t grown_s; /* when a request last went on with one */
+	bool is_growing;      /* grow.c goes on with a push */
+	int64_t grow_applied; /* `applied` when it began; who was heard until then is stored */
+	int64_t grown_s;      /* when a request last went on with one */
 
 	struct log_limit log_strangers, log_alarms, log_groups;
 	uint64_t random; /* state of domain_random */

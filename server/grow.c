@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "db/change.h"
 #include "db/device.h"
 #include "db/event.h"
 #include "db/release.h"
@@ -137,22 +138,36 @@ enum ota_err grow_reach(struct job *job, int64_t device, int64_t now)
 struct rest_job {
 	struct domain *domain; /* the loop's */
 	int64_t now;
+	int64_t applied; /* what was in force when this began, and who was heard until then is stored */
 	bool has_more;
 };
 
-static enum ota_err go_on(struct job *job, const struct rollout_row *row, int64_t now)
+/* The next piece of a cancel. Until it is in force devices are told to install what it takes back: then its
+ * own request goes on with it, or the next sweep does. */
+static enum ota_err withdraw(struct job *job, struct rest_job *j, const struct rollout_row *row)
 {
 	struct rollout_cancelled cancelled = {0};
 	int64_t cursor = row->doing_cursor;
+	bool is_new;
+	enum ota_err err = change_is_after(job->db, j->applied, CHANGE_ROLLOUT, row->id, &is_new, &job->e);
+
+	if (err)
+		return err;
+	j->has_more = !is_new;
+	return is_new ? OTA_OK : rollout_withdraw(job->db, row->id, j->now, &cursor, &cancelled, &job->e);
+}
+
+static enum ota_err go_on(struct job *job, struct rest_job *j, const struct rollout_row *row)
+{
 	uint64_t n = 0;
 	bool is_through, is_retired = false;
 	enum ota_err err;
 
 	if (row->doing == ROLLOUT_CANCELLING)
-		return rollout_withdraw(job->db, row->id, now, &cursor, &cancelled, &job->e);
-	err = again_piece(job, row->id, now, &n, &is_through, &is_retired);
+		return withdraw(job, j, row);
+	err = again_piece(job, row->id, j->now, &n, &is_through, &is_retired);
 	/* It ends where it is, and those behind it go on. */
-	return is_retired ? rollout_did(job->db, row->id, ROLLOUT_RETRYING, 0, now, &job->e) : err;
+	return is_retired ? rollout_did(job->db, row->id, ROLLOUT_RETRYING, 0, j->now, &job->e) : err;
 }
 
 static enum ota_err rest_run(struct job *job)
@@ -168,7 +183,7 @@ static enum ota_err rest_run(struct job *job)
 	if (err == OTA_NOT_FOUND)
 		err = rollout_load_doing(job->db, job->mem, &row, NULL);
 	if (!err)
-		return go_on(job, &row, j->now);
+		return go_on(job, j, &row);
 	j->has_more = false;
 	return err == OTA_NOT_FOUND ? OTA_OK : err;
 }
@@ -202,6 +217,7 @@ static void rest_post(struct domain *d)
 	}
 	j->domain = d;
 	j->now = app_now(d->app);
+	j->applied = d->grow_applied;
 	job->ctx = j;
 	jobs_post(d->app->jobs, JOB_STORE, job, rest_run, rest_done);
 }
@@ -214,6 +230,7 @@ void grow_rest(struct domain *d)
 	if (*d->follow_e.text)
 		return;
 	/* A cancel goes by who was heard. */
+	d->grow_applied = d->applied;
 	upkeep_flush_all(d);
 	rest_post(d);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "db/rollout.h"
 #include "server/chunk.h"
 #include "server/domain.h"
 #include "server/grow.h"
@@ -121,6 +122,26 @@ static void test_cancel_not_in_force(void **state)
 	expect_cancelled(n, 1);
 }
 
+/* One that is committed while upkeep goes on with something is not in force yet at upkeep's next piece. */
+static void test_cancel_behind_upkeep(void **state)
+{
+	struct nouns *n = *state;
+	struct rollout_row row;
+
+	nouns_make_release(n, "lamp", "1.0", "esp32c3", 1);
+	(void)nouns_device(n, "lamp", "cellar", true);
+	nouns_push(n, "p", "lamp:1.0", "cellar", 201);
+	assert_int_equal(rollout_load_uid(n->db, "p", &n->f.mem, &row, NULL), OTA_OK);
+	assert_int_equal(rollout_end(n->db, row.id, 0, ROLLOUT_CANCELLED, n->f.now, NULL), OTA_OK);
+	n->f.now += 200;
+	grow_rest(n->f.app.domain);
+	expect_cancelled(n, 0);
+
+	domain_changed(&n->f.app);
+	grow_rest(n->f.app.domain);
+	expect_cancelled(n, 1);
+}
+
 /* What is in no registry, and a secret that is told only once. */
 static void test_in_force_all_the_same(void **state)
 {
@@ -155,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_not_in_force, nouns_setup_lamp, teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_not_in_force, nouns_setup_lamp, teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_behind_upkeep, nouns_setup_lamp, teardown),
 		cmocka_unit_test_setup_teardown(test_in_force_all_the_same, nouns_setup_lamp, teardown),
 		cmocka_unit_test_setup_teardown(test_lost, nouns_setup_lamp, teardown),
 	};
