@@ -18,6 +18,8 @@ struct api_call {
 	api_fn fn;
 	bool writes;
 	bool is_in_pieces; /* counted in the domain */
+	bool made_change;  /* the last piece did, if it is committed */
+	int64_t committed; /* the newest change that a piece of it made; 0: none did */
 };
 
 const char *api_query(const struct req *req, const char *name)
@@ -191,6 +193,7 @@ static enum ota_err call_run(struct job *job)
 {
 	struct api_call *call = job->ctx;
 	AUTO(tx) struct db_tx tx = {0};
+	int64_t before = 0;
 	enum ota_err err = OTA_OK;
 
 	js_init(&call->a.out, job->mem);
@@ -199,12 +202,17 @@ static enum ota_err call_run(struct job *job)
 		err = db_begin(job->db, &tx, &job->e);
 	else if (call->a.req->method != HTTP_DELETE && call->a.app->blobs)
 		err = blob_space_rows(call->a.app->blobs, &job->e);
+	if (!err && call->writes)
+		err = change_newest(job->db, &before, &job->e);
 	if (!err)
 		err = call->fn(&call->a, job);
 	/* A limit that was met here is no matter of coming back later. */
 	if (err)
 		return err == OTA_LIMIT ? OTA_STATE : err;
-	return call->writes ? change_newest(job->db, &call->a.change, &job->e) : OTA_OK;
+	if (call->writes)
+		err = change_newest(job->db, &call->a.change, &job->e);
+	call->made_change = call->a.change != before;
+	return err;
 }
 
 static void header_number(struct req *req, const char *name, const char *fmt, int64_t value)
@@ -261,6 +269,13 @@ static void end_pieces(struct api_call *call)
 
 static enum h_result call_done(struct req *req, struct res *res, struct job *job);
 
+/* A piece failed: those before it stay. */
+static void tell_committed(struct req *req, const struct api_call *call)
+{
+	if (call->committed)
+		header_number(req, "X-Otad-Change", "", call->committed);
+}
+
 static enum h_result call_settled(struct req *req, struct res *res, struct job *job)
 {
 	struct api_call *call = req->ctx;
@@ -268,7 +283,7 @@ static enum h_result call_settled(struct req *req, struct res *res, struct job *
 	(void)res;
 	if (job->err) {
 		end_pieces(call);
-		header_number(req, "X-Otad-Change", "", call->a.change);
+		tell_committed(req, call);
 		return res_error(req, job->err, &job->e);
 	}
 	upkeep_flush_all(req->app->domain);
@@ -298,11 +313,16 @@ static enum h_result call_done(struct req *req, struct res *res, struct job *job
 {
 	struct api_call *call = job->ctx;
 
-	if (!job->err && call->a.more)
+	if (!job->err && call->a.more) {
+		if (call->made_change)
+			call->committed = call->a.change;
 		return call_more(req, call);
+	}
 	end_pieces(call);
-	if (job->err)
+	if (job->err) {
+		tell_committed(req, call);
 		return api_fail(req, res_status_of(job->err), job->err, &job->e, call->a.hint);
+	}
 	req->ctx = call;
 	/* The answer of a write says what is true now: for a device that looks in the next moment too. */
 	return call->writes && req->app->domain ? domain_settle(req, call_answer)

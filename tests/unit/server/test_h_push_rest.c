@@ -1,6 +1,7 @@
 /* Pushes that somebody has to go on with, and what is done meanwhile to a device that they have not got to.
  */
 #include "db/assignment.h"
+#include "db/change.h"
 #include "db/rollout.h"
 #include "db/stmt.h"
 #include "server/again.h"
@@ -10,6 +11,7 @@
 #include "tests/unit/server/nouns.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MANY = 2 * GROW_PIECE + 50 };
@@ -82,6 +84,7 @@ static void test_cancel_goes_on(void **state)
 		arena_release(&mem);
 		if (pieces)
 			ok(rollout_withdraw(n->db, row.id, n->f.now, &cursor, &done, &e), &e);
+		domain_changed(&n->f.app);
 		assert_string_equal(doing(n, path), "cancelling");
 		assert_string_equal(nouns_text(n, "state"), "cancelled");
 		assert_int_equal(nouns_int(n, "counts.waiting"), MANY - pieces * 100);
@@ -186,6 +189,35 @@ static void test_retry_is_under_way(void **state)
 	assert_int_equal(nouns_int(n, "counts.failed"), MANY);
 	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/releases/lamp:1.0/retire", NULL);
 	assert_int_equal(n->status, 200);
+}
+
+/* A later piece fails: the answer tells up to where it got, and upkeep goes on with it. */
+static void test_push_fails_on_its_way(void **state)
+{
+	struct nouns *n = *state;
+	struct errmsg e = {""};
+	int64_t newest = 0;
+
+	ok(stmt_script(n->db,
+		   "CREATE TRIGGER full BEFORE INSERT ON assignment WHEN NEW.device ="
+		   " (SELECT id FROM device WHERE name = 'bulb-150') BEGIN SELECT RAISE (ABORT, 'no'); END",
+		   &e),
+		&e);
+	nouns_push(n, "p1", "lamp:1.0", "*", 422);
+	assert_non_null(strstr(nouns_text(n, "detail"), "goes on by itself"));
+	ok(change_newest(n->db, &newest, &e), &e);
+	assert_non_null(fake_answer_header(&n->f, "X-Otad-Change"));
+	assert_int_equal(strtoll(fake_answer_header(&n->f, "X-Otad-Change"), NULL, 10), newest);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_int_equal(nouns_int(n, "targets"), GROW_PIECE);
+	/* Its first piece is there already: asked again, nothing is stored before it fails. */
+	nouns_push(n, "p1", "lamp:1.0", "*", 422);
+	assert_null(fake_answer_header(&n->f, "X-Otad-Change"));
+
+	ok(stmt_script(n->db, "DROP TRIGGER full", &e), &e);
+	let_upkeep_go_on(n);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p1", NULL);
+	assert_int_equal(nouns_int(n, "targets"), MANY);
 }
 
 /* The owner's word about one device is newer than the push that has not got to it. */
@@ -356,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_push_fails_on_its_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead_of_retry, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_shared, setup, nouns_teardown),
