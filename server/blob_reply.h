@@ -1,7 +1,8 @@
 /* A blob as the body of an answer: pieces of text and of the blob, in order. Between blobserve and http.
  *
- * A plain door sends from the mapping. A TLS door needs the bytes themselves: what is in the page cache is
- * copied, what is not is read by a job first. The loop waits for the disk only where 64 KiB have left the
+ * A plain door sends from the mapping what is in the page cache as a whole when the answer begins. The rest,
+ * and all of a TLS door's, is read: what is in the page cache is copied, what is not is read by a job first.
+ * There the loop waits for the disk only where 64 KiB have left the
  * cache between their job and the copy, or where the file system does not tell what is cached. */
 #ifndef SERVER_BLOB_REPLY_H
 #define SERVER_BLOB_REPLY_H
@@ -36,8 +37,9 @@ struct blob_ahead {
 };
 
 struct blob_reply {
-	const uint8_t *base; /* the mapping; served when the door is plain */
-	int fd;              /* served when the door is TLS */
+	const uint8_t *base; /* the mapping */
+	int fd;              /* the same, to be read */
+	bool is_cold;        /* not all of it is in the page cache: it is read at a plain door, too */
 	const struct blob_piece *pieces;
 	unsigned n_pieces;
 	uint64_t total;

@@ -195,6 +195,17 @@ static enum h_result answer_single(struct req *req, struct serve *sv, unsigned s
 	return H_DONE;
 }
 
+static bool is_cached(const struct serve *sv)
+{
+	for (unsigned i = 0; i < sv->reply.n_pieces; i++) {
+		const struct blob_piece *piece = &sv->reply.pieces[i];
+
+		if (!piece->text && !open_blob_is_cached(sv->blob, piece->first, piece->len))
+			return false;
+	}
+	return true;
+}
+
 static enum h_result answer(struct req *req, struct serve *sv, unsigned status)
 {
 	struct open_blob *b = sv->blob;
@@ -205,8 +216,10 @@ static enum h_result answer(struct req *req, struct serve *sv, unsigned status)
 	sv->reply.release = release;
 	sv->reply.ctx = sv;
 	result = sv->n_spans > 1 ? answer_multipart(req, sv) : answer_single(req, sv, status);
-	if (req->res->status < 400)
-		req->res->blob = &sv->reply;
+	if (req->res->status >= 400)
+		return result;
+	sv->reply.is_cold = req->door != DOOR_HTTPS && req->method != HTTP_HEAD && !is_cached(sv);
+	req->res->blob = &sv->reply;
 	return result;
 }
 

@@ -15,8 +15,8 @@
 enum {
 	POOL_PLAIN_LEN = 4096, /* bytes a connection: 10,000 idle ones are 50 MB */
 	POOL_TLS_LEN = 16384,
-	TLS_BLOCK_LEN = 65536,
-	TICK_MS = 1000, /* how often the library looks for idle connections when nothing happens */
+	BLOCK_LEN = 65536, /* of a blob that is read and not mapped */
+	TICK_MS = 1000,    /* how often the library looks for idle connections when nothing happens */
 };
 
 /* A handler's continuation is done, or an upload wants more. */
@@ -33,7 +33,7 @@ static void resume(struct req *req)
 
 /* Answers. */
 
-static ssize_t read_tls_blob(void *cls, uint64_t pos, char *buf, size_t max)
+static ssize_t read_blob(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct hreq *h = cls;
 	size_t n;
@@ -59,13 +59,19 @@ static void *unconst(const void *p)
 	return (void *)(uintptr_t)p;
 }
 
+/* TLS takes the bytes from us, and so does what the kernel would wait for while it sends. */
+static bool is_read(const struct hreq *h)
+{
+	return h->req.door == DOOR_HTTPS || h->res.blob->is_cold;
+}
+
 static struct MHD_Response *blob_response(struct hreq *h)
 {
 	struct blob_reply *reply = h->res.blob;
 	struct MHD_IoVec iov[64];
 
-	if (h->req.door == DOOR_HTTPS)
-		return MHD_create_response_from_callback(reply->total, TLS_BLOCK_LEN, read_tls_blob, h, NULL);
+	if (is_read(h))
+		return MHD_create_response_from_callback(reply->total, BLOCK_LEN, read_blob, h, NULL);
 	if (reply->n_pieces == 1)
 		return MHD_create_response_from_buffer((size_t)reply->pieces[0].len,
 			unconst(reply->base + reply->pieces[0].first), MHD_RESPMEM_PERSISTENT);
@@ -196,7 +202,7 @@ static void end_blob(struct hreq *h, bool is_whole)
 		reply->release(reply, BLOB_WHOLE, 0);
 	else if (reply->is_unread)
 		reply->release(reply, BLOB_STOPPED, reply->unread_at);
-	else if (h->req.door == DOOR_HTTPS)
+	else if (is_read(h))
 		reply->release(reply, BLOB_LEFT, 0);
 	else if (conn_bytes_sent(h->conn, &sent))
 		reply->release(reply, BLOB_STOPPED, sent - reply->sent_before);

@@ -27,6 +27,7 @@ static uint64_t stopped_at;
 static sem_t ended[BLOB_BROKEN + 1];
 
 /* The disk, as far as a TLS door sees it. */
+static _Atomic bool is_cold;      /* the blob at a plain door */
 static _Atomic int uncached;      /* errno of a read that must not wait; 0: all is in the page cache */
 static _Atomic off_t bad_sector;  /* reads that wait fail from here on; 0: none */
 static _Atomic bool is_next_slow; /* the next read that waits does so until `disk` */
@@ -87,6 +88,7 @@ static enum h_result h_blob(struct req *req, struct res *res)
 	piece->len = SIZE;
 	*reply = (struct blob_reply){.base = blob_map,
 		.fd = blob_fd,
+		.is_cold = is_cold,
 		.pieces = piece,
 		.n_pieces = 1,
 		.total = SIZE,
@@ -121,6 +123,7 @@ static int up(void **state)
 	assert_int_equal(sem_init(&disk_asked, 0, 0), 0);
 	uncached = 0;
 	bad_sector = 0;
+	is_cold = false;
 	*state = httpd_start(rows, 2);
 	return 0;
 }
@@ -205,25 +208,26 @@ static void cold(void **state)
 {
 	static const int answers[] = {EAGAIN, EOPNOTSUPP, EINTR};
 
-	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+	is_cold = true;
+	for (size_t i = 0; i < 2 * sizeof answers / sizeof answers[0]; i++) {
 		struct client c;
 
-		uncached = answers[i];
+		uncached = answers[i / 2];
 		job_at = -1;
 		loop_waits = loop_strays = 0;
-		ask(*state, true, &c);
+		ask(*state, i % 2, &c);
 		assert_true(hear_some(&c, SIZE_MAX) > SIZE - 1000);
 		sem_wait(&ended[BLOB_WHOLE]);
 		hang_up(&c);
 		/* The loop waits for no bytes but those that its job has read a moment ago. */
 		assert_true(loop_waits > 0);
-		if (answers[i] != EOPNOTSUPP)
+		if (answers[i / 2] != EOPNOTSUPP)
 			assert_int_equal(loop_strays, 0);
 	}
 }
 
-/* While the disk takes its time over a blob that goes out by TLS, everybody else is answered. */
-static void slow(void **state)
+/* While the disk takes its time over a blob, everybody else is answered. */
+static void slow_at(struct httpd *s, bool is_tls)
 {
 	static const char other[] = "GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 	struct answer a;
@@ -231,9 +235,9 @@ static void slow(void **state)
 
 	uncached = EAGAIN;
 	is_next_slow = true;
-	ask(*state, true, &c);
+	ask(s, is_tls, &c);
 	sem_wait(&disk_asked);
-	assert_int_equal(httpd_ask(*state, other, &a), 200);
+	assert_int_equal(httpd_ask(s, other, &a), 200);
 	sem_post(&disk);
 	assert_true(hear_some(&c, SIZE_MAX) > SIZE - 1000);
 	sem_wait(&ended[BLOB_WHOLE]);
@@ -241,12 +245,23 @@ static void slow(void **state)
 
 	/* Nobody is there any more when the bytes are. */
 	is_next_slow = true;
-	ask(*state, true, &c);
+	ask(s, is_tls, &c);
 	sem_wait(&disk_asked);
 	hang_up(&c);
-	assert_int_equal(httpd_ask(*state, other, &a), 200);
+	assert_int_equal(httpd_ask(s, other, &a), 200);
 	sem_post(&disk);
 	sem_wait(&ended[BLOB_LEFT]);
+}
+
+static void slow(void **state)
+{
+	slow_at(*state, true);
+}
+
+static void slow_and_plain(void **state)
+{
+	is_cold = true;
+	slow_at(*state, false);
 }
 
 /* The peer hangs up, in every way that there is, with most of the blob unsent. */
@@ -297,7 +312,7 @@ static void unread(void **state)
 	hang_up(&c);
 	sem_wait(&ended[BLOB_STOPPED]);
 	assert_in_range(stopped_at, READABLE - MARGIN, READABLE + MARGIN);
-	for (int is_cold = 0; is_cold < 2; is_cold++) {
+	for (int round = 0; round < 2; round++) {
 		ask(*state, true, &c);
 		assert_in_range(hear_some(&c, SIZE_MAX), READABLE / 2, READABLE + 1000);
 		sem_wait(&ended[BLOB_STOPPED]);
@@ -349,6 +364,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(whole, up, down),
 		cmocka_unit_test_setup_teardown(cold, up, down),
 		cmocka_unit_test_setup_teardown(slow, up, down),
+		cmocka_unit_test_setup_teardown(slow_and_plain, up, down),
 		cmocka_unit_test_setup_teardown(left, up, down),
 		cmocka_unit_test_setup_teardown(ending, up, down),
 		cmocka_unit_test_setup_teardown(unread, up, down),

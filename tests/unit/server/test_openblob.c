@@ -304,6 +304,44 @@ static void left_alone(void **state)
 	assert_int_equal(n_damaged, 2);
 }
 
+/* A plain door sends from the mapping what is in the page cache, and reads the rest by jobs: a hole in the
+ * file of this test is in no cache. */
+static void cold_is_read(void **state)
+{
+	static const struct {
+		const char *range;
+		bool is_cold;
+	} asked[] = {
+		{NULL, true},
+		{"bytes=0-1048575", false},
+		{"bytes=3145700-3145727", false},
+		{"bytes=3145728-3145728", true},
+		{"bytes=3211264-3300000", false}, /* behind it, whatever a page's size is */
+		{"bytes=0-99,3145800-3145900", true},
+		{"bytes=0-99,200-299", false},
+	};
+	static const uint8_t bytes[1 << 20];
+	struct fake *f = *state;
+	struct blob_reply *reply;
+	struct open_blob *b;
+
+	for (off_t at = 0; at < SIZE; at += (off_t)sizeof bytes)
+		assert_int_equal(pwrite(file, bytes, sizeof bytes, at), sizeof bytes);
+	reply = get(f, 1, NULL);
+	assert_false(reply->is_cold);
+	reply->release(reply, BLOB_LEFT, 0);
+	assert_int_equal(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 << 20, 65536), 0);
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+		reply = get(f, 1, asked[i].range);
+		assert_int_equal(reply->is_cold, asked[i].is_cold);
+		reply->release(reply, BLOB_LEFT, 0);
+	}
+	/* So much is not asked for at once. */
+	b = blob_table_get(f->app.blobs_open, (const uint8_t[32]){1});
+	assert_false(open_blob_is_cached(b, 0, (64 << 20) + 1));
+	open_blob_put(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +351,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bounded_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(read_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(left_alone, up, down),
+		cmocka_unit_test_setup_teardown(cold_is_read, up, down),
 	};
 
 	return cmocka_run_group_tests_name("openblob", tests, NULL, NULL);
