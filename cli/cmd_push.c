@@ -19,6 +19,7 @@ struct push {
 	bool is_again;        /* the version is that of the newest release, which has these bytes */
 	const char *selector; /* NULL: nothing is assigned */
 	bool is_dry;          /* only say what would happen */
+	bool no_broker;       /* it is there to wake devices, and away */
 	json_t *preview;      /* for programs: what would happen, a row for each board */
 };
 
@@ -401,14 +402,16 @@ static int carry_out(
 }
 
 /* Without a root no release can be made: said before anything is uploaded for one. */
-static int check_root(struct cli *cli)
+static int check_root(struct cli *cli, struct push *p)
 {
 	json_t *server = NULL;
 
 	if (!cli_call(cli, "GET", "/v1/server", NULL, &server))
 		return EXIT_FAILED;
 	long long root = (long long)js_int(server, "root_version", 0);
+	const char *broker = js_text(js_get(server, "broker"), "state", "");
 
+	p->no_broker = strcmp(broker, "connecting") == 0 || strcmp(broker, "refused") == 0;
 	json_decref(server);
 	return root > 0 ? EXIT_DONE : cli_fail(cli, "no root yet: run otactl init; nothing was uploaded");
 }
@@ -433,7 +436,7 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	if (code == EXIT_DONE)
 		code = choose_version(cli, args, p);
 	if (code == EXIT_DONE)
-		code = check_root(cli);
+		code = check_root(cli, p);
 	if (code == EXIT_DONE && p->selector)
 		code = check_selection(cli, p);
 	if (code != EXIT_DONE)
@@ -456,6 +459,8 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	code = carry_out(cli, args, p, releases, rollouts);
 	if (code == EXIT_DONE && !p->selector)
 		fprintf(stderr, "nothing was assigned: add --all or --to SELECTOR to send it to devices\n");
+	if (code == EXIT_DONE && p->selector && p->no_broker)
+		fprintf(stderr, "the broker is away: devices learn of it at their next poll\n");
 	if (code == EXIT_DONE && args_has(args, "hold"))
 		tell_held(rollouts, args_has(args, "wait"));
 	if (code == EXIT_DONE && args_has(args, "wait") && p->selector)

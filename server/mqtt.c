@@ -18,8 +18,8 @@ enum {
 	IN_FLIGHT_MAX = 64, /* publications without their acknowledgement */
 	CONNECT_WAIT_MS = 20000,
 	BACKOFF_MIN_MS = 500,
-	BACKOFF_MAX_MS = 30000,
-	REFUSED_MS = 60000, /* a wrong password does not get right by asking often */
+	BACKOFF_MAX_MS = 5000, /* one connection: asking this often costs a broker nothing */
+	REFUSED_MS = 60000,    /* a wrong password does not get right by asking often */
 	TOPIC_MAX = 128,
 	HOST_MAX = 255,
 	READ_PACKETS = 16,

@@ -19,7 +19,8 @@ def test_a_push_wakes_them(fleet):
     for agent in agents:
         connected(agent)
     begin = time.monotonic()
-    fleet.ctl("push", fleet.image("1.0.0"), "--all", "-y")
+    pushed = fleet.ctl("push", fleet.image("1.0.0"), "--all", "-y")
+    assert "broker" not in pushed.err, pushed.err
     fleet.wait_running("1.0.0", deadline_s=60)
     print(f"woken and updated in {time.monotonic() - begin:.1f} s")
 
@@ -31,7 +32,9 @@ def test_the_broker_dies_and_comes_back(fleet):
     fleet.broker.kill9()
     for agent in (woken, polling):
         harness.wait_for("it to notice", lambda a=agent: "lost the broker" in a.text(), alive=[agent])
-    fleet.ctl("push", fleet.image("1.0.0"), "--all", "-y")
+    harness.wait_for("otad to notice", lambda: "the broker does not answer" in fleet.ctl("status").out)
+    pushed = fleet.ctl("push", fleet.image("1.0.0"), "--all", "-y")
+    assert "the broker is away: devices learn of it at their next poll" in pushed.err, pushed.err
     fleet.wait_running("1.0.0", names=["polling"])
     assert "confirmed" not in woken.text()
     fleet.broker.start()
