@@ -285,8 +285,11 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 			"otactl device list",
 			f->board);
 	} else {
-		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", f->board,
-			held ? " (some on hold wait)" : "");
+		char waits[60] = "";
+
+		if (held)
+			(void)snprintf(waits, sizeof waits, " (%lld on hold: fetched, not installed)", held);
+		fprintf(stderr, "to: %lld device%s of board %s%s\n", n, n == 1 ? "" : "s", f->board, waits);
 		tell_newer(p, s);
 		(void)json_array_append_new(p->preview,
 			json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:O}", "board", f->board, "version",

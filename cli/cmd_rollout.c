@@ -210,6 +210,22 @@ out:
 
 enum { ASK_S = 5 };
 
+/* The devices that the fleet is made of: one that was replaced, or came back after it was removed, has ended.
+ */
+static json_t *without_revoked(const json_t *devices, size_t *n_revoked)
+{
+	json_t *rest = json_array(), *d;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
+	{
+		if (strcmp(js_text(d, "state", ""), "revoked") != 0)
+			(void)json_array_append(rest, d);
+	}
+	*n_revoked = json_array_size(devices) - json_array_size(rest);
+	return rest;
+}
+
 static void show_fleet(struct cli *cli, const json_t *devices)
 {
 	if (json_array_size(devices) > 0) {
@@ -223,7 +239,7 @@ static void show_fleet(struct cli *cli, const json_t *devices)
 	json_decref(secrets);
 }
 
-static void show_status(struct cli *cli, const json_t *s, const json_t *devices)
+static void show_status(struct cli *cli, const json_t *s, const json_t *devices, size_t n_revoked)
 {
 	json_t *item;
 	size_t i;
@@ -233,6 +249,8 @@ static void show_status(struct cli *cli, const json_t *s, const json_t *devices)
 	show_drifted(devices);
 	show_to_retry(devices);
 	show_fleet(cli, devices);
+	if (n_revoked)
+		printf("%zu revoked or replaced, not shown; see: otactl device list\n", n_revoked);
 	if (json_array_size(js_array(s, "rollouts")) > 0) {
 		putchar('\n');
 		show_rollouts(js_array(s, "rollouts"), NULL);
@@ -242,19 +260,26 @@ static void show_status(struct cli *cli, const json_t *s, const json_t *devices)
 
 int cmd_status(struct cli *cli, const struct args *args)
 {
-	json_t *s = NULL, *devices = NULL;
-	int code = EXIT_DONE;
+	json_t *s = NULL, *all = NULL, *devices = NULL;
+	int code = EXIT_FAILED;
+	size_t n_revoked;
 
 	if (args->n)
 		return status_of(cli, args);
 	if (!cli_call(cli, "GET", "/v1/status", NULL, &s))
 		return EXIT_FAILED;
-	if (cli->json)
+	if (cli_list(cli, "/v1/devices", &all)) {
+		devices = without_revoked(all, &n_revoked);
+		code = EXIT_DONE;
+	}
+	/* Beside the server's counts what the table has, in the same words as `device list`. */
+	if (devices && cli->json) {
+		(void)json_object_set(s, "fleet", devices);
 		out_json(s);
-	else if (cli_list(cli, "/v1/devices", &devices))
-		show_status(cli, s, devices);
-	else
-		code = EXIT_FAILED;
+	} else if (devices) {
+		show_status(cli, s, devices, n_revoked);
+	}
+	json_decref(all);
 	json_decref(devices);
 	json_decref(s);
 	return code;

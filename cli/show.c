@@ -5,10 +5,7 @@
 
 #include "proto/err.h"
 
-static const char *const states[] = {"running", "served", "trial", "staged", "fetching", "offered", "waiting",
-	"failed", "reverted", "timed-out", "superseded", "cancelled", NULL};
-
-static const char *running_text(const json_t *d, char *buf, size_t cap)
+const char *show_running(const json_t *d, char *buf, size_t cap)
 {
 	const json_t *r = js_get(d, "running");
 
@@ -37,7 +34,10 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	int64_t since = js_int(a, "since", 0), age = since > 0 ? (int64_t)time(NULL) - since : 0;
 
 	if (js_bool(a, "drifted", false))
-		(void)snprintf(buf, cap, "drifted: should run %s", js_text(a, "version", "?"));
+		(void)snprintf(buf, cap,
+			js_bool(a, "older", false) ? "runs something newer than %s"
+						   : "drifted: should run %s",
+			js_text(a, "version", "?"));
 	else if (js_bool(a, "late", false))
 		(void)snprintf(buf, cap, "%s, but runs it", state);
 	else if (strcmp(state, "fetching") == 0 && size > 0)
@@ -49,13 +49,32 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	return buf;
 }
 
-/* The same without the numbers, which would make a table too wide: device show and the log have them. */
-static const char *table_text(const json_t *a, char *buf, size_t cap)
+/* What a device tells most often, in as few words as a table has room for; NULL: as the server says it. */
+static const char *short_why(int64_t detail)
 {
-	const char *text = assignment_text(a, buf, cap);
+	if (detail == ota_err_detail(OTA_HEALTH))
+		return "ill";
+	if (detail == ota_err_detail(OTA_BOOTS))
+		return "boots used up";
+	if (detail == ota_err_detail(OTA_CONTACT))
+		return "no contact";
+	if (detail == ota_err_detail(OTA_ROLLBACK))
+		return "below the floor";
+	return NULL;
+}
+
+const char *show_update(const json_t *a, char *buf, size_t cap)
+{
+	const char *text = assignment_text(a, buf, cap), *state = js_text(a, "state", "-"),
+		   *why = short_why(js_int(a, "detail", 0));
 	char *numbers = strstr(buf, " (reason ");
 
-	if (text == buf && numbers)
+	if (why && strcmp(state, "failed") == 0)
+		(void)snprintf(buf, cap, "failed: %s%s", why,
+			strstr(js_text(a, "text", ""), ", still runs") ? ", still runs" : "");
+	else if (why && strcmp(state, "reverted") == 0)
+		(void)snprintf(buf, cap, "reverted: %s", why);
+	else if (numbers)
 		*numbers = '\0';
 	return text;
 }
@@ -134,7 +153,7 @@ void show_devices(const json_t *devices, const char *none)
 			js_bool(d, "rekey", false) ? ", new key waits" : "",
 			js_bool(d, "hold", false) ? ", on hold" : "", is_shared(d) ? ", shared?" : "");
 		if (a)
-			(void)table_text(a, running, sizeof running);
+			(void)show_update(a, running, sizeof running);
 		/* The version once: what runs as it should stands beside it. */
 		const char *version = a ? js_text(a, "version", "") : "";
 		bool is_done = a && strcmp(js_text(a, "state", ""), "running") == 0;
@@ -143,7 +162,7 @@ void show_devices(const json_t *devices, const char *none)
 			a && !is_done ? " " : "", a ? running : "", next ? ", then " : "",
 			next ? js_text(next, "version", "?") : "");
 		out_table_row(&t, (const char *const[]){show_label(d), js_text(d, "board", ""),
-					  running_text(d, running, sizeof running), update, state,
+					  show_running(d, running, sizeof running), update, state,
 					  out_ago(js_int(d, "last_seen", 0))});
 	}
 	out_table_end(&t, none);
@@ -160,29 +179,64 @@ static const char *mend_text(const json_t *d, const json_t *a, char *buf, size_t
 	return buf;
 }
 
+/* What it should run it refuses, for it runs something newer: after an older backup was restored, or because
+ * an older release was pushed. To offer it again changes nothing. */
+static bool is_outrun(const json_t *d)
+{
+	const json_t *a = js_get(d, "assignment");
+
+	return js_bool(a, "older", false) &&
+	       (js_bool(a, "drifted", false) || strcmp(js_text(a, "state", ""), "failed") == 0);
+}
+
+/* Of such a device: what to do. */
+static const char *outrun_text(const json_t *d, char *buf, size_t cap)
+{
+	const char *version = js_text(js_get(d, "assignment"), "version", "?");
+
+	if (js_bool(js_get(d, "running"), "known", false))
+		(void)snprintf(buf, cap,
+			"refuses %s, which is older; to go back: otactl push FILE --to %s --version NEW",
+			out_safe(version), show_label(d));
+	else
+		(void)snprintf(buf, cap,
+			"refuses %s, which is older; push what it should run again: otactl push FILE --to %s",
+			out_safe(version), show_label(d));
+	return buf;
+}
+
+static void show_one_drifted(const json_t *d)
+{
+	const json_t *a = js_get(d, "assignment");
+	const char *version = out_safe(js_text(a, "version", "?"));
+	char running[120], mend[400];
+
+	if (js_bool(d, "late", false))
+		printf("! %s runs %s all the same: %s; push what it should run\n", show_label(d), version,
+			late_text(a));
+	else if (is_outrun(d))
+		printf("! %s runs %s and %s\n", show_label(d),
+			js_bool(js_get(d, "running"), "known", false)
+				? out_safe(show_running(d, running, sizeof running))
+				: "a newer release than any that this otad gave it",
+			outrun_text(d, mend, sizeof mend));
+	else
+		printf("! %s should run %s and reports %s; %s\n", show_label(d), version,
+			show_running(d, running, sizeof running), mend_text(d, a, mend, sizeof mend));
+}
+
 enum { DRIFTED_MAX = 5 };
 
 void show_drifted(const json_t *devices)
 {
-	char running[120], mend[200];
 	size_t i, n = 0;
 	json_t *d;
 
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
-		const json_t *a = js_get(d, "assignment");
-		bool is_late = js_bool(d, "late", false);
-
-		if ((!is_late && !js_bool(d, "drifted", false)) || ++n > DRIFTED_MAX)
-			continue;
-		if (is_late) {
-			printf("! %s runs %s all the same: %s; push what it should run\n", show_label(d),
-				out_safe(js_text(a, "version", "?")), late_text(a));
-			continue;
-		}
-		printf("! %s should run %s and reports %s; %s\n", show_label(d),
-			out_safe(js_text(a, "version", "?")), running_text(d, running, sizeof running),
-			mend_text(d, a, mend, sizeof mend));
+		if ((js_bool(d, "late", false) || js_bool(d, "drifted", false) || is_outrun(d)) &&
+			++n <= DRIFTED_MAX)
+			show_one_drifted(d);
 	}
 	if (n > DRIFTED_MAX)
 		printf("! %zu more do not run what they should; see: otactl device list\n", n - DRIFTED_MAX);
@@ -200,7 +254,8 @@ static json_t *ended_badly(const json_t *devices)
 		const char *push = js_text(a, "rollout", NULL), *state = js_text(a, "state", "");
 		bool is_bad = strcmp(state, "failed") == 0 || strcmp(state, "reverted") == 0;
 
-		if (!push || !is_bad || js_get(d, "next") || js_bool(a, "rollout_cancelled", false))
+		if (!push || !is_bad || is_outrun(d) || js_get(d, "next") ||
+			js_bool(a, "rollout_cancelled", false))
 			continue;
 		json_t *counts = json_object_get(pushes, push);
 
@@ -303,7 +358,7 @@ void show_device(const json_t *d)
 {
 	const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next"), *r = js_get(d, "running"),
 		     *alarm = js_get(d, "alarm");
-	char text[300], mend[200];
+	char text[300], mend[400];
 	json_t *item;
 	size_t i;
 
@@ -327,8 +382,10 @@ void show_device(const json_t *d)
 		out_field("address", "%s", js_text(d, "address", "?"));
 	out_field("seen", "%s%s", out_ago(js_int(d, "last_seen", 0)),
 		js_get(d, "online") ? js_bool(d, "online", false) ? ", connected" : ", not connected" : "");
-	out_field("running", "%s", running_text(d, text, sizeof text));
-	if (js_bool(d, "drifted", false))
+	out_field("running", "%s", show_running(d, text, sizeof text));
+	if (is_outrun(d))
+		out_field("", "it %s", outrun_text(d, mend, sizeof mend));
+	else if (js_bool(d, "drifted", false))
 		out_field("", "it should run %s; %s", js_text(a, "version", "?"),
 			mend_text(d, a, mend, sizeof mend));
 	if (js_bool(d, "late", false))
@@ -347,160 +404,6 @@ void show_device(const json_t *d)
 		out_field("then", "%s %s (push %.8s)", js_text(next, "version", "?"),
 			assignment_text(next, text, sizeof text), js_text(next, "rollout", "?"));
 	out_field("root", "version %lld", (long long)js_int(d, "root_version", 0));
-}
-
-/* For each device of a push the number of its last attempt. */
-static json_t *last_attempts(const json_t *rows)
-{
-	json_t *last = json_object(), *row;
-	size_t i;
-
-	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
-	{
-		const char *id = js_text(js_get(row, "device"), "id", "?");
-		int64_t attempt = js_int(row, "attempt", 1);
-
-		if (attempt > js_int(last, id, 0))
-			(void)json_object_set_new(last, id, json_integer(attempt));
-	}
-	return last;
-}
-
-void show_assignments(const json_t *rows)
-{
-	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL", NULL};
-	struct out_table t;
-	json_t *row;
-	size_t i;
-
-	bool is_older = false, is_reverted = false;
-	json_t *last = last_attempts(rows);
-
-	out_table_init(&t, head);
-	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
-	{
-		const json_t *d = js_get(row, "device");
-		const char *running = js_text(row, "running_version", "unknown");
-		int64_t attempt = js_int(row, "attempt", 1);
-		bool is_trial = strcmp(js_text(row, "state", ""), "trial") == 0 &&
-				strcmp(js_text(row, "version", ""), running) == 0;
-		char update[300], attempted[340], runs[120];
-
-		/* What an earlier attempt came to is in the device's log. */
-		if (attempt < js_int(last, js_text(d, "id", "?"), 0))
-			continue;
-		const char *state = table_text(row, update, sizeof update);
-		bool is_on_hold = js_bool(d, "hold", false) && js_get(row, "next_poll_by");
-
-		(void)snprintf(attempted, sizeof attempted, "%s%s", state, is_on_hold ? ", on hold" : "");
-		if (attempt > 1)
-			(void)snprintf(
-				attempted, sizeof attempted, "%s (attempt %lld)", state, (long long)attempt);
-		(void)snprintf(runs, sizeof runs, "%s%s", running, is_trial ? " (trial)" : "");
-		is_reverted = is_reverted || strcmp(js_text(row, "state", ""), "reverted") == 0;
-		is_older = is_older || js_int(row, "detail", 0) == ota_err_detail(OTA_ROLLBACK);
-
-		out_table_row(&t,
-			(const char *const[]){show_label(d), attempted, runs,
-				out_ago(js_int(row, "last_seen", 0)),
-				js_get(row, "next_poll_by") ? out_by(js_int(row, "next_poll_by", 0)) : "-"});
-	}
-	out_table_end(&t, "no devices");
-	json_decref(last);
-	if (is_reverted)
-		fprintf(stderr,
-			"what went back runs the release it had; once the cause is mended: otactl retry PUSH "
-			"offers it again\n");
-	if (is_older)
-		fprintf(stderr,
-			"a device ran a newer release already; to go back push the old image under a new "
-			"version: --version V\n");
-}
-
-const char *show_counts(const json_t *rollout)
-{
-	static char text[200];
-	const json_t *counts = js_get(rollout, "counts");
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (int i = 0; states[i]; i++) {
-		long long n = (long long)js_int(counts, states[i], 0);
-
-		if (n > 0 && used < sizeof text)
-			used += (size_t)snprintf(
-				text + used, sizeof text - used, "%s%lld %s", used ? ", " : "", n, states[i]);
-		if (strcmp(states[i], "running") == 0 && js_int(rollout, "drifted", 0) > 0 &&
-			used < sizeof text)
-			used += (size_t)snprintf(text + used, sizeof text - used, " (%lld no longer)",
-				(long long)js_int(rollout, "drifted", 0));
-		if (strcmp(states[i], "waiting") == 0 && js_int(rollout, "queued", 0) > 0 &&
-			used < sizeof text)
-			used += (size_t)snprintf(text + used, sizeof text - used,
-				" (%lld behind another update)", (long long)js_int(rollout, "queued", 0));
-	}
-	return text[0] ? text : "no devices";
-}
-
-/* A push that ended is not plainly done where devices do not run it. */
-static const char *rollout_state(const json_t *r, char *buf, size_t cap)
-{
-	static const char *const bad[] = {"failed", "reverted", "timed-out"};
-	const char *state = js_text(r, "doing", js_text(r, "state", "?"));
-	size_t used = (size_t)snprintf(buf, cap, "%s", state);
-
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0] && strcmp(state, "done") == 0 && used < cap; i++) {
-		long long n = (long long)js_int(js_get(r, "counts"), bad[i], 0);
-
-		if (n > 0)
-			used += (size_t)snprintf(buf + used, cap - used, ", %lld %s", n, bad[i]);
-	}
-	return buf;
-}
-
-/* What a push that has ended was made with holds nothing back any more. */
-static bool is_held(const json_t *r)
-{
-	return js_bool(r, "hold", false) && strcmp(js_text(r, "state", ""), "open") == 0;
-}
-
-void show_rollout(const json_t *r)
-{
-	char state[120];
-
-	out_field("push", "%s", js_text(r, "id", "?"));
-	out_field("release", "%s %s", js_text(r, "board", "?"), js_text(r, "version", "?"));
-	out_field("to", "%s", js_text(r, "selector", "all"));
-	out_field("state", "%s%s", rollout_state(r, state, sizeof state), is_held(r) ? ", on hold" : "");
-	out_field("devices", "%lld: %s%s", (long long)js_int(r, "targets", 0), show_counts(r),
-		js_bool(r, "growing", false) ? ", and more to come" : "");
-	out_field("made", "%s by %s", out_time(js_int(r, "created", 0)),
-		js_text(r, "by_text", js_text(r, "by", "?")));
-	if (js_get(r, "superseded_by"))
-		out_field("superseded by", "%s", js_text(r, "superseded_by", "?"));
-}
-
-void show_rollouts(const json_t *list, const char *none)
-{
-	static const char *const head[] = {
-		"PUSH", "BOARD", "VERSION", "TO", "STATE", "DEVICES", "MADE", NULL};
-	struct out_table t;
-	json_t *r;
-	size_t i;
-
-	out_table_init(&t, head);
-	json_array_foreach((json_t *)(uintptr_t)list, i, r)
-	{
-		char id[9], plain[120], state[140];
-
-		(void)snprintf(id, sizeof id, "%.8s", js_text(r, "id", "?"));
-		(void)snprintf(state, sizeof state, "%s%s", rollout_state(r, plain, sizeof plain),
-			is_held(r) ? ", on hold" : "");
-		out_table_row(&t, (const char *const[]){id, js_text(r, "board", ""),
-					  js_text(r, "version", ""), js_text(r, "selector", "all"), state,
-					  show_counts(r), out_ago(js_int(r, "created", 0))});
-	}
-	out_table_end(&t, none);
 }
 
 void show_image(const json_t *i)

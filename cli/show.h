@@ -8,6 +8,11 @@
  * takes as well. Static storage of eight turns. */
 const char *show_label(const json_t *device);
 
+/* The cells of every table that shows what a device runs, and how far its update is: the one of an object
+ * that has "running" (a device, an assignment row), the other of an assignment. Into `buf`, or a constant. */
+const char *show_running(const json_t *d, char *buf, size_t cap);
+const char *show_update(const json_t *a, char *buf, size_t cap);
+
 /* Table of device objects; `none` when there is none. */
 void show_devices(const json_t *devices, const char *none);
 
@@ -17,7 +22,8 @@ const char *show_secret_state(const json_t *secret);
 /* Where there is no device: whom otad waits for, by its enrollment secrets, and what to do next. */
 void show_awaited(const json_t *secrets);
 
-/* A line with the remedy for each device that does not run what it should; of many, for the first. */
+/* A line with the remedy for each device that does not run what it should, or refuses it as older than what
+ * it runs; of many, for the first. */
 void show_drifted(const json_t *devices);
 
 /* A line for each push that some devices' latest update failed or went back in: what tries it again. */

@@ -18,7 +18,8 @@
 	" a.ended_at IS NULL AND a.is_queued = 0 AND EXISTS"                                                 \
 	"  (SELECT 1 FROM assignment q WHERE q.device = a.device AND q.is_queued = 1) AS "                   \
 	"has_next, " ASSIGNMENT_IS_DRIFTED                                                                   \
-	" AS is_drifted, d.state = 1 AND s.running_digest IS m.digest AND "                                  \
+	" AS is_drifted, s.confirmed_digest IS NOT NULL AND s.running_digest IS s.confirmed_digest AND "     \
+	"s.running_sequence > m.sequence AS is_older, d.state = 1 AND s.running_digest IS m.digest AND "     \
 	"NOT EXISTS (SELECT 1 FROM assignment b WHERE b.device = a.device AND b.id > a.id AND b.is_void = "  \
 	"0) "                                                                                                \
 	"AND " ASSIGNMENT_CAME_TOO_LATE " AS is_late,"                                                       \
@@ -47,6 +48,7 @@ static enum ota_err fill(struct stmt *st, struct arena *mem, void *out, struct e
 		.is_queued = col_bool(st, "is_queued"),
 		.has_next = col_bool(st, "has_next"),
 		.is_drifted = col_bool(st, "is_drifted"),
+		.is_older = col_bool(st, "is_older"),
 		.is_void = col_bool(st, "is_void"),
 		.is_cancelled = col_bool(st, "is_cancelled"),
 		.is_late = col_bool(st, "is_late"),

@@ -21,6 +21,7 @@ struct assignment_row {
 	bool is_queued;      /* waits for the device's open one to end */
 	bool has_next;       /* another one is queued behind this one */
 	bool is_drifted;     /* the device's latest, ended as running, and its device runs that no more */
+	bool is_older;       /* than what the device runs and has confirmed: it refuses this one (ROLLBACK) */
 	bool is_void;        /* taken back while it was queued: never what the device had to do */
 	bool is_cancelled;   /* its rollout was */
 	bool is_late; /* the device's latest, ended as cancelled or timed-out, and its device runs it */

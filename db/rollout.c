@@ -330,17 +330,26 @@ enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_revision, stru
 	return err == OTA_OK ? db_commit(&tx, e) : err;
 }
 
-static enum ota_err count_drifted(struct db *db, int64_t id, uint64_t *n, struct errmsg *e)
+static enum ota_err count_gone(struct db *db, int64_t id, struct rollout_counts *counts, struct errmsg *e)
 {
-	/* In this order: the first join leaves out nearly all. */
-	static const char q_drifted[] =
-		"SELECT count(*) AS n FROM assignment a CROSS JOIN device_said s ON s.device = a.device"
+	/* In this order: from the push's own rows on. The sum looks at those that are gone alone. */
+	static const char q_gone[] =
+		"SELECT count(*) AS n_gone, coalesce(sum(" ASSIGNMENT_IS_DRIFTED
+		"), 0) AS n_drifted FROM assignment a CROSS JOIN device_said s ON s.device = a.device"
 		" CROSS JOIN manifest m ON m.id = a.manifest CROSS JOIN device d ON d.id = s.device"
-		" WHERE a.rollout = $id AND " ASSIGNMENT_IS_DRIFTED;
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_drifted);
+		" WHERE a.rollout = $id AND a.state = 5 AND s.running_digest IS NOT m.digest"
+		" AND NOT EXISTS (SELECT 1 FROM assignment b"
+		" WHERE b.device = a.device AND b.rollout = a.rollout AND b.id > a.id)";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_gone);
+	enum ota_err err;
 
 	bind_i64(st, "id", id);
-	return stmt_count(st, n, e);
+	err = stmt_row(st, e);
+	if (err != OTA_OK)
+		return err;
+	counts->n_gone = col_u64(st, "n_gone");
+	counts->n_drifted = col_u64(st, "n_drifted");
+	return stmt_status(st, e);
 }
 
 enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e)
@@ -368,7 +377,7 @@ enum ota_err rollout_count(struct db *db, int64_t id, struct rollout_counts *out
 		err = stmt_status(st, e);
 	}
 	if (err == OTA_OK && counts.by_state[ASSIGN_RUNNING])
-		err = count_drifted(db, id, &counts.n_drifted, e);
+		err = count_gone(db, id, &counts, e);
 	if (err == OTA_OK)
 		*out = counts;
 	return err;

@@ -138,8 +138,9 @@ OTA_MUST_USE enum ota_err rollout_unhold(struct db *db, int64_t id, int64_t if_r
 struct rollout_counts {
 	uint64_t by_state[ASSIGN_STATES];
 	uint64_t total;
-	uint64_t n_queued;  /* of those that wait: behind another assignment, which has to end first */
-	uint64_t n_drifted; /* of those that run it: whose device runs something else by now, or nothing */
+	uint64_t n_queued; /* of those that wait: behind another assignment, which has to end first */
+	uint64_t n_gone;   /* of those seen running it: whose device runs something else by now, or nothing */
+	uint64_t n_drifted; /* of these: nothing newer was assigned */
 };
 OTA_MUST_USE enum ota_err rollout_count(
 	struct db *db, int64_t id, struct rollout_counts *out, struct errmsg *e);

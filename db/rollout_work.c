@@ -95,12 +95,21 @@ static enum ota_err cancel_one(struct db *db, const struct rollout_task *task, i
 
 	if (err != OTA_OK)
 		return err;
-	event.kind = what == ASSIGNMENT_UNSURE ? "cancelling" : "cancelled";
-	event.text = what == ASSIGNMENT_UNSURE
-			     ? "its push was cancelled, but its last ticket may still install it"
-			     : "its push was cancelled, in time";
-	if (what != ASSIGNMENT_COMMITTED)
-		err = event_add(db, &event, e);
+	switch (what) {
+	case ASSIGNMENT_WITHDRAWN:
+		event.kind = "cancelled";
+		event.text = "its push was cancelled, in time";
+		break;
+	case ASSIGNMENT_COMMITTED:
+		event.kind = "cancel-late";
+		event.text = "its push was cancelled too late: nothing takes it back here any more";
+		break;
+	case ASSIGNMENT_UNSURE:
+		event.kind = "cancelling";
+		event.text = "its push was cancelled, but its last ticket may still install it";
+		break;
+	}
+	err = event_add(db, &event, e);
 	if (err != OTA_OK)
 		return err;
 	out->n_withdrawn += what == ASSIGNMENT_WITHDRAWN;

@@ -26,6 +26,8 @@ static enum ota_err assignment_json(void *ctx, const void *of)
 	js_bool(o, "hold", device.is_held);
 	js_end(o);
 	err = view_assignment(v, row, &device);
+	if (!err)
+		err = view_running(v, &device);
 	js_text(o, "running_version", *device.version ? device.version : NULL);
 	js_time(o, "last_seen", device.said.seen_at);
 	return err;

@@ -392,6 +392,8 @@ static enum ota_err store_report(struct job *job)
 	if (!err && v->step.running_is_new)
 		err = verdict_drift(job, &verdict);
 	if (!err && v->step.running_is_new)
+		err = verdict_back(job, &verdict, v->step.has_move);
+	if (!err && v->step.running_is_new)
 		err = verdict_late(job, &verdict);
 	if (!err)
 		err = facts_load_device(job->db, v->crypto, v->keys, v->row, job->mem, &v->facts, &job->e);

@@ -380,6 +380,12 @@ struct cancelled {
 	int64_t until;
 };
 
+static enum ota_err note_late(struct api_job *a, struct job *job, const struct assignment_row *task)
+{
+	return note(a, job, task->device, "cancel-late",
+		"cancelled too late: nothing takes it back here any more: ", task->version);
+}
+
 static enum ota_err cancel_one(struct api_job *a, struct job *job, const struct device_row *device,
 	const struct assignment_row *task, struct cancelled *done)
 {
@@ -391,7 +397,7 @@ static enum ota_err cancel_one(struct api_job *a, struct job *job, const struct 
 		return err;
 	done->n[what]++;
 	if (what == ASSIGNMENT_COMMITTED)
-		return OTA_OK;
+		return note_late(a, job, task);
 	if (what == ASSIGNMENT_UNSURE)
 		done->until = until;
 	err = note(a, job, device->id, "cancelled",
@@ -425,6 +431,8 @@ static enum ota_err cancel_stopped(struct api_job *a, struct job *job)
 	} else if (!err && in->task) {
 		/* The device was faster. */
 		in->done.n[task.state == ASSIGN_CANCELLED ? ASSIGNMENT_WITHDRAWN : ASSIGNMENT_COMMITTED]++;
+		if (task.state != ASSIGN_CANCELLED)
+			err = note_late(a, job, &task);
 	}
 	if (err && err != OTA_NOT_FOUND) /* removed meanwhile */
 		return err;

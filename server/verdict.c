@@ -1,5 +1,7 @@
 #include "server/verdict.h"
 
+#include <string.h>
+
 #include "db/assignment.h"
 #include "db/event.h"
 #include "db/release.h"
@@ -44,6 +46,12 @@ enum ota_err verdict_drift(struct job *job, const struct verdict *v)
 		return OTA_OK;
 	if (err || !task.is_drifted)
 		return err;
+	if (task.is_older)
+		return tell(job, v, "drifted", task.id,
+			arena_printf(job->mem,
+				"runs something newer than %s, which it should run, and refuses that: push "
+				"again what it should run",
+				task.version));
 	return tell(job, v, "drifted", task.id,
 		arena_printf(job->mem,
 			task.is_cancelled
@@ -51,6 +59,21 @@ enum ota_err verdict_drift(struct job *job, const struct verdict *v)
 				: "runs %s; it should run %s: otactl retry %.8s",
 			v->ci->has_running ? "something else" : "nothing of ours", task.version,
 			task.rollout_uid));
+}
+
+enum ota_err verdict_back(struct job *job, const struct verdict *v, bool moved)
+{
+	struct assignment_row task;
+	enum ota_err err;
+
+	if (moved || !v->ci->has_running)
+		return OTA_OK;
+	err = assignment_load_latest(job->db, v->device, job->mem, &task, &job->e);
+	if (err == OTA_NOT_FOUND)
+		return OTA_OK;
+	if (err || task.state != ASSIGN_RUNNING || memcmp(task.digest, v->ci->running_digest, 32) != 0)
+		return err;
+	return tell(job, v, "running", task.id, arena_printf(job->mem, "runs %s again", task.version));
 }
 
 enum ota_err verdict_late(struct job *job, const struct verdict *v)

@@ -16,6 +16,9 @@ struct verdict {
 OTA_MUST_USE enum ota_err verdict_claim(struct job *job, const struct verdict *v);
 /* What it reports is news, and not what its latest assignment was seen to end in. */
 OTA_MUST_USE enum ota_err verdict_drift(struct job *job, const struct verdict *v);
+/* It runs again what its latest assignment was seen to end in: news after a drift. `moved`: this check-in has
+ * just moved it, which its log tells already. */
+OTA_MUST_USE enum ota_err verdict_back(struct job *job, const struct verdict *v, bool moved);
 /* It runs what was taken back, or took too long: it had been told before, and nobody heard of it in time. */
 OTA_MUST_USE enum ota_err verdict_late(struct job *job, const struct verdict *v);
 

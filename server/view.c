@@ -185,6 +185,7 @@ enum ota_err view_assignment(
 	js_text(o, "text", text);
 	js_bool(o, "queued", row->is_queued);
 	js_bool(o, "drifted", row->is_drifted);
+	js_bool(o, "older", row->is_older);
 	js_bool(o, "rollout_cancelled", row->is_cancelled);
 	js_bool(o, "late", row->is_late);
 	js_time(o, "withdrawn", row->withdrawn_at);
@@ -390,6 +391,7 @@ enum ota_err view_rollout(struct view *v, const struct rollout_row *row)
 		js_int(o, assign_state_name((enum assign_state)s), (int64_t)counts.by_state[s]);
 	js_end(o);
 	js_int(o, "queued", (int64_t)counts.n_queued);
+	js_int(o, "gone", (int64_t)counts.n_gone);
 	js_int(o, "drifted", (int64_t)counts.n_drifted);
 	js_bool(o, "growing", row->is_growing);
 	js_text(o, "doing", doing_name(row->doing));

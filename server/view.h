@@ -61,6 +61,8 @@ OTA_MUST_USE enum ota_err view_release_size(struct view *v, const struct release
 
 /* Members of an object that is open already. */
 OTA_MUST_USE enum ota_err view_device(struct view *v, const struct device_row *row);
+/* "running": what a device says it runs. */
+OTA_MUST_USE enum ota_err view_running(struct view *v, const struct device_row *row);
 OTA_MUST_USE enum ota_err view_release(struct view *v, const struct release_row *row);
 OTA_MUST_USE enum ota_err view_rollout(struct view *v, const struct rollout_row *row);
 

@@ -92,7 +92,7 @@ static enum ota_err details_json(struct view *v, const struct device_row *row)
 	return OTA_OK;
 }
 
-static enum ota_err running_json(struct view *v, const struct device_row *row)
+enum ota_err view_running(struct view *v, const struct device_row *row)
 {
 	const struct device_said *said = &row->said;
 	struct js_out *o = &v->a->out;
@@ -222,7 +222,7 @@ enum ota_err view_device(struct view *v, const struct device_row *row)
 	online_json(v, row);
 	js_int(o, "root_version", row->said.root_version);
 	js_int(o, "uptime_s", row->said.uptime_s);
-	err = running_json(v, row);
+	err = view_running(v, row);
 	if (!err)
 		err = latest_json(v, row);
 	js_int(o, "revision", row->revision);

@@ -29,7 +29,7 @@ def is_said(fleet, name):
     status = fleet.ctl("status").out
     assert f"! {name} should run 1.0.0 and reports nothing of ours; offer it again: otactl retry {fleet.push[:8]}" in status
     assert "nothing of ours" in row_of(status, name) and "drifted: should run 1.0.0" in row_of(status, name)
-    assert "1 running (1 no longer)" in fleet.ctl("rollout", "list").out
+    assert "1 ran it, none now" in fleet.ctl("rollout", "list").out
     assert "drifted: should run 1.0.0" in row_of(fleet.ctl("status", fleet.push).out, name)
     assert f"it should run 1.0.0; offer it again: otactl retry {fleet.push[:8]}" in fleet.ctl("device", "show", name).out
     assert f"runs nothing of ours; it should run 1.0.0: otactl retry {fleet.push[:8]}" in fleet.ctl("log", name).out
