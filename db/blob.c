@@ -116,8 +116,7 @@ void blob_store_close(struct blob_store *bs)
 	free(bs);
 }
 
-static enum ota_err ask_space(
-	const struct blob_store *bs, uint64_t *free_bytes, uint64_t *reserve, struct errmsg *e)
+enum ota_err blob_disk(const struct blob_store *bs, uint64_t *free_bytes, uint64_t *reserve, struct errmsg *e)
 {
 	struct statvfs vfs;
 
@@ -142,7 +141,7 @@ static enum ota_err no_space(uint64_t free_bytes, uint64_t reserve, struct errms
 enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errmsg *e)
 {
 	uint64_t free_bytes = 0, reserve = 0;
-	enum ota_err err = ask_space(bs, &free_bytes, &reserve, e);
+	enum ota_err err = blob_disk(bs, &free_bytes, &reserve, e);
 
 	if (err != OTA_OK)
 		return err;
@@ -153,7 +152,7 @@ enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errms
 enum ota_err blob_space_rows(const struct blob_store *bs, struct errmsg *e)
 {
 	uint64_t free_bytes = 0, reserve = 0;
-	enum ota_err err = ask_space(bs, &free_bytes, &reserve, e);
+	enum ota_err err = blob_disk(bs, &free_bytes, &reserve, e);
 
 	if (err != OTA_OK)
 		return err;

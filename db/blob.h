@@ -39,6 +39,12 @@ static inline void auto_blob_store(struct blob_store **bs)
 	blob_store_close(*bs);
 }
 
+/* Bytes that are free on its file system for who is not root, and how many of them no upload is given.
+ * OTA_IO.
+ */
+OTA_MUST_USE enum ota_err blob_disk(
+	const struct blob_store *bs, uint64_t *free_bytes, uint64_t *reserve, struct errmsg *e);
+
 /* Would `more` bytes leave the reserve free? OTA_NO_SPACE if not. Ask before accepting anything large. */
 OTA_MUST_USE enum ota_err blob_space(const struct blob_store *bs, uint64_t more, struct errmsg *e);
 

@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "db/blob.h"
 #include "db/change.h"
@@ -24,7 +23,7 @@ struct server_in {
 	uint32_t root_version, root_missing;
 	bool key_is_listed, broker_is_connected, broker_refuses;
 	struct loop_lag lag;
-	int64_t max_image, max_devices, connections, poll, disk_reserve;
+	int64_t max_image, max_devices, connections, poll;
 	struct url_list urls;
 	size_t n_registry;
 	const char *not_followed; /* why changes are not in force; NULL: they are */
@@ -49,7 +48,6 @@ static struct server_in *server_facts(struct req *req)
 	in->max_devices = app->cfg->max_devices;
 	in->connections = app->cfg->connections;
 	in->poll = app->cfg->poll;
-	in->disk_reserve = app->cfg->disk_reserve;
 	if (app->loop)
 		in->lag = loop_lag(app->loop, false);
 	/* Without an address the list is empty, and provisioning says why. */
@@ -155,24 +153,17 @@ static void settings_json(struct api_job *a, const struct server_in *in)
 	js_end(o);
 }
 
-static void disk_json(struct api_job *a, const struct server_in *in)
+static void disk_json(struct api_job *a)
 {
-	const struct config *cfg = a->app->cfg;
-	int64_t reserve = in->disk_reserve;
-	struct statvfs fs;
+	uint64_t free_bytes, reserve;
 
-	if (!cfg->data || statvfs(cfg->data, &fs)) {
+	if (!a->app->blobs || blob_disk(a->app->blobs, &free_bytes, &reserve, NULL)) {
 		js_null(&a->out, "disk");
 		return;
 	}
-	if (reserve == 0) {
-		reserve = (int64_t)(fs.f_blocks * fs.f_frsize / 20);
-		if (reserve < (int64_t)64 * 1024 * 1024)
-			reserve = (int64_t)64 * 1024 * 1024;
-	}
 	js_object(&a->out, "disk");
-	js_int(&a->out, "free", (int64_t)(fs.f_bavail * fs.f_frsize));
-	js_int(&a->out, "reserve", reserve);
+	js_int(&a->out, "free", (int64_t)free_bytes);
+	js_int(&a->out, "reserve", (int64_t)reserve);
 	js_end(&a->out);
 }
 
@@ -205,7 +196,7 @@ static enum ota_err server_run(struct api_job *a, struct job *job)
 		js_text(o, NULL, in->urls.url[i]);
 	js_end(o);
 	settings_json(a, in);
-	disk_json(a, in);
+	disk_json(a);
 	js_int(o, "devices", (int64_t)in->n_registry);
 	js_int(o, "change", newest);
 	return warnings_json(a, job, in, 0, NULL);

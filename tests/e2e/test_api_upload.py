@@ -152,7 +152,9 @@ def test_full_disk(make_fleet, folder):
     fleet = make_fleet(broker=False, otad_args=["--disk-reserve", f"{2 * free}M"])
     admin = Api(fleet.otad)
     refused(admin, admin, 507, "", "PUT", PATH, body=IMAGE[:1000], headers={})
-    assert any("disk" in warning for warning in admin.get("/v1/server")["warnings"])
+    server = admin.get("/v1/server")
+    assert any("disk" in warning for warning in server["warnings"])
+    assert server["disk"]["reserve"] == 2 * free << 20 and 0 < server["disk"]["free"] < server["disk"]["reserve"]
     admin.ok("POST", "/v1/boards", name="lamp", status=201)
 
 
