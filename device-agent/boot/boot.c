@@ -28,10 +28,12 @@ static uint8_t attempts(const struct boot *b)
 	return b->cfg->attempts ? b->cfg->attempts : OTA_BOOT_ATTEMPTS;
 }
 
-/* Does this envelope verify under the stored root, or the provisioned one where none is stored? */
-static bool is_signed(const struct boot *b, const struct suit_envelope *e)
+/* Does the envelope in b->w, which was decoded before, verify under the stored root, or the provisioned one
+ * where none is stored? Decoded anew: beside the manifest it would lie on the deepest stack there is. */
+static bool is_signed(const struct boot *b, uint32_t envelope_len)
 {
 	const struct ota_crypto *c = b->cfg->crypto;
+	struct suit_envelope e;
 	struct root_doc doc;
 	struct cose_keyring ring;
 	uint32_t len;
@@ -47,25 +49,22 @@ static bool is_signed(const struct boot *b, const struct suit_envelope *e)
 			return false;
 	}
 	root_keyring(c, &doc, ROOT_ROLE_RELEASE, &ring);
-	return suit_envelope_verify(c, e, &ring) == OTA_OK;
+	return suit_envelope_decode(c, b->w->envelope, envelope_len, &e) == OTA_OK &&
+	       suit_envelope_verify(c, &e, &ring) == OTA_OK;
 }
 
-/* The record of slot `k` by its own envelope, if its images match it. */
-static bool by_envelope(const struct boot *b, unsigned k, struct journal_slot *rec, bool *has_signature)
+/* The record of slot `k` by its own envelope, which stays in b->w, if its images match it. */
+static bool by_envelope(const struct boot *b, unsigned k, struct journal_slot *rec, uint32_t *envelope_len)
 {
 	const struct ota_crypto *c = b->cfg->crypto;
 	struct suit_envelope e;
 	struct suit_manifest m;
-	uint32_t len;
 
-	if (slot_envelope_read(b->cfg->flash, k, b->w->envelope, &len) != OTA_OK ||
-		suit_envelope_decode(c, b->w->envelope, len, &e) != OTA_OK ||
-		suit_manifest_decode(e.manifest, &m) != OTA_OK ||
-		slot_record_from(&m, e.digest, k, rec) != OTA_OK ||
-		slot_check(b->cfg->flash, c, rec, k) != OTA_OK)
-		return false;
-	*has_signature = is_signed(b, &e);
-	return true;
+	return slot_envelope_read(b->cfg->flash, k, b->w->envelope, envelope_len) == OTA_OK &&
+	       suit_envelope_decode(c, b->w->envelope, *envelope_len, &e) == OTA_OK &&
+	       suit_manifest_decode(e.manifest, &m) == OTA_OK &&
+	       slot_record_from(&m, e.digest, k, rec) == OTA_OK &&
+	       slot_check(b->cfg->flash, c, rec, k) == OTA_OK;
 }
 
 /* Rebuild the slots' records from what is in flash; the counters that are there stay. The best slot starts as
@@ -78,12 +77,14 @@ static bool rebuild(struct boot *b)
 
 	for (unsigned k = 0; k < OTA_SLOTS; k++) {
 		struct journal_slot rec;
-		bool has_signature = false;
+		bool has_signature;
+		uint32_t len;
 
 		memset(&s->slot[k], 0, sizeof s->slot[k]);
 		journal_unmark(s, JOURNAL_DOUBT, k);
-		if (!by_envelope(b, k, &rec, &has_signature))
+		if (!by_envelope(b, k, &rec, &len))
 			continue;
+		has_signature = is_signed(b, len);
 		s->slot[k] = rec;
 		if (!has_signature)
 			journal_mark(s, JOURNAL_EPOCH, k);
@@ -105,6 +106,8 @@ static bool rebuild(struct boot *b)
 	if (found) {
 		memcpy(s->target.digest, s->slot[s->active].digest, sizeof s->target.digest);
 		s->target.attempt = 1;
+		if (s->slot[s->active ^ 1].component[0].size != 0)
+			journal_mark(s, JOURNAL_DOUBT, s->active ^ 1U);
 	} else {
 		s->active = 1; /* the first image goes to slot 0 */
 	}
@@ -116,14 +119,14 @@ static bool go_back(struct boot *b, enum ota_err why)
 {
 	struct journal_state *s = &b->w->journal.s;
 	uint8_t other = (uint8_t)(1 - s->active);
-	bool may_go_back = journal_may_go_back(s);
+	bool ran_before = journal_may_go_back(s) && !journal_is_found(s);
 
 	if (check(b, other) != OTA_OK)
 		return false;
 	journal_end(s, why, 0);
 	b->out->why = why;
 	b->out->is_reverted = true;
-	if (may_go_back)
+	if (ran_before)
 		s->active = other;
 	else
 		journal_fall_over(s, (uint8_t)(attempts(b) - 1));

@@ -49,14 +49,19 @@ void agent_event(struct ota_agent *a, enum ota_event_kind kind, enum ota_err err
 {
 	const struct journal_state *s = &a->journal.s;
 	struct ota_event ev = {.kind = kind, .err = err, .status = a->answer.status};
+	unsigned from;
 
 	switch (kind) {
 	case OTA_EVENT_TRIAL:
 	case OTA_EVENT_CONFIRMED:
-	case OTA_EVENT_REVERTING:
 	case OTA_EVENT_STAYED:
 		ev.sequence = s->slot[s->active].sequence;
 		ev.digest = s->slot[s->active].digest;
+		break;
+	case OTA_EVENT_REVERTING:
+		from = s->phase == JOURNAL_REVERT ? s->active : agent_other(a);
+		ev.sequence = s->slot[from].sequence;
+		ev.digest = s->slot[from].digest;
 		break;
 	case OTA_EVENT_REVERTED:
 		ev.sequence = s->slot[s->active].sequence;
@@ -297,12 +302,13 @@ static bool running_adopt(struct ota_agent *a)
 {
 	struct journal_state *s = &a->journal.s;
 	bool is_other = a->cfg.running != s->active + 1;
-	bool is_back = s->phase == JOURNAL_REVERT || (s->phase == JOURNAL_TRIAL && journal_may_go_back(s));
+	bool is_back = s->phase == JOURNAL_REVERT ||
+		       (s->phase == JOURNAL_TRIAL && journal_may_go_back(s) && !journal_is_found(s));
 
 	if (a->cfg.running == 0)
 		return false;
 	if (is_other && s->phase == JOURNAL_ARMED) {
-		journal_try(s, 0);
+		journal_try(s, OTA_BOOT_ATTEMPTS - 1);
 	} else if (is_other) {
 		if (s->phase == JOURNAL_TRIAL || s->phase == JOURNAL_REVERT)
 			journal_end(s, OTA_BOOTS, 0);
@@ -311,7 +317,7 @@ static bool running_adopt(struct ota_agent *a)
 		if (is_back)
 			s->active ^= 1;
 		else
-			journal_fall_over(s, 0);
+			journal_fall_over(s, OTA_BOOT_ATTEMPTS - 1);
 	} else if (s->phase == JOURNAL_REVERT) {
 		s->phase = JOURNAL_IDLE;
 	} else if (s->phase == JOURNAL_ARMED && !a->cfg.has_own_boot) {

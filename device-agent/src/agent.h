@@ -42,6 +42,7 @@ enum {
 	AGENT_ARM_TICKET_MS = 60000,
 	AGENT_TRIAL_MAX_S = 21600, /* 429 and 503 prolong a trial to this at most */
 	AGENT_BAD_ANSWERS = 5,
+	AGENT_LAST_START_MS = 60000,  /* on trial, before it gives way to another release */
 	AGENT_FLASH_RETRY_MS = 60000, /* between tries of a record that flash did not take, on trial */
 };
 

@@ -313,10 +313,10 @@ bool journal_is_marked(const struct journal_state *s, enum journal_mark m, unsig
 	return ((unsigned)s->flags >> ((unsigned)m + k) & 1U) != 0;
 }
 
-/* A floor may be above an image that never ran, or never well. */
+/* The floor does not tell: a root may set it above what never ran, and a new epoch below what ran well. */
 static bool was_confirmed(const struct journal_state *s, unsigned k)
 {
-	return s->slot[k].sequence <= s->floor && !journal_is_marked(s, JOURNAL_DOUBT, k);
+	return !journal_is_marked(s, JOURNAL_DOUBT, k);
 }
 
 void journal_end(struct journal_state *s, enum ota_err err, uint32_t offset)
@@ -377,6 +377,12 @@ bool journal_is_stuck(const struct journal_state *s)
 {
 	return s->phase != JOURNAL_TRIAL && s->phase != JOURNAL_REVERT &&
 	       journal_is_marked(s, JOURNAL_DOUBT, s->active);
+}
+
+bool journal_is_found(const struct journal_state *s)
+{
+	return s->target.bytes == 0 && !journal_is_marked(s, JOURNAL_DOUBT, s->active) &&
+	       journal_is_marked(s, JOURNAL_DOUBT, s->active ^ 1U);
 }
 
 bool journal_may_go_back(const struct journal_state *s)

@@ -29,7 +29,9 @@ enum {
 
 /* Bits of flags, plus k. */
 enum journal_mark {
-	JOURNAL_DOUBT = 4, /* slot k's image was never confirmed: staged, or its trial failed */
+	/* Slot k's image was never confirmed, for all that is known: staged, or its trial failed, or found
+	 * without a record beside the one that went first. */
+	JOURNAL_DOUBT = 4,
 	JOURNAL_EPOCH = 6, /* slot k's release was not judged in this release-key epoch */
 };
 
@@ -145,6 +147,11 @@ bool journal_is_marked(const struct journal_state *s, enum journal_mark m, unsig
 /* What runs failed its trial, and there was nothing to go back to: nobody calls it confirmed until another
  * trial of it went well. */
 bool journal_is_stuck(const struct journal_state *s);
+
+/* This trial is of an image that was found without a record, as was the other slot's: whether that one ever
+ * ran well nobody knows, so that it goes on trial where this one fails. No fetch led here, and nothing failed
+ * yet. Asked before journal_end, which marks. */
+bool journal_is_found(const struct journal_state *s);
 
 /* Is the other slot's image, should it verify, what to go back to from this trial? What ran before is; beside
  * an image in doubt, only one that was confirmed. Asked before journal_end, which marks. */

@@ -188,6 +188,8 @@ void ticket_act(struct ota_agent *a, const struct ticket *t)
 	if (t->is_signed)
 		take_urls(a, t);
 	enroll_forget_secret(a);
+	a->is_other_named = t->has_assignment &&
+			    memcmp(s->slot[s->active].digest, t->digest, sizeof t->digest) != 0;
 	if (agent_now(a) - a->root_asked_ms >= AGENT_DAY_MS) {
 		a->root_tried = true;
 		a->phase = PHASE_ROOT;

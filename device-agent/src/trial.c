@@ -30,6 +30,7 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 	struct journal_state *s = &a->journal.s;
 	/* Whether it verifies is the bootloader's to judge: to hash a slot takes more than a step may. */
 	bool has_other = journal_may_go_back(s) && s->slot[agent_other(a)].component[0].size != 0;
+	bool is_found = journal_is_found(s);
 
 	/* Nothing to go back to: without contact it goes on trying, ill it is told and stays. */
 	if (!has_other && why == OTA_CONTACT) {
@@ -37,7 +38,9 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 		return;
 	}
 	journal_end(s, why, 0);
-	if (has_other)
+	if (has_other && is_found)
+		journal_fall_over(s, OTA_BOOT_ATTEMPTS);
+	else if (has_other)
 		s->phase = JOURNAL_REVERT;
 	if (agent_commit(a) != OTA_OK)
 		return;
@@ -69,6 +72,18 @@ static bool is_signed(struct ota_agent *a)
 		return false;
 	root_keyring(c, &a->root, ROOT_ROLE_RELEASE, &ring);
 	return suit_envelope_verify(c, &e, &ring) == OTA_OK;
+}
+
+/* Its last start, as far as anybody counted, and nobody assigned it: it is all there is, and the bootloader
+ * starts it without an end. What the server names instead is not kept waiting by it. */
+static bool gives_way(const struct ota_agent *a)
+{
+	const struct journal_state *s = &a->journal.s;
+
+	return a->is_other_named && s->attempts_left == 0 &&
+	       !journal_is_marked(s, JOURNAL_DOUBT, s->active) &&
+	       s->slot[agent_other(a)].component[0].size == 0 &&
+	       agent_now(a) - a->trial_start_ms >= AGENT_LAST_START_MS;
 }
 
 static void confirm(struct ota_agent *a)
@@ -106,6 +121,8 @@ bool trial_step(struct ota_agent *a, struct ota_want *want)
 	else if (health != OTA_HEALTH_WELL && a->cfg.trial_health_s != 0 &&
 		 now - a->trial_start_ms >= (int64_t)a->cfg.trial_health_s * 1000)
 		give_up(a, OTA_HEALTH);
+	else if (gives_way(a))
+		give_up(a, OTA_BOOTS);
 	want->kind = OTA_WANT_NOW;
 	return a->journal.s.phase != JOURNAL_TRIAL;
 }

@@ -84,6 +84,32 @@ static void test_epoch_left_and_journal_lost(void **state)
 	assert_mended_by_the_next_release();
 }
 
+/* What ran well in the epoch that was left is run again, on no trial and with nothing told of a failure. */
+static void test_epoch_left_and_the_successor_rots(void **state)
+{
+	(void)state;
+	begin_update();
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	owner_leaves_the_epoch();
+	poll_once();
+	assert_int_equal(k.agent.journal.s.floor, 0);
+	k.flash.bytes[slot_region(0, 1)][100] ^= 1;
+	k.is_off_line = true;
+	kit_forget(&k);
+	assert_true(kit_start(&k));
+	assert_true(k.choice.is_reverted && !k.choice.is_trial);
+	kit_live(&k, 2 * 3600);
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.n_starts, 1);
+	k.is_off_line = false;
+	poll_once();
+	assert_int_equal(k.last.state, CHECKIN_IDLE);
+	assert_int_equal(k.last.running_sequence, 1000);
+	assert_false(k.last.flags & CHECKIN_FLAG_STUCK);
+	assert_memory_not_equal(k.told.result_digest, k.release[0].digest, 32);
+}
+
 static void replace_envelope(int release)
 {
 	memcpy(k.flash.bytes[slot_region(0, 1)] + 16384 - OTA_ENVELOPE_AREA, k.release[release].envelope,
@@ -225,6 +251,7 @@ int main(void)
 		T(test_epoch_left_on_trial),
 		T(test_epoch_left_and_journal_lost),
 		T(test_epoch_left_and_roots_lost),
+		T(test_epoch_left_and_the_successor_rots),
 		T(test_begins_in_a_later_epoch),
 		T(test_key_rotated_on_trial),
 		T(test_records_lost),

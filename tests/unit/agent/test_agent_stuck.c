@@ -500,6 +500,26 @@ static void test_other_runs_while_tried_again(void **state)
 	assert_memory_equal(k.agent.journal.s.result.digest, k.release[1].digest, 32);
 }
 
+/* Where the bootloader could not write down where it went, what runs has the starts of any trial. */
+static void test_adopted_has_its_starts(void **state)
+{
+	(void)state;
+	made_never_confirmed(REVERTED);
+	adopt(2);
+	k.flash.bytes[slot_region(0, 0)][100] ^= 1;
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_int_equal(k.agent.journal.s.attempts_left, OTA_BOOT_ATTEMPTS - 1);
+	(void)tear_down(state);
+	(void)set_up(state);
+	begin_update();
+	while (k.agent.journal.s.phase != JOURNAL_ARMED)
+		kit_step(&k);
+	adopt(2);
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+	assert_int_equal(k.agent.journal.s.attempts_left, OTA_BOOT_ATTEMPTS - 1);
+}
+
 /* It was to go back, and runs all the same. */
 static void test_did_not_go_back(void **state)
 {
@@ -552,6 +572,7 @@ int main(void)
 		T(test_its_attempt_stays),
 		T(test_never_confirmed_and_nothing_written),
 		T(test_other_runs_while_tried_again),
+		T(test_adopted_has_its_starts),
 		T(test_did_not_go_back),
 		T(test_confirmed_is_not_on_trial),
 	};

@@ -430,16 +430,24 @@ static void to_marked_and_lost(struct journal_state *s)
 	memset(s->slot, 0, sizeof s->slot);
 }
 
-/* Records that are found anew say nothing of what was known of those before. */
-static void test_rebuilt_without_doubt(void **state)
+/* Records that are found anew say nothing of what was known of those before: one is tried, and the other, if
+ * there is one, is in doubt. */
+static void test_rebuilt_and_doubt(void **state)
 {
-	(void)state;
-	two_slots();
-	record(to_marked_and_lost);
-	assert_int_equal(boot(), OTA_OK);
-	assert_true(k.choice.is_rebuilt && k.choice.is_trial);
-	assert_false(journal_is_marked(journal(), JOURNAL_DOUBT, 0));
-	assert_false(journal_is_marked(journal(), JOURNAL_DOUBT, 1));
+	for (int is_alone = 0; is_alone < 2; is_alone++) {
+		two_slots();
+		record(to_marked_and_lost);
+		if (is_alone)
+			slot(0)[5] ^= 1;
+		assert_int_equal(boot(), OTA_OK);
+		assert_true(k.choice.is_rebuilt && k.choice.is_trial);
+		assert_int_equal(k.choice.slot, 1);
+		assert_int_equal(journal_is_marked(journal(), JOURNAL_DOUBT, 0), !is_alone);
+		assert_false(journal_is_marked(journal(), JOURNAL_DOUBT, 1));
+		assert_int_equal(journal_is_found(journal()), !is_alone);
+		(void)tear_down(state);
+		(void)set_up(state);
+	}
 }
 
 static enum ota_err no_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
@@ -582,7 +590,7 @@ int main(void)
 		T(test_trial_that_nobody_assigned),
 		T(test_revert_to_nothing),
 		T(test_tried_again_beside_a_failed_one),
-		T(test_rebuilt_without_doubt),
+		T(test_rebuilt_and_doubt),
 		T(test_too_many_components),
 		T(test_journal_takes_nothing_and_image_rots),
 		T(test_journal_unreadable),
