@@ -134,6 +134,18 @@ class TestProvisioned:
         assert run(folder, "--provision", provisions[0], "--flash", folder / "flash", "--once")[0] == 0
         code, out, err = run(folder, "--provision", provisions[1], "--flash", folder / "flash", "--once")
         assert code == 1 and out == "" and one_line(err) and "another device" in err
+        assert "give it a --flash of its own, or remove this one" in err
+
+    def test_hook_that_cannot_be_run(self, folder, provisions):
+        """Said at the start, before an update depends on it; at the first one nothing is made."""
+        args = ["--provision", provisions[0], "--flash", folder / "flash", "--once", "--no-broker"]
+        for bad in (folder / "none", folder, "no-such-command", ""):
+            code, out, err = run(folder, *args, "--exec", bad)
+            assert code == 1 and out == "" and one_line(err) and "hook" in err and not (folder / "flash").exists()
+        assert run(folder, *args, "--exec", "exit 0")[0] == 0
+        code, out, err = run(folder, *args, "--exec", folder / "none")
+        assert code == 1 and "polled" not in out
+        assert err == f"ota-agent: cannot run the hook '{folder}/none': No such file or directory\n"
 
     def test_in_use(self, fleet, folder):
         agent = fleet.agent("busy")
@@ -248,6 +260,20 @@ class TestHook:
         assert "health: the hook ended 1: the new firmware is ill\n" in agent.text()
         fleet.wait_running("1.0.0")
         assert (folder / "boot.bin").read_bytes() == (folder / "1.0.0.bin").read_bytes()
+
+
+    def test_gone_during_a_trial(self, fleet, folder):
+        """Its program went while an image is on trial: the device goes on, says so, and goes back when it is told."""
+        script = f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin && exit 0\nexit 7\n'
+        agent = self.update(fleet, folder, script)
+        harness.wait_for("the trial", lambda: "health: the hook ended 7" in agent.text(), alive=[agent])
+        assert agent.stop() == 0
+        (folder / "hook.sh").rename(folder / "away")
+        agent.start()
+        harness.wait_for("it to say so", lambda: "health: the hook ended 127, as a shell says" in agent.text(), alive=[agent])
+        hook(folder, "exit 1\n")
+        harness.wait_for("it to go back", lambda: "reverted: new firmware reported itself ill" in agent.text(), alive=[agent])
+        fleet.wait_running("1.0.0")
 
 
 @pytest.mark.skipif(harness.programs_missing("otad", "otactl"), reason="not built")

@@ -206,6 +206,9 @@ static int live(struct device *d, struct errmsg *e)
 {
 	enum ota_err err = boot(d, e);
 
+	/* What is on trial already is not left alone with it: it goes back in time, and says why. */
+	if (err == OTA_OK && !ota_agent_is_on_trial(&d->agent))
+		err = hook_check(d->o->exec, e);
 	while (err == OTA_OK) {
 		switch (turn(d)) {
 		case TURN_ON:
@@ -230,6 +233,10 @@ int device_run(const struct device_options *o, int stop_fd, struct errmsg *e)
 	struct errmsg unused;
 	int code = DEVICE_FAILED;
 
+	e->text[0] = '\0';
+	/* Before anything is made. */
+	if (access(o->flash_path, F_OK) != 0 && hook_check(o->exec, e) != OTA_OK)
+		return code;
 	memset(&d, 0, sizeof d);
 	d.o = o;
 	d.flash.fd = -1;
@@ -237,7 +244,6 @@ int device_run(const struct device_options *o, int stop_fd, struct errmsg *e)
 	d.report.is_json = o->is_json;
 	d.report.detail = d.failure.text;
 	d.hook.command = o->exec;
-	e->text[0] = '\0';
 	if (device_flash(&d.flash, o, &unused, e) == OTA_OK &&
 		http_new(o->ca_file, on_idle, &d, &d.http, e) == OTA_OK) {
 		if (unused.text[0])

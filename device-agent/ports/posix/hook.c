@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 1000 };
+enum { AGAIN_MS = 1000, WORD_MAX = 200 };
 
 static void set_number(const char *name, uint64_t v)
 {
@@ -34,6 +35,52 @@ static void run(const char *command, const struct hook_env *env)
 		(void)setenv("OTA_IMAGE", env->image, 1);
 	(void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 	_exit(126);
+}
+
+/* Does the shell know `name`: a program in PATH, a built-in, a keyword? True also where it cannot be asked.
+ */
+static bool is_command(const char *name)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)execl(
+			"/bin/sh", "sh", "-c", "command -v \"$1\" >/dev/null 2>&1", "sh", name, (char *)NULL);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0;
+}
+
+enum ota_err hook_check(const char *command, struct errmsg *e)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-,:@%";
+	static const char blank[] = " \t\n";
+	char word[WORD_MAX];
+	struct stat st;
+	size_t len;
+
+	if (!command)
+		return OTA_OK;
+	command += strspn(command, blank);
+	len = strcspn(command, " \t\n;&|");
+	if (*command == '\0')
+		return errmsg_fail(e, OTA_INVALID, "the hook is empty: --exec needs a command");
+	if (len == 0 || len >= sizeof word || *command == '-' || strspn(command, plain) < len)
+		return OTA_OK;
+	memcpy(word, command, len);
+	word[len] = '\0';
+	if (!strchr(word, '/'))
+		return is_command(word) ? OTA_OK
+					: errmsg_fail(e, OTA_NOT_FOUND,
+						  "cannot run the hook: there is no command '%s'", word);
+	if (access(word, X_OK) != 0 || stat(word, &st) != 0)
+		return errmsg_fail_errno(e, errno, "cannot run the hook '%s'", word);
+	if (!S_ISREG(st.st_mode))
+		return errmsg_fail(e, OTA_IO, "cannot run the hook '%s': it is not a file", word);
+	return OTA_OK;
 }
 
 void hook_start(struct hook *h)

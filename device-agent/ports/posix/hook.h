@@ -31,6 +31,11 @@ struct hook_env {
 	const char *image; /* or NULL */
 };
 
+/* Can `command` be run, as far as its first word tells? Where only the shell knows what that is (a variable,
+ * quotes, a redirection), nothing is said. NULL is no hook. OTA_INVALID: it is empty; OTA_NOT_FOUND: no such
+ * command; OTA_DENIED, OTA_IO: no file that may be executed. With words. */
+OTA_MUST_USE enum ota_err hook_check(const char *command, struct errmsg *e);
+
 /* A new trial: forget what was said. */
 void hook_start(struct hook *h);
 enum ota_health hook_ask(struct hook *h, const struct hook_env *env, int64_t now_ms);

@@ -127,6 +127,16 @@ static bool is_of_file(const struct provision *have, const struct provision *fil
 	return memmem(have->receipt.p, have->receipt.len, file->secret_id, sizeof file->secret_id) != NULL;
 }
 
+static enum ota_err not_this_one(
+	enum ota_err err, const char *what, const struct device_options *o, struct errmsg *e)
+{
+	return errmsg_fail(e, err,
+		"'%s' is for another %s than '%s': give it a --flash of its own, or remove this one, with "
+		"its "
+		"firmware and key",
+		o->provision_path, what, o->flash_path);
+}
+
 static enum ota_err same_device(
 	struct flash_file *f, const struct device_options *o, struct errmsg *unused, struct errmsg *e)
 {
@@ -143,11 +153,9 @@ static enum ota_err same_device(
 		err = errmsg_fail(e, OTA_CORRUPT, "'%s' holds no identity any more", o->flash_path);
 	else if (memcmp(want.vendor_id, have.vendor_id, 16) != 0 ||
 		 memcmp(want.class_id, have.class_id, 16) != 0)
-		err = errmsg_fail(e, OTA_CLASS, "'%s' is for another board than '%s'", o->provision_path,
-			o->flash_path);
+		err = not_this_one(OTA_CLASS, "board", o, e);
 	else if (!slice_equal(want.serial, have.serial))
-		err = errmsg_fail(e, OTA_DEVICE, "'%s' is for another device than '%s'", o->provision_path,
-			o->flash_path);
+		err = not_this_one(OTA_DEVICE, "device", o, e);
 	else if (!is_of_file(&have, &want))
 		errmsg_set(unused,
 			"the file is not used: this device %s; to enroll anew remove '%s', its firmware too",

@@ -114,12 +114,57 @@ static void test_no_start(void **state)
 	assert_int_equal(run_once(&h, &now_ms), OTA_HEALTH_WELL);
 }
 
+/* What cannot be run is said before anything depends on it; what only the shell can tell is left to it. */
+static void test_check(void **state)
+{
+	static const struct {
+		const char *command;
+		enum ota_err err;
+		const char *words;
+	} cases[] = {
+		{NULL, OTA_OK, ""},
+		{"true", OTA_OK, ""},
+		{" exit 3", OTA_OK, ""},
+		{"if true; then exit 0; fi", OTA_OK, ""},
+		{"/bin/sh -c 'exit 0'", OTA_OK, ""},
+		{"\"$OTA_IMAGE\" --check", OTA_OK, ""},
+		{"A=b /no/such", OTA_OK, ""},
+		{"2>/dev/null true", OTA_OK, ""},
+		{"! /no/such", OTA_OK, ""},
+		{"-x", OTA_OK, ""},
+		{"", OTA_INVALID, "the hook is empty: --exec needs a command"},
+		{" \n", OTA_INVALID, "the hook is empty: --exec needs a command"},
+		{"no-such-command 1", OTA_NOT_FOUND,
+			"cannot run the hook: there is no command 'no-such-command'"},
+		{"/no/such/program --now", OTA_NOT_FOUND,
+			"cannot run the hook '/no/such/program': No such file or directory"},
+		{"/etc/passwd; exit 0", OTA_DENIED, "cannot run the hook '/etc/passwd': Permission denied"},
+		{"/etc", OTA_IO, "cannot run the hook '/etc': it is not a file"},
+	};
+	char long_name[300];
+	struct errmsg e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		e.text[0] = '\0';
+		assert_int_equal(hook_check(cases[i].command, &e), cases[i].err);
+		assert_string_equal(e.text, cases[i].words);
+	}
+	memset(long_name, 'x', sizeof long_name);
+	long_name[sizeof long_name - 1] = '\0';
+	assert_int_equal(hook_check(long_name, &e), OTA_OK);
+	is_fork_failing = true;
+	assert_int_equal(hook_check("no-such-command", &e), OTA_OK);
+	is_fork_failing = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_news),
 		cmocka_unit_test(test_no_start),
+		cmocka_unit_test(test_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
