@@ -40,6 +40,8 @@ int cli_problem_is(const struct cli *cli, const char *method, const char *path,
 /* The last thing that one of these said, for programs: {code, detail, hint?, status?}. The caller owns it. */
 json_t *fail_json(void);
 bool fail_is_told(void);
+/* Did the server say that it was asked wrongly? */
+bool fail_is_usage(void);
 
 /* One request with an optional JSON body. True with the answer's JSON (NULL for an empty body) in `*out`,
  * which the caller owns; false after the reason was printed. `out` may be NULL. */
@@ -56,6 +58,10 @@ int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *obj
 
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* As cli_confirm for what nothing takes back: without a terminal it is not done unless -y says so. EXIT_*;
+ * the reason was printed. */
+int cli_confirm_final(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same question to a person: -y is no answer to it, and without a terminal nobody says yes. */
 bool cli_confirm_seen(const struct cli *cli, const char *text);

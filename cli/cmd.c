@@ -76,6 +76,29 @@ bool args_duration(const char *text, long long *seconds)
 	return true;
 }
 
+bool args_size(const char *text, long long *bytes)
+{
+	static const struct {
+		const char *name;
+		long long unit;
+	} units[] = {{"", 1}, {"K", 1 << 10}, {"KiB", 1 << 10}, {"M", 1 << 20}, {"MiB", 1 << 20}};
+	char *end;
+
+	/* Not the blanks and signs that strtoll takes. */
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	long long n = strtoll(text, &end, strncmp(text, "0x", 2) == 0 ? 16 : 10);
+
+	for (size_t i = 0; errno == 0 && i < sizeof units / sizeof units[0]; i++) {
+		if (strcmp(end, units[i].name) == 0 && n <= (1LL << 32) / units[i].unit) {
+			*bytes = n * units[i].unit;
+			return true;
+		}
+	}
+	return false;
+}
+
 static void on_interrupt(int sig)
 {
 	(void)sig;
@@ -463,6 +486,9 @@ int cmd_main(int argc, char **argv)
 {
 	int code = run_line(argc, argv);
 
+	/* What the server cannot make sense of was said wrong, whoever finds it. */
+	if (code == EXIT_FAILED && fail_is_usage())
+		code = EXIT_USAGE;
 	/* A program that reads stdout finds one document there, whatever happened. */
 	if (code != EXIT_DONE && wants_json(argc, argv) && fail_is_told() && !out_has_json()) {
 		json_t *error = json_pack("{s:o}", "error", fail_json());

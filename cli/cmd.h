@@ -72,6 +72,10 @@ const char *args_nth(const struct args *a, const char *name, int k);
 /* Parse a duration ("90", "90s", "15m", "2h", "7d") to seconds; false when it is none. */
 bool args_duration(const char *text, long long *seconds);
 
+/* Parse a size in bytes ("200000", "0x30000", "192K", "192KiB", "1M", "1MiB": K is 1024) that is no larger
+ * than 4 GiB; false when it is none. */
+bool args_size(const char *text, long long *bytes);
+
 /* Run argv. Returns the exit code. */
 int cmd_main(int argc, char **argv);
 

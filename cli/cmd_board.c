@@ -12,14 +12,17 @@ static bool add_components(const struct cli *cli, const struct args *args, json_
 	for (int k = 0; (text = args_nth(args, "component", k)); k++) {
 		const char *colon = strchr(text, ':');
 		char name[32];
-		char *end = NULL;
-		long long size = colon ? strtoll(colon + 1, &end, 0) : 0;
+		long long size = 0;
+		bool is_size = !colon || args_size(colon + 1, &size);
 
 		(void)snprintf(
 			name, sizeof name, "%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
-		if (!name[0] || size < 0 || (colon && (end == colon + 1 || *end))) {
+		if (!name[0] || !is_size) {
 			json_decref(list);
-			(void)cli_usage(cli, "--component %s: expected NAME or NAME:BYTES", text);
+			(void)cli_usage(cli,
+				"--component %s: expected NAME or NAME:SIZE, such as app:0x1e0000, app:1920K "
+				"or app:2M",
+				out_safe(text));
 			return false;
 		}
 		(void)json_array_append_new(

@@ -3,15 +3,19 @@
 
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "cli/find.h"
 #include "cli/show.h"
 
-static bool device_path(const struct cli *cli, char path[400], const char *ref, const char *tail)
+/* An empty list of a selector with a typo in it is no news of the fleet. */
+static void tell_hint(struct cli *cli, const char *selector)
 {
-	if (path_join(path, 400, "/v1/devices/", ref, tail))
-		return true;
-	(void)cli_usage(cli, "'%s' is no device: use its name, an id prefix, a MAC address or its serial",
-		out_safe(ref));
-	return false;
+	char path[1500];
+	json_t *s = NULL;
+
+	if (path_join(path, sizeof path, "/v1/selection?selector=", selector, "") &&
+		cli_call(cli, "GET", path, NULL, &s) && js_get(s, "hint"))
+		fprintf(stderr, "%s\n", out_safe(js_text(s, "hint", "")));
+	json_decref(s);
 }
 
 int cmd_device_list(struct cli *cli, const struct args *args)
@@ -42,26 +46,25 @@ int cmd_device_list(struct cli *cli, const struct args *args)
 		show_drifted(list);
 		show_alarms(list);
 	}
+	if (json_array_size(list) == 0 && args_has(args, "to"))
+		tell_hint(cli, args_get(args, "to"));
 	json_decref(list);
 	return EXIT_DONE;
 }
 
 int cmd_device_show(struct cli *cli, const struct args *args)
 {
-	char path[400];
 	json_t *d = NULL;
+	int code = find_device(cli, args->pos[0], &d);
 
-	if (!device_path(cli, path, args->pos[0], ""))
-		return EXIT_USAGE;
-	if (!cli_call(cli, "GET", path, NULL, &d))
-		return EXIT_FAILED;
-	return cli_show(cli, d, show_device);
+	return code == EXIT_DONE ? cli_show(cli, d, show_device) : code;
 }
 
 /* What each_device asks for, and what it says of each device: `idle` where the server found nothing to
  * change. */
 struct verb {
 	const char *method, *tail, *body, *done, *idle;
+	int (*ask)(struct cli *cli, const char *ref); /* first, of a person: EXIT_*; NULL: nothing */
 };
 
 /* One of each_device: the call, and what it says for people and, in `all`, for programs. */
@@ -71,9 +74,12 @@ static int one_device(struct cli *cli, const char *ref, const struct verb *v, js
 	json_t *answer = NULL;
 	int code = EXIT_DONE;
 
-	if (!device_path(cli, path, ref, v->tail))
+	if (!find_device_path(cli, path, ref, v->tail))
 		code = EXIT_USAGE;
-	else if (!cli_call(cli, v->method, path, v->body ? json_loads(v->body, 0, NULL) : NULL, &answer))
+	else if (v->ask)
+		code = v->ask(cli, ref);
+	if (code == EXIT_DONE &&
+		!cli_call(cli, v->method, path, v->body ? json_loads(v->body, 0, NULL) : NULL, &answer))
 		code = EXIT_FAILED;
 	if (code != EXIT_DONE)
 		(void)json_array_append_new(
@@ -108,42 +114,48 @@ static int each_device(struct cli *cli, const struct args *args, const struct ve
 	return code;
 }
 
+/* One whose place another took, or whose key was ended, is not among those that only wait. */
+static int ask_revoked(struct cli *cli, const char *ref)
+{
+	json_t *d = NULL;
+	int code = find_device(cli, ref, &d);
+
+	if (code == EXIT_DONE && strcmp(js_text(d, "state", ""), "revoked") == 0) {
+		fprintf(stderr, "%s is revoked: device replace gave its name to another; last seen %s\n",
+			out_safe(js_text(d, "name", "?")), out_ago(js_int(d, "last_seen", 0)));
+		code = cli_confirm_final(cli, "Let it in again?");
+	}
+	json_decref(d);
+	return code;
+}
+
 int cmd_device_approve(struct cli *cli, const struct args *args)
 {
 	static const struct verb approve = {
-		"POST", "/approve", NULL, "approved", "approved already, nothing waits:"};
+		"POST", "/approve", NULL, "approved", "approved already, nothing waits:", ask_revoked};
 
 	return each_device(cli, args, &approve);
 }
 
 int cmd_device_ack(struct cli *cli, const struct args *args)
 {
-	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:"};
+	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:", NULL};
 
 	return each_device(cli, args, &ack);
 }
 
 int cmd_device_hold(struct cli *cli, const struct args *args)
 {
-	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL};
+	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL, NULL};
 
 	return each_device(cli, args, &hold);
 }
 
 int cmd_device_unhold(struct cli *cli, const struct args *args)
 {
-	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL};
+	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL, NULL};
 
 	return each_device(cli, args, &unhold);
-}
-
-int cmd_device_remove(struct cli *cli, const struct args *args)
-{
-	static const struct verb delete = {"DELETE", "", NULL, "removed", NULL};
-
-	if (!cli_confirm(cli, "Revoke and remove %d device%s?", args->n, args->n == 1 ? "" : "s"))
-		return cli_fail(cli, "nothing was done");
-	return each_device(cli, args, &delete);
 }
 
 static int patch_device(struct cli *cli, const char *ref, json_t *take_body)
@@ -151,7 +163,7 @@ static int patch_device(struct cli *cli, const char *ref, json_t *take_body)
 	char path[400];
 	json_t *d = NULL;
 
-	if (!device_path(cli, path, ref, "")) {
+	if (!find_device_path(cli, path, ref, "")) {
 		json_decref(take_body);
 		return EXIT_USAGE;
 	}
@@ -177,21 +189,6 @@ int cmd_device_tag(struct cli *cli, const struct args *args)
 	return patch_device(cli, args->pos[0], json_pack("{s:o, s:o}", "tags_add", add, "tags_remove", drop));
 }
 
-int cmd_device_replace(struct cli *cli, const struct args *args)
-{
-	char path[400];
-	json_t *d = NULL;
-
-	if (!device_path(cli, path, args->pos[0], "/replace"))
-		return EXIT_USAGE;
-	if (!cli_confirm(cli, "Give name, tags and history of %s to %s, and revoke the old one?",
-		    args->pos[0], args->pos[1]))
-		return cli_fail(cli, "nothing was done");
-	if (!cli_call(cli, "POST", path, json_pack("{s:s}", "new", args->pos[1]), &d))
-		return EXIT_FAILED;
-	return cli_show(cli, d, show_device);
-}
-
 int cmd_log(struct cli *cli, const struct args *args)
 {
 	static const char *const head[] = {"WHEN", "WHAT", "RELEASE", "TEXT", NULL};
@@ -200,7 +197,7 @@ int cmd_log(struct cli *cli, const struct args *args)
 	json_t *list = NULL, *row;
 	size_t i;
 
-	if (!device_path(cli, path, args->pos[0], "/log"))
+	if (!find_device_path(cli, path, args->pos[0], "/log"))
 		return EXIT_USAGE;
 	if (!cli_list(cli, path, &list))
 		return EXIT_FAILED;

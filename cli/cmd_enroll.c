@@ -133,17 +133,27 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 
 int cmd_enroll_revoke(struct cli *cli, const struct args *args)
 {
+	const char *text = args->pos[0];
 	char path[300];
 	json_t *s = NULL;
 
-	if (!find_id(cli, &find_secrets, FIND_TO_CHANGE, args->pos[0], &s))
+	if (!find_id(cli, &find_secrets, FIND_TO_CHANGE, text, &s))
 		return EXIT_FAILED;
-	bool ok = path_join(path, sizeof path, "/v1/enroll-secrets/", js_text(s, "id", ""), "") &&
-		  cli_call(cli, "DELETE", path, NULL, NULL);
+	const char *id = js_text(s, "id", ""), *name = js_text(s, "name", "");
+	const bool was_revoked = js_get(s, "revoked") != NULL;
+	int code = EXIT_FAILED;
 
-	if (ok)
-		out_done(
-			cli->json, "revoked", js_text(s, "id", ""), ": no further device can enroll with it");
+	if (strcmp(text, name) == 0 && !was_revoked && js_int(s, "uses_left", 0) == 0)
+		(void)cli_fail(cli,
+			"the provisioning file of '%s' is used: that device has enrolled; to end it: otactl "
+			"device remove",
+			out_safe(name));
+	else if (was_revoked || (path_join(path, sizeof path, "/v1/enroll-secrets/", id, "") &&
+					cli_call(cli, "DELETE", path, NULL, NULL)))
+		code = EXIT_DONE;
+	if (code == EXIT_DONE)
+		out_done(cli->json, was_revoked && !cli->json ? "revoked already:" : "revoked", id,
+			": no further device can enroll with it");
 	json_decref(s);
-	return ok ? EXIT_DONE : EXIT_FAILED;
+	return code;
 }

@@ -188,6 +188,7 @@ int cmd_init(struct cli *cli, const struct args *args)
 	struct cose_key server_key, release_key;
 	char path[600], release_path[600], passphrase[256] = "";
 	size_t len = 0;
+	struct errmsg e;
 	int code = EXIT_FAILED;
 
 	if (!cli_call(cli, "GET", "/v1/server", NULL, &server))
@@ -210,6 +211,11 @@ int cmd_init(struct cli *cli, const struct args *args)
 	}
 	if (is_offline && !agrees_to_offline(cli))
 		goto out;
+	if (file_check_new(path, &e) != OTA_OK ||
+		(is_offline && file_check_new(release_path, &e) != OTA_OK)) {
+		(void)cli_fail(cli, "%s", e.text);
+		goto out;
+	}
 	if (!cli_passphrase(cli, args_get(args, "passphrase-file"), "the new root key", true, passphrase,
 		    sizeof passphrase))
 		goto out;

@@ -44,6 +44,41 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 	return true;
 }
 
+/* Is an otad there? Asked without a token, before somebody looks one up for nothing: it refuses that. */
+static bool is_there(struct cli *cli, const struct client_target *t)
+{
+	static const char path[] = "/v1/whoami";
+	struct client_answer a = {.upload_offset = -1};
+	struct client_target open = *t;
+	struct errmsg e;
+	bool ok = false;
+
+	open.token[0] = '\0';
+	if (client_new(&open, &cli->client, &e) != OTA_OK ||
+		client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) != OTA_OK) {
+		(void)cli_fail(cli, "%s", e.text);
+	} else {
+		ok = a.status == 200 || a.status == 401;
+		if (!ok)
+			(void)cli_problem(cli, "GET", path, &a);
+		client_answer_clear(&a);
+	}
+	client_free(cli->client);
+	cli->client = NULL;
+	return ok;
+}
+
+static int get_token(struct cli *cli, const struct args *args, struct client_target *t)
+{
+	if (args_has(args, "token-file") || getenv("OTACTL_TOKEN"))
+		return EXIT_DONE;
+	if (!is_there(cli, t))
+		return EXIT_FAILED;
+	if (!ask_hidden("token (otactl token create makes one)", t->token, sizeof t->token))
+		return cli_fail(cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
+	return t->token[0] ? EXIT_DONE : cli_fail(cli, "no token was given; nothing was stored");
+}
+
 /* A login that nothing uses would be a riddle. */
 static void tell_precedence(void)
 {
@@ -74,12 +109,13 @@ int cmd_login(struct cli *cli, const struct args *args)
 	t.pin[0] = '\0';
 	if (!accept_pin(cli, args, &t))
 		return EXIT_FAILED;
-	if (!args_has(args, "token-file") && !getenv("OTACTL_TOKEN") &&
-		!ask_hidden("token (otactl token create makes one)", t.token, sizeof t.token))
-		return cli_fail(cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
+	int code = get_token(cli, args, &t);
+
+	if (code != EXIT_DONE)
+		return code;
 	if (client_new(&t, &cli->client, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
-	int code = EXIT_FAILED;
+	code = EXIT_FAILED;
 
 	if (cli_call(cli, "GET", "/v1/whoami", NULL, &who)) {
 		if (client_login_store(&t, &e) == OTA_OK) {

@@ -6,6 +6,7 @@
 #include "cli/base64.h"
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "cli/find.h"
 #include "proto/crypto_openssl.h"
 #include "proto/hex.h"
 #include "proto/provision.h"
@@ -95,18 +96,16 @@ static int check_output(const struct cli *cli, const char *output)
 static int for_device(struct cli *cli, const struct args *args, json_t **answer)
 {
 	static const char *const others[] = {"board", "name", "id", "replace", "batch"};
-	char path[400];
 	json_t *d = NULL, *body;
-	int code = EXIT_DONE;
 
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
 		if (args_has(args, others[i]))
 			return cli_usage(cli, "--device says all of the device: no --%s with it", others[i]);
 	}
-	if (!path_join(path, sizeof path, "/v1/devices/", args_get(args, "device"), ""))
-		return cli_usage(cli, "'%s' is no device", out_safe(args_get(args, "device")));
-	if (!cli_call(cli, "GET", path, NULL, &d))
-		return EXIT_FAILED;
+	int code = find_device(cli, args_get(args, "device"), &d);
+
+	if (code != EXIT_DONE)
+		return code;
 	if (!js_get(d, "serial")) {
 		code = cli_fail(cli,
 			"%s has no serial that is text: provision it under a new name, then: otactl "
@@ -116,6 +115,9 @@ static int for_device(struct cli *cli, const struct args *args, json_t **answer)
 		body = json_pack(
 			"{s:s, s:s}", "board", js_text(d, "board", ""), "serial", js_text(d, "serial", ""));
 		code = cli_call(cli, "POST", "/v1/provisions", body, answer) ? EXIT_DONE : EXIT_FAILED;
+		/* Whose it is, which the server was not told: the name is that device's already. */
+		if (code == EXIT_DONE)
+			(void)json_object_set(*answer, "name", js_get(d, "name"));
 	}
 	json_decref(d);
 	return code;
@@ -187,8 +189,8 @@ static int from_batch(struct cli *cli, const struct args *args, json_t **answer)
 	return EXIT_DONE;
 }
 
-/* `known`: the device that this file is for, where it has enrolled before; else NULL. */
-static void tell(const struct cli *cli, const json_t *answer, const char *output, const char *known)
+/* `is_known`: the device that this file is for has enrolled before. */
+static void tell(const struct cli *cli, const json_t *answer, const char *output, bool is_known)
 {
 	const char *url = json_string_value(json_array_get(js_array(answer, "urls"), 0));
 	const char *name = js_text(answer, "name", js_text(answer, "serial", "?"));
@@ -203,16 +205,16 @@ static void tell(const struct cli *cli, const json_t *answer, const char *output
 	}
 	fprintf(stderr, "provisioned %s, a %s; it enrolls at %s\n", out_safe(name),
 		out_safe(js_text(answer, "board", "?")), out_safe(url ? url : "?"));
-	if (known)
+	if (is_known)
 		fprintf(stderr,
 			"when %s has enrolled with it, let its new key in: otactl device approve %s\n",
-			out_safe(known), out_safe(known));
+			out_safe(name), out_safe(name));
 	if (js_text(answer, "warning", "")[0])
 		fprintf(stderr, "note: %s\n", out_safe(js_text(answer, "warning", "")));
 }
 
-static enum ota_err write_answer(const json_t *answer, const char *output, const char *region,
-	unsigned long long size, struct errmsg *e)
+static enum ota_err write_answer(
+	const json_t *answer, const char *output, const char *region, long long size, struct errmsg *e)
 {
 	uint8_t file[PROVISION_MAX], *padded = NULL;
 	size_t len = 0;
@@ -245,22 +247,22 @@ int cmd_provision(struct cli *cli, const struct args *args)
 	const char *output = args_get(args, "output"), *region = args_get(args, "region");
 	json_t *answer = NULL;
 	struct errmsg e;
-	char *end = NULL;
-	unsigned long long size = region ? strtoull(region, &end, 0) : 0;
+	long long size = 0;
+	const bool is_size = !region || args_size(region, &size);
 	int code = check_output(cli, output);
 
 	if (code != EXIT_DONE)
 		return code;
-	if (region && (end == region || *end || size < REGION_MIN || size > REGION_MAX || size % 2))
-		return cli_usage(
-			cli, "--region takes an even number of bytes from %d to %d", REGION_MIN, REGION_MAX);
+	if (region && (!is_size || size < REGION_MIN || size > REGION_MAX || size % 2))
+		return cli_usage(cli, "--region takes an even size from %d bytes to 1M, such as 4096 or 4K",
+			REGION_MIN);
 	code = args_has(args, "device")  ? for_device(cli, args, &answer)
 	       : args_has(args, "batch") ? from_batch(cli, args, &answer)
 					 : from_server(cli, args, &answer);
 	if (code != EXIT_DONE)
 		return code;
 	if (write_answer(answer, output, region, size, &e) == OTA_OK) {
-		tell(cli, answer, output, args_get(args, "device"));
+		tell(cli, answer, output, args_has(args, "device"));
 	} else {
 		code = cli_fail(cli, "%s", e.text);
 		if (!args_has(args, "batch"))

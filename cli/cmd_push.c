@@ -297,6 +297,8 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 				(json_int_t)held, "newer", (json_int_t)js_int(s, "newer", 0), "newer_items",
 				js_array(s, "newer_items")));
 	}
+	if (n == 0 && js_get(s, "hint"))
+		cli_hint("%s", out_safe(js_text(s, "hint", "")));
 	long long newer = (long long)js_int(s, "newer", 0);
 
 	json_decref(s);
@@ -502,8 +504,12 @@ int cmd_push(struct cli *cli, const struct args *args)
 		return cli_usage(cli, "--to and --all exclude each other");
 	if (to && !to[0])
 		return cli_usage(cli, "--to needs a selector, for example tag=kitchen");
-	if (args_has(args, "wait") && !to && !args_has(args, "all"))
-		return cli_usage(cli, "--wait needs --all or --to: nothing would be assigned");
+	if (!to && !args_has(args, "all") && (args_has(args, "wait") || args_has(args, "hold")))
+		return cli_usage(cli, "--%s needs --all or --to: nothing would be assigned",
+			args_has(args, "wait") ? "wait" : "hold");
+	if (!args_has(args, "wait") && (timeout || args_has(args, "accept-served")))
+		return cli_usage(cli, "--%s is for a push that waits: add --wait",
+			timeout ? "timeout" : "accept-served");
 	if (timeout && (!args_duration(timeout, &timeout_s) || timeout_s == 0))
 		return cli_usage(cli, "--timeout takes a time such as 90s or 15m");
 	code = check_notes(cli, args_get(args, "notes"));

@@ -68,11 +68,13 @@ int cmd_token_revoke(struct cli *cli, const struct args *args)
 
 	if (!find_id(cli, &find_tokens, FIND_TO_CHANGE, args->pos[0], &k))
 		return EXIT_FAILED;
-	bool ok = path_join(path, sizeof path, "/v1/tokens/", js_text(k, "id", ""), "") &&
-		  cli_call(cli, "DELETE", path, NULL, NULL);
+	const bool was_revoked = js_get(k, "revoked") != NULL;
+	bool ok = was_revoked || (path_join(path, sizeof path, "/v1/tokens/", js_text(k, "id", ""), "") &&
+					 cli_call(cli, "DELETE", path, NULL, NULL));
 
 	if (ok)
-		out_done(cli->json, "revoked", js_text(k, "id", ""), "");
+		out_done(cli->json, was_revoked && !cli->json ? "revoked already:" : "revoked",
+			js_text(k, "id", ""), "");
 	json_decref(k);
 	return ok ? EXIT_DONE : EXIT_FAILED;
 }

@@ -37,6 +37,7 @@ static const struct source sources[] = {
 	{"SHA256", "/v1/images", "sha256", 12, ""},
 	{"RELEASE", "/v1/releases", "id", 0, ""},
 	{"SECRET-ID", "/v1/enroll-secrets", "id", 0, ""},
+	{"SECRET-ID", "/v1/enroll-secrets", "name", 0, ""},
 	{"TOKEN", "/v1/tokens", "name", 0, ""},
 	{"SELECTOR", "/v1/devices", "name", 0, ""},
 	{"SELECTOR", "/v1/devices", "tags", 0, "tag="},

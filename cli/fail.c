@@ -130,3 +130,8 @@ bool fail_is_told(void)
 {
 	return last.text[0] != '\0';
 }
+
+bool fail_is_usage(void)
+{
+	return strcmp(last.code, "bad-request") == 0 || strcmp(last.code, "invalid") == 0;
+}

@@ -5,16 +5,23 @@
 #include <strings.h>
 
 #include "cli/file.h"
+#include "proto/suggest.h"
 
 const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list", NULL};
 const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list", NULL};
 const struct find_kind find_secrets = {
-	"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list", NULL};
+	"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list", "name"};
 const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list", "name"};
 
 static bool is_text(const json_t *row, const char *field, const char *text)
 {
 	return field && text[0] && strcmp(js_text(row, field, ""), text) == 0;
+}
+
+/* A name may have been another's before, who was revoked or has used it up. */
+static bool is_live(const json_t *row)
+{
+	return !js_get(row, "revoked") && js_int(row, "uses_left", 1) > 0;
 }
 
 size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit)
@@ -29,7 +36,8 @@ size_t find_among(const json_t *list, const struct find_kind *kind, const char *
 			*hit = r;
 			return 1;
 		}
-		if (is_text(r, kind->name, text))
+		/* The newest comes first. */
+		if (is_text(r, kind->name, text) && (!named || (is_live(r) && !is_live(named))))
 			named = r;
 		if (text[0] && strncasecmp(js_text(r, kind->field, ""), text, len) == 0) {
 			last = r;
@@ -43,6 +51,24 @@ size_t find_among(const json_t *list, const struct find_kind *kind, const char *
 	if (n == 1)
 		*hit = last;
 	return n;
+}
+
+static int fail_unknown(
+	const struct cli *cli, const struct find_kind *kind, const char *text, const json_t *list)
+{
+	struct suggest near = {0};
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, r)
+	{
+		if (kind->name && is_live(r))
+			suggest_offer(&near, text, js_text(r, kind->name, ""));
+	}
+	(void)cli_fail(cli, "no %s '%s'; see: %s", kind->noun, out_safe(text), kind->list);
+	if (near.best)
+		cli_hint("did you mean %s?", out_safe(near.best));
+	return EXIT_FAILED;
 }
 
 bool find_id(struct cli *cli, const struct find_kind *kind, enum find_use use, const char *text, json_t **out)
@@ -66,9 +92,27 @@ bool find_id(struct cli *cli, const struct find_kind *kind, enum find_use use, c
 		(void)cli_fail(cli, "'%s' is the start of %zu %s ids: give more of it; see: %s",
 			out_safe(text), n, kind->noun, kind->list);
 	else
-		(void)cli_fail(cli, "no %s '%s'; see: %s", kind->noun, out_safe(text), kind->list);
+		(void)fail_unknown(cli, kind, text, list);
 	json_decref(list);
 	return n == 1 && !is_short;
+}
+
+bool find_device_path(const struct cli *cli, char path[400], const char *ref, const char *tail)
+{
+	if (path_join(path, 400, "/v1/devices/", ref, tail))
+		return true;
+	(void)cli_usage(cli, "'%s' is no device: use its name, an id prefix, a MAC address or its serial",
+		out_safe(ref));
+	return false;
+}
+
+int find_device(struct cli *cli, const char *ref, json_t **out)
+{
+	char path[400];
+
+	if (!find_device_path(cli, path, ref, ""))
+		return EXIT_USAGE;
+	return cli_call(cli, "GET", path, NULL, out) ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* A release named by the start of its manifest's digest, as status and device show print it. */
@@ -88,6 +132,23 @@ static json_t *by_digest(const json_t *releases, const char *text, size_t *n)
 		}
 	}
 	return hit;
+}
+
+static void fail_release(
+	const struct cli *cli, const json_t *list, const char *board, const char *version, const char *text)
+{
+	struct suggest near = {0};
+	json_t *r;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, r)
+	{
+		if (!board[0] || strcmp(js_text(r, "board", ""), board) == 0)
+			suggest_offer(&near, version, js_text(r, "version", ""));
+	}
+	(void)cli_fail(cli, "no release '%s'; see: otactl release list", out_safe(text));
+	if (near.best)
+		cli_hint("did you mean %s%s%s?", board, board[0] ? ":" : "", out_safe(near.best));
 }
 
 bool find_release(struct cli *cli, const char *text, json_t **out)
@@ -117,7 +178,7 @@ bool find_release(struct cli *cli, const char *text, json_t **out)
 		(void)cli_fail(cli, "several boards have a release %s: write BOARD:%s", out_safe(version),
 			out_safe(version));
 	else
-		(void)cli_fail(cli, "no release '%s'; see: otactl release list", out_safe(text));
+		fail_release(cli, list, board, version, text);
 	json_decref(list);
 	return n == 1;
 }

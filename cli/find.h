@@ -8,7 +8,7 @@
 struct find_kind {
 	const char *path, *field;
 	const char *noun, *list; /* for people: "push", "otactl rollout list" */
-	const char *name;        /* a field that is unique too, taken whole; NULL: none */
+	const char *name; /* a field that is unique too among those not revoked, taken whole; NULL: none */
 };
 
 extern const struct find_kind find_pushes, find_images, find_secrets, find_tokens;
@@ -28,6 +28,12 @@ bool find_id(
 /* The row of `list` whose id or name is `text`, else the one whose id starts with it: borrowed. Returns how
  * many start with it, 1 for the whole id or name; `*hit` is set when that is 1. */
 size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit);
+
+/* The path of a request about the device `ref`; false after the reason was printed (exit: usage). */
+bool find_device_path(const struct cli *cli, char path[400], const char *ref, const char *tail);
+/* The device of that name, start of an id, MAC address or serial. EXIT_*, after the reason was printed; the
+ * object is the caller's. */
+int find_device(struct cli *cli, const char *ref, json_t **out);
 
 /* The release "[BOARD:]VERSION", where without a board it must be the only one of that version, or the start
  * of its digest (8 digits or more). */

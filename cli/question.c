@@ -1,4 +1,4 @@
-/* What is asked of a person: cli_confirm, cli_confirm_seen and cli_passphrase of cli.h. */
+/* What is asked of a person: cli_confirm and its kin, and cli_passphrase, of cli.h. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,20 @@ bool cli_confirm(const struct cli *cli, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	return hears_yes();
+}
+
+int cli_confirm_final(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (cli->yes)
+		return EXIT_DONE;
+	if (!cli->is_tty)
+		return cli_usage(cli, "nothing was done: there is no terminal to ask on; -y does it unasked");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	return hears_yes() ? EXIT_DONE : cli_fail(cli, "nothing was done");
 }
 
 bool cli_confirm_seen(const struct cli *cli, const char *text)

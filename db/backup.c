@@ -310,18 +310,50 @@ enum ota_err backup_write(const char *dir, const struct backup_options *options,
 }
 
 /* The directory that a path lies in. */
+static enum ota_err parent_of(const char *path, char parent[static PATH_MAX], struct errmsg *e)
+{
+	char *slash;
+
+	if (snprintf(parent, PATH_MAX, "%s", path) >= PATH_MAX)
+		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", path);
+	slash = strrchr(parent, '/');
+	if (slash)
+		slash[slash == parent] = '\0';
+	else
+		memcpy(parent, ".", 2);
+	return OTA_OK;
+}
+
 static enum ota_err sync_parent(const char *path, struct errmsg *e)
 {
 	char parent[PATH_MAX];
-	char *slash;
+	enum ota_err err = parent_of(path, parent, e);
 
-	if (snprintf(parent, sizeof parent, "%s", path) >= (int)sizeof parent)
-		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", path);
-	slash = strrchr(parent, '/');
-	if (!slash)
-		return backup_sync_dir(".", e);
-	slash[slash == parent] = '\0';
-	return backup_sync_dir(parent, e);
+	return err == OTA_OK ? backup_sync_dir(parent, e) : err;
+}
+
+static enum ota_err is_new(const char *path, struct errmsg *e)
+{
+	return access(path, F_OK) == 0 ? errmsg_fail(e, OTA_EXISTS, "'%s' exists already", path) : OTA_OK;
+}
+
+enum ota_err backup_can_write(const char *dir, const char *path, struct errmsg *e)
+{
+	char other[PATH_MAX];
+	enum ota_err err;
+
+	if (snprintf(other, sizeof other, "%s/otad.db", dir) >= (int)sizeof other)
+		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", dir);
+	if (access(other, R_OK) < 0)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", other);
+	if (!path)
+		return OTA_OK;
+	err = is_new(path, e);
+	if (err == OTA_OK)
+		err = parent_of(path, other, e);
+	if (err == OTA_OK && access(other, W_OK | X_OK) < 0)
+		return errmsg_fail_errno(e, errno, "cannot write into '%s'", other);
+	return err;
 }
 
 enum ota_err backup_write_file(const char *dir, const struct backup_options *options, const char *path,
@@ -333,8 +365,9 @@ enum ota_err backup_write_file(const char *dir, const struct backup_options *opt
 
 	if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
 		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", path);
-	if (access(path, F_OK) == 0)
-		return errmsg_fail(e, OTA_EXISTS, "'%s' exists already", path);
+	err = is_new(path, e);
+	if (err != OTA_OK)
+		return err;
 	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot make '%s'", part);

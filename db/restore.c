@@ -484,6 +484,19 @@ enum ota_err backup_recover(const char *dir, struct errmsg *e)
 	return err;
 }
 
+/* What an interrupted restore left is no content. */
+static enum ota_err recover_empty(const char *dir, struct errmsg *e)
+{
+	enum ota_err err = backup_recover(dir, e);
+
+	return err == OTA_OK ? is_empty(dir, e) : err;
+}
+
+enum ota_err backup_can_restore(const char *dir, struct errmsg *e)
+{
+	return access(dir, F_OK) == 0 ? recover_empty(dir, e) : OTA_OK;
+}
+
 enum ota_err backup_restore(const char *dir, const struct backup_options *options, int fd,
 	struct backup_stats *stats, struct errmsg *e)
 {
@@ -497,9 +510,7 @@ enum ota_err backup_restore(const char *dir, const struct backup_options *option
 	made = mkdir(dir, 0700) == 0;
 	if (!made && errno != EEXIST)
 		return errmsg_fail_errno(e, errno, "cannot make '%s'", dir);
-	err = backup_recover(dir, e);
-	if (err == OTA_OK)
-		err = is_empty(dir, e);
+	err = recover_empty(dir, e);
 	if (err != OTA_OK)
 		return err;
 	if (mkdir(r.stage, 0700) < 0)

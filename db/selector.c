@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "db/device.h"
+#include "proto/suggest.h"
 #include "proto/version.h"
 
 static const struct {
@@ -19,34 +20,15 @@ static const struct {
 
 enum { N_KEYS = sizeof keys / sizeof keys[0] };
 
-/* Letters that two words have in the same place, from the front and from the back. */
-static size_t likeness(const char *a, const char *b)
-{
-	size_t la = strlen(a), lb = strlen(b), front = 0, back = 0;
-
-	while (front < la && front < lb && a[front] == b[front])
-		front++;
-	while (back < la - front && back < lb - front && a[la - 1 - back] == b[lb - 1 - back])
-		back++;
-	return front + back;
-}
-
 static enum ota_err key_unknown(const char *word, struct errmsg *e)
 {
-	const char *nearest = NULL;
-	size_t best = 1;
+	struct suggest near = {0};
 
-	for (size_t i = 0; i < N_KEYS; i++) {
-		size_t l = likeness(word, keys[i].name);
-
-		if (l > best) {
-			best = l;
-			nearest = keys[i].name;
-		}
-	}
-	if (nearest)
+	for (size_t i = 0; i < N_KEYS; i++)
+		suggest_offer(&near, word, keys[i].name);
+	if (near.best)
 		return errmsg_fail(
-			e, OTA_INVALID, "unknown selector key '%s': did you mean %s?", word, nearest);
+			e, OTA_INVALID, "unknown selector key '%s': did you mean %s?", word, near.best);
 	return errmsg_fail(e, OTA_INVALID,
 		"unknown selector key '%s': use tag, board, version, name, id, state or attr.NAME", word);
 }
@@ -113,6 +95,9 @@ static enum ota_err value_check(const struct selector_term *term, struct errmsg 
 		is_valid = limit_name_is_valid(term->value);
 		break;
 	}
+	if (!is_valid && term->key == SELECTOR_STATE)
+		return errmsg_fail(
+			e, OTA_INVALID, "state must be pending, approved or revoked, not '%s'", term->value);
 	if (!is_valid)
 		return errmsg_fail(e, OTA_INVALID, "bad value '%s' in a selector", term->value);
 	return OTA_OK;

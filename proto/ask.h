@@ -6,7 +6,8 @@
 #include <stddef.h>
 
 /* One line from the controlling terminal, not shown while it is typed, without its end. False: no terminal,
- * or it ended. What `buf` holds is the caller's to wipe. */
+ * or it ended. Ctrl-C and other signals that end a program do so here, with the terminal as it was. What
+ * `buf` holds is the caller's to wipe. */
 bool ask_hidden(const char *prompt, char *buf, size_t cap);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "db/enroll.h"
 #include "proto/hex.h"
 #include "proto/suggest.h"
 
@@ -63,6 +64,21 @@ static enum ota_err device_hint(struct api_job *a, struct job *job, const char *
 	return OTA_OK;
 }
 
+enum ota_err find_absent(struct api_job *a, struct job *job, const char *ref)
+{
+	struct db_page page = {.limit = 1};
+	struct secret_list list;
+
+	if (secret_list_unused(job->db, ref, &page, job->mem, &list, NULL) || list.n == 0 ||
+		(list.rows[0].expires_at && list.rows[0].expires_at <= a->now))
+		return errmsg_fail(&job->e, OTA_NOT_FOUND, "there is no device '%.64s'", ref);
+	a->hint = arena_printf(job->mem,
+		"start it with its provisioning file first, then this again; to end that file: otactl enroll "
+		"revoke %s",
+		ref);
+	return errmsg_fail(&job->e, OTA_NOT_FOUND, "'%.64s' is provisioned and has not enrolled yet", ref);
+}
+
 enum ota_err find_device(struct api_job *a, struct job *job, const char *ref, struct device_row *out)
 {
 	int64_t id;
@@ -79,7 +95,7 @@ enum ota_err find_device(struct api_job *a, struct job *job, const char *ref, st
 			a->hint ? "'%.64s' is the beginning of several device ids"
 				: "'%.64s' is the serial of several devices: give the id of one",
 			ref);
-	return errmsg_fail(&job->e, OTA_NOT_FOUND, "there is no device '%.64s'", ref);
+	return find_absent(a, job, ref);
 }
 
 static enum ota_err release_by_digest(struct job *job, const char *ref, struct release_row *out)
@@ -142,17 +158,22 @@ enum ota_err find_rollout(struct api_job *a, struct job *job, const char *uid, s
 	return err == OTA_NOT_FOUND ? errmsg_fail(&job->e, err, "there is no push '%.64s'", uid) : err;
 }
 
-const char find_chips[] =
+static const char chips[] =
 	"esp8266 esp32 esp32s2 esp32s3 esp32c2 esp32c3 esp32c5 esp32c6 esp32c61 esp32h2 esp32h4 "
 	"esp32h21 esp32p4 rp2040 rp2350 nrf52840 samd21 stm32f4";
 
-bool find_chip_is_known(const char *chip)
+enum ota_err find_chip(const char *chip, struct errmsg *e)
 {
-	size_t len = strlen(chip);
+	char all[sizeof chips], *rest = NULL;
+	struct suggest near = {0};
 
-	for (const char *at = find_chips; len && (at = strstr(at, chip)); at += len) {
-		if ((at == find_chips || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
-			return true;
+	memcpy(all, chips, sizeof all);
+	for (char *one = strtok_r(all, " ", &rest); one; one = strtok_r(NULL, " ", &rest)) {
+		if (strcmp(one, chip) == 0)
+			return OTA_OK;
+		suggest_offer(&near, chip, one);
 	}
-	return false;
+	return near.best ? errmsg_fail(
+				   e, OTA_INVALID, "unknown chip '%.32s': did you mean %s?", chip, near.best)
+			 : errmsg_fail(e, OTA_INVALID, "unknown chip '%.32s'; known: %s", chip, chips);
 }

@@ -23,10 +23,11 @@ OTA_MUST_USE enum ota_err find_release(
 OTA_MUST_USE enum ota_err find_rollout(
 	struct api_job *a, struct job *job, const char *uid, struct rollout_row *out);
 
-/* A chip name of proto/image.h? */
-bool find_chip_is_known(const char *chip);
+/* Is it a chip name of proto/image.h? OTA_INVALID, with the nearest or all of them in `e`. */
+OTA_MUST_USE enum ota_err find_chip(const char *chip, struct errmsg *e);
 
-/* All of them, by spaces. */
-extern const char find_chips[];
+/* OTA_NOT_FOUND for a device's name that is not there: it may be provisioned. The words are in job->e, what
+ * to do in a->hint. */
+enum ota_err find_absent(struct api_job *a, struct job *job, const char *name);
 
 #endif

@@ -256,10 +256,12 @@ static enum ota_err take_common(const struct board_in *in, struct board_row *row
 			in->name);
 	if (in->name)
 		row->name = in->name;
-	if (in->chip && !find_chip_is_known(in->chip))
-		return errmsg_fail(e, OTA_INVALID, "unknown chip '%.32s'; known: %s", in->chip, find_chips);
-	if (in->chip)
+	if (in->chip) {
+		err = find_chip(in->chip, e);
+		if (err)
+			return err;
 		row->chip = in->chip;
+	}
 	if (in->envelope_max)
 		row->envelope_max = (uint32_t)in->envelope_max;
 	if (in->poll_s >= 0)

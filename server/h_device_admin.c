@@ -320,28 +320,14 @@ static const struct js_field replace_fields[] = {
 		.max = DB_UID_MAX},
 };
 
-/* The device that is to take over may only not have been seen yet. */
-static enum ota_err explain_absent(struct api_job *a, struct job *job, const char *name)
-{
-	struct db_page page = {.limit = 1};
-	struct secret_list list;
-
-	if (secret_list_unused(job->db, name, &page, job->mem, &list, NULL) || list.n == 0)
-		return OTA_NOT_FOUND;
-	a->hint = "start it with its provisioning file first; then this again";
-	return errmsg_fail(&job->e, OTA_NOT_FOUND, "'%.64s' is provisioned and has not enrolled yet", name);
-}
-
 static enum ota_err replace_run(struct api_job *a, struct job *job)
 {
 	const struct device_in *in = a->in;
-	struct device_row old = {0}, new;
+	struct device_row old, new;
 	enum ota_err err = find_device(a, job, a->req->cap.value[0], &old);
 
 	if (!err)
 		err = find_device(a, job, in->replacement, &new);
-	if (err == OTA_NOT_FOUND && old.id)
-		return explain_absent(a, job, in->replacement);
 	if (err)
 		return err;
 	if (a->if_revision && a->if_revision != old.revision)

@@ -100,6 +100,7 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 	js_int(&a->out, "approved", (int64_t)p.n);
 	js_int(&a->out, "held", (int64_t)p.n_held);
 	newer_json(&p);
+	js_text(&a->out, "hint", err || count ? NULL : select_hint(a, job, &selector));
 	return err;
 }
 

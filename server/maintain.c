@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +100,37 @@ static enum ota_err ask_passphrase(bool is_new, char out[static PASSPHRASE_MAX],
 	return same ? OTA_OK : errmsg_fail(e, OTA_INVALID, "the two passphrases differ; nothing was done");
 }
 
+static enum ota_err open_archive(const char *file, int *fd, struct errmsg *e)
+{
+	struct stat st;
+
+	*fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", file);
+	if (fstat(*fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(*fd);
+		return errmsg_fail(e, OTA_INVALID, "'%s' is a folder, no backup", file);
+	}
+	return OTA_OK;
+}
+
+/* What a passphrase would be typed for in vain. */
+static enum ota_err check_before_asking(
+	const char *dir, const struct arguments *a, bool is_backup, struct errmsg *e)
+{
+	const bool is_pipe = strcmp(a->file, "-") == 0;
+	enum ota_err err = is_backup ? backup_can_write(dir, is_pipe ? NULL : a->file, e)
+				     : backup_can_restore(dir, e);
+	int fd = -1;
+
+	if (err || is_backup || is_pipe)
+		return err;
+	err = open_archive(a->file, &fd, e);
+	if (!err)
+		close(fd);
+	return err;
+}
+
 static enum ota_err run_backup(
 	const char *dir, const struct backup_options *options, const char *file, struct errmsg *e)
 {
@@ -128,12 +160,12 @@ static enum ota_err run_backup(
 static enum ota_err run_restore(
 	const char *dir, const struct backup_options *options, const char *file, struct errmsg *e)
 {
-	int fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
 	struct backup_stats stats;
-	enum ota_err err;
+	int fd = -1;
+	enum ota_err err = open_archive(file, &fd, e);
 
-	if (fd < 0)
-		return errmsg_fail_errno(e, errno, "cannot open '%s'", file);
+	if (err)
+		return err;
 	err = backup_restore(dir, options, fd, &stats, e);
 	if (fd != STDIN_FILENO)
 		close(fd);
@@ -208,18 +240,23 @@ enum ota_err maintain_run(struct config *cfg, int argc, char *const *argv, char 
 	}
 	if (!a.file)
 		return errmsg_fail(e, OTA_INVALID, "%s needs a FILE, or - for a pipe", argv[0]);
-	if (strcmp(argv[0], "backup") == 0 && a.passphrase_file && !a.with_keys)
+	const bool is_backup = strcmp(argv[0], "backup") == 0;
+
+	if (is_backup && a.passphrase_file && !a.with_keys)
 		return errmsg_fail(e, OTA_INVALID, "--passphrase-file is for a backup --with-keys");
 	if (a.passphrase_file || a.with_keys) {
-		err = a.passphrase_file ? read_passphrase(a.passphrase_file, passphrase, e)
-					: ask_passphrase(strcmp(argv[0], "backup") == 0, passphrase, e);
+		if (!a.passphrase_file)
+			err = check_before_asking(cfg->data, &a, is_backup, e);
+		if (!err)
+			err = a.passphrase_file ? read_passphrase(a.passphrase_file, passphrase, e)
+						: ask_passphrase(is_backup, passphrase, e);
 		if (err) {
 			explicit_bzero(passphrase, sizeof passphrase);
 			return err;
 		}
 		options.passphrase = passphrase;
 	}
-	if (strcmp(argv[0], "backup") == 0)
+	if (is_backup)
 		err = run_backup(cfg->data, &options, a.file, e);
 	else
 		err = run_restore(cfg->data, &options, a.file, e);

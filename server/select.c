@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "proto/suggest.h"
 #include "server/find.h"
 
 enum ota_err select_parse(
@@ -51,4 +52,84 @@ enum ota_err select_each(
 		page.cursor = list.next;
 	} while (page.cursor);
 	return OTA_OK;
+}
+
+/* A name that a term has, among those that exist. */
+struct seek {
+	const char *wanted;
+	struct suggest near;
+	struct arena *mem; /* keeps the nearest, since a page goes */
+	bool is_there;
+};
+
+static void seek_offer(struct seek *k, const char *name)
+{
+	const char *before = k->near.best;
+
+	k->is_there = k->is_there || strcmp(k->wanted, name) == 0;
+	suggest_offer(&k->near, k->wanted, name);
+	if (k->near.best != before)
+		k->near.best = arena_strdup(k->mem, name);
+}
+
+static enum ota_err seek_devices(struct job *job, enum selector_key key, struct seek *k)
+{
+	struct db_page page = {.limit = DB_PAGE_MAX};
+
+	do {
+		AUTO(arena) struct arena mem;
+		struct device_list list = {0};
+		enum ota_err err;
+
+		arena_init(&mem, (size_t)16 * 1024 * 1024);
+		err = device_list(job->db, NULL, &page, &mem, &list, NULL);
+		if (err)
+			return err;
+		for (size_t i = 0; i < list.n; i++) {
+			if (key == SELECTOR_NAME)
+				seek_offer(k, list.rows[i].name);
+			for (size_t t = 0; key == SELECTOR_TAG && t < list.rows[i].n_tags; t++)
+				seek_offer(k, list.rows[i].tags[t]);
+		}
+		page.cursor = list.next;
+	} while (page.cursor && !k->is_there);
+	return OTA_OK;
+}
+
+/* The words for one term; NULL: it is there. */
+static const char *term_hint(struct api_job *a, struct job *job, const struct selector_term *t)
+{
+	struct seek k = {.wanted = t->value, .mem = job->mem};
+	struct board_row board;
+
+	if (t->key == SELECTOR_BOARD) {
+		if (find_board(a, job, t->value, &board) != OTA_NOT_FOUND)
+			return NULL;
+	} else if (seek_devices(job, t->key, &k) || k.is_there) {
+		return NULL;
+	} else if (t->key == SELECTOR_TAG) {
+		errmsg_set(&job->e, "no device has the tag '%s'", t->value);
+		a->hint = k.near.best ? arena_printf(job->mem, "did you mean %s?", k.near.best) : NULL;
+	} else {
+		(void)find_absent(a, job, t->value);
+		if (!a->hint && k.near.best)
+			a->hint = arena_printf(job->mem, "did you mean %s?", k.near.best);
+	}
+	return arena_printf(job->mem, "%s%s%s", job->e.text, a->hint ? ": " : "", a->hint ? a->hint : "");
+}
+
+const char *select_hint(struct api_job *a, struct job *job, const struct selector *s)
+{
+	const char *hint = NULL;
+
+	for (size_t i = 0; i < s->n && !hint; i++) {
+		const enum selector_key key = s->term[i].key;
+
+		if (s->term[i].op == SELECTOR_EQ &&
+			(key == SELECTOR_TAG || key == SELECTOR_NAME || key == SELECTOR_BOARD))
+			hint = term_hint(a, job, &s->term[i]);
+	}
+	a->hint = NULL;
+	job->e.text[0] = '\0';
+	return hint;
 }

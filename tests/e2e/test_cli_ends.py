@@ -116,5 +116,5 @@ def test_what_changed_nothing_says_so(fleet):
     assert fleet.ctl("device", "ack", name).out == f"there is no alarm: {name}\n"
     assert len(fleet.ctl.json("audit", "list")) == done
     fleet.ctl("device", "rename", name, "porch")
-    fleet.ctl("device", "remove", "porch")
+    fleet.ctl("device", "remove", "-y", "porch")
     assert fleet.ctl.run("device", "approve", "porch", code=1).out == ""

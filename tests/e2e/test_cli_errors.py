@@ -45,7 +45,7 @@ def test_every_command_has_one_document_for_programs(fleet, folder):
         ("device", "unhold", "porch"), ("rollout", "list"), ("rollout", "show", pushed[0]["id"][:8]),
         ("rollout", "unhold", pushed[0]["id"][:8]), ("token", "list"), ("token", "revoke", token["id"][:6]), ("audit", "list"),
         ("provision", "--board", "lamp", "--name", "kitchen", "-o", folder / "kitchen.prov"),
-        ("device", "remove", "porch"), ("release", "remove", "1.0.0"), ("image", "remove", sha[:10]), ("logout",),
+        ("device", "remove", "-y", "porch"), ("release", "remove", "1.0.0"), ("image", "remove", sha[:10]), ("logout",),
     ):
         result = ctl.run("--json", *words)
         said = one_document(result)

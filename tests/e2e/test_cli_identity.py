@@ -44,7 +44,7 @@ def test_a_stolen_identity_ends_with_its_device(fleet, folder):
     fleet.agents.append(twin.start())
     first.start()
     wait_for("the alarm", lambda: (alarm(fleet, "lamp-0") or {}).get("kind") == "shared-identity", 60)
-    fleet.ctl("device", "remove", "lamp-0")
+    fleet.ctl("device", "remove", "-y", "lamp-0")
     for agent in (first, twin):
         wait_for("it to be told", lambda: "it does not know this device: it was removed or replaced there" in agent.text())
     first.stop()
@@ -103,7 +103,7 @@ def test_a_lost_provisioning_file(fleet, folder):
     # Secrets that are over do not keep a board; what does is said.
     kept = fleet.ctl.run("board", "remove", "lamp", code=1)
     assert "board 'lamp' has 1 device\n" in kept.err and "otactl device list" in kept.err, repr(kept)
-    fleet.ctl("device", "remove", "kitchen")
+    fleet.ctl("device", "remove", "-y", "kitchen")
     fleet.ctl("board", "remove", "lamp")
     assert fleet.ctl.json("board", "list") == [] and fleet.ctl.json("enroll", "list") == []
 

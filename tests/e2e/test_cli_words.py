@@ -33,7 +33,7 @@ def test_an_option_given_twice(fleet):
 
 def test_two_devices_in_one_selector(fleet):
     fleet.add(1)
-    result = fleet.ctl.run("push", fleet.image("1.0.0"), "--to", "lamp-0,lamp-1", code=1)
+    result = fleet.ctl.run("push", fleet.image("1.0.0"), "--to", "lamp-0,lamp-1", code=2)
     assert "'lamp-0,lamp-1' is no selector" in result.err and "otactl device tag DEVICE TAG" in result.err, repr(result)
 
 

@@ -52,7 +52,7 @@ def test_names_of_the_server(named):
     push = ctl.json("rollout", "list")[0]["id"]
     image = ctl.json("image", "list")[0]["sha256"]
     tokens = {row["name"] for row in ctl.json("token", "list")}
-    secrets = {row["id"] for row in ctl.json("enroll", "list")}
+    secrets = {word for row in ctl.json("enroll", "list") for word in (row["id"], row["name"]) if word}
     devices, tags = {"lamp-0", "lamp-1"}, {"kitchen", "spare"}
     for line, expected in (
         ("device show ", devices), ("device show lamp-1", {"lamp-1"}), ("device show x", set()), ("log l", devices),

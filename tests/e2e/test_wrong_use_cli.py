@@ -35,9 +35,9 @@ ROWS = {
                  usage={"http": ["nonsense"], "use https": ["http://192.0.2.7:8484"]}),
     "logout": Row(local=True),
     "init": Row(unknown={"has root 1": []}, values={"key": [], "passphrase-file": ["/no/such/file"]}),
-    "board add": Row(["new", "--chip", "esp32c3"], {"already": ["lamp"], "name": ["No Name"]}, {
+    "board add": Row(["new", "--chip", "esp32c3"], {"already": ["lamp"]}, {
         "chip": ["a\nb"], "domain": ["a\nb"], "model": ["a\nb"], "vendor-id": ["x"], "class-id": ["x"],
-        "component": ["a:b", ":1", "a:-1", "a:1x", "A b"], "client": ["nonsense"]}, changes=True),
+        "component": ["a:b", ":1", "a:-1", "a:1x", "A b"], "client": ["nonsense"]}, changes=True, usage={"name": ["No Name"]}),
     "board list": Row(reads=True), "board show": Row(["lamp"], {"'nobody'": ["nobody"]}, reads=True),
     "board export": Row(["lamp"], {"'nobody'": ["nobody"]}, {"output": ["/no/such/folder/x"]}, reads=True),
     "board remove": Row(["spare"], {"'nobody'": ["nobody"], "lamp": ["lamp"]}, changes=True),
@@ -72,13 +72,14 @@ ROWS = {
     "device show": Row(["{device}"], {"'nobody'": ["nobody"]}, reads=True),
     "device approve": Row(["{pending}"], {"'nobody'": ["nobody"]}, changes=True),
     "device ack": Row(["{device}"], {"'nobody'": ["nobody"]}, changes=True),
-    "device rename": Row(["{device}", "porch"], {"'nobody'": ["nobody", "x"], "name": ["{device}", "a\nb"]}, changes=True),
-    "device tag": Row(["{device}", "red"], {"'nobody'": ["nobody", "red"], "tag": ["{device}", "a b"]}, changes=True),
+    "device rename": Row(["{device}", "porch"], {"'nobody'": ["nobody", "x"]}, changes=True,
+                         usage={"name": ["{device}", "a\nb"]}),
+    "device tag": Row(["{device}", "red"], {"'nobody'": ["nobody", "red"]}, changes=True, usage={"tag": ["{device}", "a b"]}),
     "device hold": Row(["{device}"], {"'nobody'": ["nobody"]}, changes=True),
     "device unhold": Row(["{device}"], {"'nobody'": ["nobody"]}, changes=True),
-    "device replace": Row(["{device}", "{pending}"], {"'nobody'": ["nobody", "{pending}"], "'none'": ["{device}", "none"],
+    "device replace": Row(["-y", "{device}", "{pending}"], {"'nobody'": ["nobody", "{pending}"], "'none'": ["{device}", "none"],
                                                       "itself": ["{device}", "{device}"]}, changes=True),
-    "device remove": Row(["{device}"], {"'nobody'": ["nobody"]}, changes=True),
+    "device remove": Row(["-y", "{device}"], {"'nobody'": ["nobody"]}, changes=True),
     "rollout list": Row(reads=True), "rollout show": Row(["first"], {"'nobody'": ["nobody"]}, reads=True),
     "rollout unhold": Row(["first"], {"'nobody'": ["nobody"]}, changes=True),
     "token create": Row(["new"], {"already": ["a-viewer"]}, {"role": ["king", ""], "expires": TIMES}, changes=True),
@@ -263,7 +264,7 @@ def test_names_and_values_of_nothing(world):
 
 
 def test_values_of_options(world):
-    """Exit 1 where the server knows better, 2 where otactl does: both are one clear line."""
+    """Exit 1 where it names what is not there, 2 where it is no value at all: both are one clear line."""
     probe = Probe(world.otad, world.state)
     for command in COMMANDS:
         row = ROWS[command.name]

@@ -159,6 +159,25 @@ static void durations(void **state)
 	}
 }
 
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		long long bytes; /* -1: refused */
+	} rows[] = {{"0", 0}, {"200000", 200000}, {"0x30000", 0x30000}, {"192K", 196608}, {"192KiB", 196608},
+		{"1M", 1048576}, {"1MiB", 1048576}, {"4096M", 1LL << 32}, {"010", 10}, {"4097M", -1},
+		{"", -1}, {"K", -1}, {"-1", -1}, {" 1", -1}, {"+1", -1}, {"1k", -1}, {"1KB", -1}, {"1G", -1},
+		{"0x", -1}, {"1.5M", -1}, {"99999999999999999999", -1}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		long long got = -1;
+
+		if (args_size(rows[i].text, &got) != (rows[i].bytes >= 0) || got != rows[i].bytes)
+			fail_msg("'%s' is %lld", rows[i].text, got);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +188,7 @@ int main(void)
 		cmocka_unit_test(help_is_0),
 		cmocka_unit_test(a_missing_server_is_1),
 		cmocka_unit_test(durations),
+		cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,7 @@ static void parse(void **state)
 		{"verison=1", OTA_INVALID, "did you mean version?"},
 		{"zzz=1", OTA_INVALID, "use tag"},
 		{"attr.=1", OTA_INVALID, "unknown"},
-		{"state=odd", OTA_INVALID, "bad value"},
+		{"state=odd", OTA_INVALID, "pending, approved or revoked"},
 		{"version=a,b=1", OTA_INVALID, "unknown"},
 		{"tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,tag=a,"
 		 "tag=a",

@@ -67,6 +67,41 @@ static void test_selection_is_a_slow_job(void **state)
 	assert_int_equal(lane, JOB_SLOW);
 }
 
+/* Where a selector takes nothing, which of its terms names what is not there. */
+static void test_selection_that_takes_nothing(void **state)
+{
+	static const struct {
+		const char *selector, *hint; /* NULL: none */
+	} rows[] = {
+		{"tag=celar", "no device has the tag 'celar': did you mean cellar?"},
+		{"tag=roof", "no device has the tag 'roof'"},
+		{"tag=cellar,name=frigde", "there is no device 'frigde': did you mean fridge?"},
+		{"board=lmap", "there is no board 'lmap': did you mean lamp?"},
+		{"name=porch", "'porch' is provisioned and has not enrolled yet: start it"},
+		{"tag=cellar,name!=fridge", NULL},
+		{"tag=cellar", NULL},
+	};
+	struct nouns *n = *state;
+	char path[200];
+
+	(void)nouns_device(n, "lamp", "fridge", true);
+	nouns_call(n, ROLE_OPERATOR, "PATCH", "/v1/devices/fridge", "{\"tags_add\":[\"cellar\"]}");
+	assert_int_equal(n->status, 200);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/enroll-secrets", "{\"board\":\"lamp\",\"name\":\"porch\"}");
+	assert_int_equal(n->status, 201);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), "/v1/selection?selector=%s", rows[i].selector);
+		nouns_call(n, ROLE_VIEWER, "GET", path, NULL);
+		assert_int_equal(n->status, 200);
+		const char *hint = json_string_value(nouns_at(n, "hint"));
+
+		if (!hint != !rows[i].hint ||
+			(hint && strncmp(hint, rows[i].hint, strlen(rows[i].hint)) != 0))
+			fail_msg("%s: %s", rows[i].selector, hint ? hint : "no hint");
+	}
+	nouns_refused(n, ROLE_OPERATOR, "GET", "/v1/devices/porch", NULL, 404, "otactl enroll revoke porch");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -75,6 +110,8 @@ int main(void)
 			test_push_to_nobody_looks_at_few, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_selection_is_a_slow_job, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_selection_that_takes_nothing, nouns_setup_lamp, nouns_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
