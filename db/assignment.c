@@ -459,7 +459,8 @@ static enum ota_err expired_fill(struct stmt *st, struct arena *mem, void *out, 
 	return err;
 }
 
-enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *e)
+enum ota_err assignment_expire(
+	struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *spoilt, struct errmsg *e)
 {
 	static const char q_expired[] =
 		"SELECT a.id AS id, a.device AS device FROM assignment a JOIN rollout o ON o.id = a.rollout"
@@ -497,9 +498,11 @@ enum ota_err assignment_expire(struct db *db, int64_t now, int64_t default_s, ui
 			.assignment = due.rows[i].id};
 
 		err = assignment_advance(db, due.rows[i].id, &move, NULL, e);
+		if (err == OTA_CORRUPT && spoilt && !*spoilt->text && e)
+			*spoilt = *e;
 		/* The one before it has just ended, and with its last attempt used up it has failed already.
 		 */
-		if (err == OTA_STATE) {
+		if (err == OTA_STATE || err == OTA_CORRUPT) {
 			err = OTA_OK;
 			continue;
 		}

@@ -172,8 +172,9 @@ OTA_MUST_USE enum ota_err assignment_withdraw(
 	struct db *db, int64_t device, int64_t now, const char *why, struct errmsg *e);
 
 /* End as timed-out every open assignment that was created before now - its timeout (its rollout's, else
- * `default_s`; 0 = none). At most 1,000 a call; `*n` how many. */
+ * `default_s`; 0 = none). At most 1,000 a call; `*n` how many. One whose rows are damaged keeps none of the
+ * others waiting: `spoilt` (may be NULL) has the words for the first of them. */
 OTA_MUST_USE enum ota_err assignment_expire(
-	struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *e);
+	struct db *db, int64_t now, int64_t default_s, uint64_t *n, struct errmsg *spoilt, struct errmsg *e);
 
 #endif

@@ -78,22 +78,13 @@ enum ota_err change_is_after(
 	struct db *db, int64_t seq, enum change_kind kind, int64_t id, bool *is, struct errmsg *e)
 {
 	static const char q_after[] = "SELECT EXISTS (SELECT 1 FROM change WHERE seq > $seq"
-				      " AND kind = $kind AND id = $id) AS is_after";
+				      " AND kind = $kind AND id = $id) AS yes";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_after);
-	enum ota_err err;
-	bool got;
 
 	bind_i64(st, "seq", seq);
 	bind_i64(st, "kind", kind);
 	bind_i64(st, "id", id);
-	err = stmt_row(st, e);
-	if (err != OTA_OK)
-		return err;
-	got = col_bool(st, "is_after");
-	err = stmt_status(st, e);
-	if (err == OTA_OK)
-		*is = got;
-	return err;
+	return stmt_yes(st, is, e);
 }
 
 enum ota_err change_trim(struct db *db, int64_t keep, struct errmsg *e)

@@ -267,12 +267,14 @@ enum ota_err rollout_load_growing(
 	return row_load(st, mem, fill, "rollout", out, e);
 }
 
-enum ota_err rollout_load_doing(struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e)
+enum ota_err rollout_next_doing(struct db *db, int64_t after, int64_t *id, struct errmsg *e)
 {
-	static const char q_load[] = "SELECT " COLUMNS " FROM rollout WHERE doing <> 0 ORDER BY id LIMIT 1";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
+	static const char q_next[] =
+		"SELECT id FROM rollout WHERE doing <> 0 AND id > $after ORDER BY id LIMIT 1";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_next);
 
-	return row_load(st, mem, fill, "rollout", out, e);
+	bind_i64(st, "after", after);
+	return stmt_id(st, id, e);
 }
 
 enum ota_err rollout_end(struct db *db, int64_t id, int64_t if_revision, enum rollout_state state,

@@ -75,9 +75,8 @@ OTA_MUST_USE enum ota_err rollout_grown(
 /* The oldest after `after` (0: of all) that is still growing. OTA_NOT_FOUND: none. */
 OTA_MUST_USE enum ota_err rollout_load_growing(
 	struct db *db, int64_t after, struct arena *mem, struct rollout_row *out, struct errmsg *e);
-/* The oldest that something is done to. OTA_NOT_FOUND: none. */
-OTA_MUST_USE enum ota_err rollout_load_doing(
-	struct db *db, struct arena *mem, struct rollout_row *out, struct errmsg *e);
+/* The oldest after `after` (0: of all) that something is done to. OTA_NOT_FOUND: none. */
+OTA_MUST_USE enum ota_err rollout_next_doing(struct db *db, int64_t after, int64_t *id, struct errmsg *e);
 
 /* Running -> done or cancelled; also done and RETRYING -> cancelled. The same again: OTA_OK. OTA_STATE: it
  * has ended the other way. OTA_CONFLICT: revision. What a cancelled one has open is named in no ticket from

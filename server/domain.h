@@ -30,6 +30,13 @@ struct domain_root {
 	bool server_key_is_listed; /* our server key is in its server role */
 };
 
+/* Going on with pushes (grow.c): where the next piece is looked for. */
+struct grow_place {
+	int64_t applied; /* what was in force when it began, and who was heard until then is stored */
+	bool is_stuck;   /* what grows cannot be loaded: on with what is taken back or tried again */
+	int64_t after;   /* of these, behind this one, which cannot be loaded; 0: from the oldest on */
+};
+
 struct domain {
 	struct app *app;
 	struct keystore *keys;
@@ -57,11 +64,13 @@ struct domain {
 	bool is_flushing;
 	int64_t next_gc_s;
 	int64_t lease_renew_s;
-	bool is_growing;      /* grow.c goes on with a push */
-	int64_t grow_applied; /* `applied` when it began; who was heard until then is stored */
-	int64_t grown_s;      /* when a request last went on with one */
+	bool is_growing;         /* grow.c goes on with a push */
+	struct grow_place place; /* how far that is */
+	struct errmsg grow_e;    /* why one of them cannot; empty: all can */
+	struct errmsg sweep_e;   /* why an assignment cannot be timed out; empty: all can */
+	int64_t grown_s;         /* when a request last went on with one */
 
-	struct log_limit log_strangers, log_alarms, log_groups;
+	struct log_limit log_strangers, log_alarms, log_groups, log_spoilt;
 	uint64_t random; /* state of domain_random */
 };
 

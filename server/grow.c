@@ -75,6 +75,8 @@ static enum ota_err assign_behind(struct job *job, const struct rollout_row *rol
 
 	if (!err)
 		err = selector_parse(rollout->selector, &selector, &job->e);
+	if (err == OTA_INVALID) /* it was one when the push was made */
+		err = OTA_CORRUPT;
 	/* Retired by an otad that did not look: it ends where it is, and those behind it go on. */
 	if (!err && !release.retired_at) {
 		const struct device_filter filter = {.selector = &selector,
@@ -138,8 +140,9 @@ enum ota_err grow_reach(struct job *job, int64_t device, int64_t now)
 struct rest_job {
 	struct domain *domain; /* the loop's */
 	int64_t now;
-	int64_t applied; /* what was in force when this began, and who was heard until then is stored */
+	struct grow_place place;
 	bool has_more;
+	struct errmsg spoilt; /* what cannot be loaded, and was left out */
 };
 
 /* The next piece of a cancel. Until it is in force devices are told to install what it takes back: then its
@@ -149,7 +152,8 @@ static enum ota_err withdraw(struct job *job, struct rest_job *j, const struct r
 	struct rollout_cancelled cancelled = {0};
 	int64_t cursor = row->doing_cursor;
 	bool is_new;
-	enum ota_err err = change_is_after(job->db, j->applied, CHANGE_ROLLOUT, row->id, &is_new, &job->e);
+	enum ota_err err = change_is_after(
+		job->db, j->place.applied, CHANGE_ROLLOUT, row->id, &is_new, &job->e);
 
 	if (err)
 		return err;
@@ -170,22 +174,84 @@ static enum ota_err go_on(struct job *job, struct rest_job *j, const struct roll
 	return is_retired ? rollout_did(job->db, row->id, ROLLOUT_RETRYING, 0, j->now, &job->e) : err;
 }
 
+/* Rows that do not load by being tried again: there is nothing to wait for. */
+static bool is_spoilt(enum ota_err err)
+{
+	return err == OTA_CORRUPT || err == OTA_NOT_FOUND;
+}
+
+/* The next piece of what grows; `*is_none`: nothing does. What is newer would be overtaken by one that is
+ * left out now, so it waits with it. */
+static enum ota_err rest_grow(struct job *job, struct rest_job *j, bool *is_none)
+{
+	AUTO(tx) struct db_tx tx = {0};
+	struct rollout_row row;
+	bool is_whole;
+	enum ota_err err = db_begin(job->db, &tx, &job->e);
+
+	if (!err)
+		err = rollout_load_growing(job->db, 0, job->mem, &row, &job->e);
+	*is_none = err == OTA_NOT_FOUND;
+	if (!err)
+		err = grow_piece(job, row.id, j->now, &is_whole, NULL);
+	if (!err)
+		err = db_commit(&tx, &job->e);
+	if (is_spoilt(err) && !*is_none) {
+		j->place.is_stuck = true;
+		j->spoilt = job->e;
+		return OTA_OK;
+	}
+	return *is_none ? OTA_OK : err;
+}
+
+/* The next piece of what is taken back or tried again. */
+static enum ota_err rest_work(struct job *job, struct rest_job *j)
+{
+	AUTO(tx) struct db_tx tx = {0};
+	struct rollout_row row;
+	int64_t id;
+	enum ota_err err = rollout_next_doing(job->db, j->place.after, &id, &job->e);
+
+	j->has_more = !err;
+	if (err)
+		return err == OTA_NOT_FOUND ? OTA_OK : err;
+	err = db_begin(job->db, &tx, &job->e);
+	if (!err)
+		err = rollout_load(job->db, id, job->mem, &row, &job->e);
+	if (!err)
+		err = go_on(job, j, &row);
+	if (!err)
+		return db_commit(&tx, &job->e);
+	if (!is_spoilt(err))
+		return err;
+	j->place.after = id;
+	j->spoilt = job->e;
+	return OTA_OK;
+}
+
 static enum ota_err rest_run(struct job *job)
 {
 	struct rest_job *j = job->ctx;
-	struct rollout_row row;
-	bool is_whole;
-	enum ota_err err = rollout_load_growing(job->db, 0, job->mem, &row, NULL);
+	bool is_none = j->place.is_stuck;
+	enum ota_err err = OTA_OK;
 
 	j->has_more = true;
-	if (!err)
-		return grow_piece(job, row.id, j->now, &is_whole, NULL);
-	if (err == OTA_NOT_FOUND)
-		err = rollout_load_doing(job->db, job->mem, &row, NULL);
-	if (!err)
-		return go_on(job, j, &row);
-	j->has_more = false;
-	return err == OTA_NOT_FOUND ? OTA_OK : err;
+	if (!is_none)
+		err = rest_grow(job, j, &is_none);
+	return err || !is_none ? err : rest_work(job, j);
+}
+
+/* One that cannot be loaded is said, and stays said until all could be. */
+static void tell_spoilt(struct domain *d, const struct rest_job *j)
+{
+	d->place = j->place;
+	if (*j->spoilt.text) {
+		d->grow_e = j->spoilt;
+		errmsg_prefix(&d->grow_e, "a push cannot go on: ");
+		log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN, "%s", d->grow_e.text);
+	} else if (!j->has_more && !j->place.is_stuck && !j->place.after) {
+		d->grow_e = (struct errmsg){""};
+	}
 }
 
 static void rest_post(struct domain *d);
@@ -196,6 +262,8 @@ static void rest_done(struct job *job)
 	struct domain *d = j->domain;
 
 	/* A request has come that may do the same, or leave it for later. */
+	if (!job->err)
+		tell_spoilt(d, j);
 	d->is_growing = j->has_more && !job->err && !d->n_in_pieces && !*d->follow_e.text;
 	if (job->err) /* the next sweep tries again */
 		log_error("a push cannot go on: %s", job->e.text[0] ? job->e.text : ota_err_text(job->err));
@@ -217,7 +285,7 @@ static void rest_post(struct domain *d)
 	}
 	j->domain = d;
 	j->now = app_now(d->app);
-	j->applied = d->grow_applied;
+	j->place = d->place;
 	job->ctx = j;
 	jobs_post(d->app->jobs, JOB_STORE, job, rest_run, rest_done);
 }
@@ -230,7 +298,7 @@ void grow_rest(struct domain *d)
 	if (*d->follow_e.text)
 		return;
 	/* A cancel goes by who was heard. */
-	d->grow_applied = d->applied;
+	d->place = (struct grow_place){.applied = d->applied};
 	upkeep_flush_all(d);
 	rest_post(d);
 }

@@ -26,8 +26,14 @@ struct server_in {
 	int64_t max_image, max_devices, connections, poll;
 	struct url_list urls;
 	size_t n_registry;
-	const char *not_followed; /* why changes are not in force; NULL: they are */
+	const char *not_followed;          /* why changes are not in force; NULL: they are */
+	const char *not_grown, *not_swept; /* what upkeep leaves out; NULL: nothing */
 };
+
+static const char *words_of(struct arena *mem, const struct errmsg *e)
+{
+	return *e->text ? arena_strdup(mem, e->text) : NULL;
+}
 
 static struct server_in *server_facts(struct req *req)
 {
@@ -40,8 +46,9 @@ static struct server_in *server_facts(struct req *req)
 	in->root_missing = app->domain->root_missing;
 	in->key_is_listed = app->domain->root.server_key_is_listed;
 	in->n_registry = registry_count(app->domain->reg);
-	if (*app->domain->follow_e.text)
-		in->not_followed = arena_strdup(req->mem, app->domain->follow_e.text);
+	in->not_followed = words_of(req->mem, &app->domain->follow_e);
+	in->not_grown = words_of(req->mem, &app->domain->grow_e);
+	in->not_swept = words_of(req->mem, &app->domain->sweep_e);
 	in->broker_is_connected = app->mqtt && mqtt_is_connected(app->mqtt);
 	in->broker_refuses = app->mqtt && !in->broker_is_connected && mqtt_is_refused(app->mqtt);
 	in->max_image = app->cfg->max_image;
@@ -75,6 +82,10 @@ static enum ota_err warnings_json(
 			"this server's key is not in the newest root: no device believes its tickets");
 	if (in->not_followed)
 		js_text(o, NULL, in->not_followed);
+	if (in->not_grown)
+		js_text(o, NULL, in->not_grown);
+	if (in->not_swept)
+		js_text(o, NULL, in->not_swept);
 	if (in->root_missing) {
 		snprintf(text, sizeof(text), "root %" PRIu32 " is missing here: a device has it",
 			in->root_missing);

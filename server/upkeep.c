@@ -29,9 +29,10 @@ struct flush_job {
 	size_t n;
 	int64_t now;
 	struct own_changes changes;
+	struct errmsg spoilt; /* an assignment that cannot be loaded, and was left out */
 };
 
-static enum ota_err store_offers(struct job *job, const struct flush_job *j)
+static enum ota_err store_offers(struct job *job, struct flush_job *j)
 {
 	struct assignment_move move = {.to = ASSIGN_OFFERED, .now = j->now};
 
@@ -41,6 +42,10 @@ static enum ota_err store_offers(struct job *job, const struct flush_job *j)
 		if (!j->rows[i].offered)
 			continue;
 		err = assignment_advance(job->db, j->rows[i].task_row, &move, NULL, &job->e);
+		if (err == OTA_CORRUPT) {
+			j->spoilt = job->e;
+			continue;
+		}
 		/* It has moved on, or is gone. */
 		if (err && err != OTA_STATE && err != OTA_NOT_FOUND)
 			return err;
@@ -91,6 +96,9 @@ static void group_stored(struct job *job)
 		registry_give_back(d->reg, j->rows, j->n);
 		return;
 	}
+	if (*j->spoilt.text)
+		log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN,
+			"a task could not be noted as offered: %s", j->spoilt.text);
 	/* The offers are in memory already; the rest makes no change rows. */
 	follow_own_done(d, &j->changes);
 }
@@ -195,6 +203,7 @@ struct sweep_job {
 	int64_t applied; /* change row that the registry is at */
 	bool renews_lease, has_lease;
 	uint64_t n_expired;
+	struct errmsg spoilt; /* an assignment that cannot be loaded, and was left out */
 };
 
 /* Old change rows go, but none that the registry has still to follow. */
@@ -220,10 +229,19 @@ static enum ota_err sweep(struct job *job)
 		j->has_lease = !err;
 	}
 	if (!err)
-		err = assignment_expire(job->db, j->now, j->default_s, &j->n_expired, &job->e);
+		err = assignment_expire(job->db, j->now, j->default_s, &j->n_expired, &j->spoilt, &job->e);
 	if (!err)
 		err = trim_changes(job, j);
 	return err;
+}
+
+static void tell_spoilt(struct domain *d, const struct sweep_job *j)
+{
+	d->sweep_e = j->spoilt;
+	if (!*j->spoilt.text)
+		return;
+	errmsg_prefix(&d->sweep_e, "an assignment cannot be timed out: ");
+	log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN, "%s", d->sweep_e.text);
 }
 
 static void swept(struct job *job)
@@ -235,6 +253,8 @@ static void swept(struct job *job)
 		log_error("assignments could not be timed out: %s", job->e.text);
 	else if (j->n_expired)
 		log_info("%llu assignments timed out", (unsigned long long)j->n_expired);
+	if (!job->err && j->has_lease)
+		tell_spoilt(d, j);
 	/* Also what a failed round of following left. */
 	domain_changed(d->app);
 	if (!job->err && j->renews_lease && j->has_lease)

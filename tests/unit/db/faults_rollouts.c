@@ -102,8 +102,8 @@ OP(o_rollout_has)
 }
 OP(o_rollout_doing)
 {
-	struct rollout_row row;
-	enum ota_err err = rollout_load_doing(f->db, &f->mem, &row, &f->e);
+	int64_t id;
+	enum ota_err err = rollout_next_doing(f->db, 0, &id, &f->e);
 
 	return err == OTA_NOT_FOUND ? OTA_OK : err;
 }
@@ -190,7 +190,7 @@ OP(o_expire)
 {
 	uint64_t n;
 
-	return assignment_expire(f->db, NOW + 1000000, 10, &n, &f->e);
+	return assignment_expire(f->db, NOW + 1000000, 10, &n, NULL, &f->e);
 }
 OP(o_audit_add)
 {

@@ -167,7 +167,7 @@ static void taken_back(void **state)
 	advance(&w, w.trial.id, ASSIGN_TRIAL);
 	w.r2 = make_rollout(f, "r5", 2);
 	a = open_it(&w, w.r2, w.m2);
-	ok(f, assignment_expire(f->db, NOW + 1000, 100, &n, &f->e));
+	ok(f, assignment_expire(f->db, NOW + 1000, 100, &n, NULL, &f->e));
 	assert_int_equal(n, 2);
 	assert_int_equal(row_of(&w, a.id).state, ASSIGN_TIMED_OUT);
 	none_is_queued(&w);
@@ -201,7 +201,7 @@ static void time_is_over_and_none_is_left(void **state)
 	w.device = make_device(f, "z", w.board, 'f');
 	last = open_it(&w, w.r1, w.m1);
 
-	ok(f, assignment_expire(f->db, NOW + 1000, 100, &n, &f->e));
+	ok(f, assignment_expire(f->db, NOW + 1000, 100, &n, NULL, &f->e));
 	assert_int_equal(n, 3);
 	assert_int_equal(row_of(&w, w.trial.id).state, ASSIGN_TIMED_OUT);
 	assert_int_equal(row_of(&w, spent.id).state, ASSIGN_FAILED);

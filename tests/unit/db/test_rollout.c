@@ -194,11 +194,11 @@ static void assignments(void **state)
 	ok(f, assignment_open(f->db, r3, d, m2, NOW, &a, &f->e));
 	assert_int_equal(a.attempt, 2);
 	advance(f, a.id, ASSIGN_TRIAL, OTA_OK);
-	ok(f, assignment_expire(f->db, NOW + 99, 100, &n, &f->e));
+	ok(f, assignment_expire(f->db, NOW + 99, 100, &n, NULL, &f->e));
 	assert_int_equal(n, 0);
-	ok(f, assignment_expire(f->db, NOW + 100, 0, &n, &f->e));
+	ok(f, assignment_expire(f->db, NOW + 100, 0, &n, NULL, &f->e));
 	assert_int_equal(n, 0);
-	ok(f, assignment_expire(f->db, NOW + 100, 100, &n, &f->e));
+	ok(f, assignment_expire(f->db, NOW + 100, 100, &n, NULL, &f->e));
 	assert_int_equal(n, 1);
 	ok(f, assignment_load(f->db, a.id, &f->mem, &row, &f->e));
 	assert_int_equal(row.state, ASSIGN_TIMED_OUT);

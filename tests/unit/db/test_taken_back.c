@@ -248,15 +248,18 @@ static void done_to_all(void **state)
 	struct rollout_row row;
 	int64_t cursor = 0;
 	bool has = true;
+	int64_t id;
 
 	ok(f, rollout_has(f->db, w.r2, w.device, &has, &f->e));
 	assert_false(has);
 	ok(f, rollout_has(f->db, w.r1, w.device, &has, &f->e));
 	assert_true(has);
-	fails(f, OTA_NOT_FOUND, rollout_load_doing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_next_doing(f->db, 0, &id, &f->e));
 	ok(f, rollout_retry(f->db, w.r1, 4, 9, "ann", &f->e));
-	ok(f, rollout_load_doing(f->db, &f->mem, &row, &f->e));
-	assert_int_equal(row.id, w.r1);
+	ok(f, rollout_next_doing(f->db, w.r1 - 1, &id, &f->e));
+	assert_int_equal(id, w.r1);
+	fails(f, OTA_NOT_FOUND, rollout_next_doing(f->db, w.r1, &id, &f->e));
+	ok(f, rollout_load(f->db, id, &f->mem, &row, &f->e));
 	assert_int_equal(row.doing, ROLLOUT_RETRYING);
 	assert_int_equal(row.doing_cursor, 4);
 	assert_int_equal(row.doing_last, 9);
@@ -270,7 +273,7 @@ static void done_to_all(void **state)
 	ok(f, rollout_did(f->db, w.r1, ROLLOUT_RETRYING, 0, NOW, &f->e));
 	assert_int_equal(rollout_is(&w, w.r1), ROLLOUT_DONE);
 	ok(f, rollout_did(f->db, w.r1, ROLLOUT_RETRYING, 0, NOW, &f->e));
-	fails(f, OTA_NOT_FOUND, rollout_load_doing(f->db, &f->mem, &row, &f->e));
+	fails(f, OTA_NOT_FOUND, rollout_next_doing(f->db, 0, &id, &f->e));
 	/* a cancel ends the other */
 	(void)open_it(&w, w.r2, w.m2);
 	ok(f, rollout_retry(f->db, w.r2, 4, 9, "ann", &f->e));

@@ -191,6 +191,73 @@ static void test_retry_is_under_way(void **state)
 	assert_int_equal(n->status, 200);
 }
 
+static bool warns(struct nouns *n, const char *words)
+{
+	const json_t *warning;
+	size_t i;
+
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/server", NULL);
+	json_array_foreach(nouns_at(n, "warnings"), i, warning)
+	{
+		if (strstr(json_string_value(warning), words))
+			return true;
+	}
+	return false;
+}
+
+static enum rollout_doing stored_doing(struct nouns *n, int64_t id)
+{
+	struct rollout_row row;
+	struct errmsg e = {""};
+	struct arena mem;
+
+	arena_init(&mem, 1 << 20);
+	ok(rollout_load(n->db, id, &mem, &row, &e), &e);
+	arena_release(&mem);
+	return row.doing;
+}
+
+/* A row that cannot be loaded: what does not need it goes on, and who is concerned is told until it can. */
+static void test_spoilt(void **state)
+{
+	static const char spoil[] = "PRAGMA ignore_check_constraints = 1;"
+				    "UPDATE assignment SET state = 77 WHERE id = 1";
+	struct nouns *n = *state;
+	struct errmsg e = {""};
+
+	nouns_make_release(n, "lamp", "1.1", "esp32c3", 2);
+	nouns_push(n, "p1", "lamp:1.0", "bulb-0", 201);
+	nouns_push(n, "p2", "lamp:1.1", "*", 201);
+	fail_all(n);
+	ok(rollout_retry(n->db, 1, 0, 1, "ann", &e), &e);
+	ok(rollout_retry(n->db, 2, 1, MANY + 1, "ann", &e), &e);
+	ok(stmt_script(n->db, spoil, &e), &e);
+	let_upkeep_go_on(n);
+	assert_int_equal(stored_doing(n, 1), ROLLOUT_RETRYING);
+	assert_int_equal(stored_doing(n, 2), ROLLOUT_NOTHING);
+	assert_true(warns(n, "a push cannot go on: "));
+
+	/* Nor does what grows keep a cancel waiting. */
+	(void)begun(n, "p3", 1, "name!=bulb-1");
+	ok(stmt_script(n->db, "UPDATE rollout SET selector = 'a=b' WHERE uid = 'p3'", &e), &e);
+	ok(rollout_end(n->db, 2, 0, ROLLOUT_CANCELLED, n->f.now, &e), &e);
+	domain_changed(&n->f.app);
+	let_upkeep_go_on(n);
+	assert_int_equal(stored_doing(n, 2), ROLLOUT_NOTHING);
+	assert_true(warns(n, "a push cannot go on: "));
+
+	ok(stmt_script(n->db,
+		   "UPDATE assignment SET state = 6 WHERE id = 1;"
+		   "UPDATE rollout SET selector = 'name!=bulb-1' WHERE uid = 'p3'",
+		   &e),
+		&e);
+	let_upkeep_go_on(n);
+	assert_int_equal(stored_doing(n, 1), ROLLOUT_NOTHING);
+	assert_false(warns(n, "a push cannot go on"));
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p3", NULL);
+	assert_int_equal(nouns_int(n, "targets"), MANY - 1);
+}
+
 /* A later piece fails: the answer tells up to where it got, and upkeep goes on with it. */
 static void test_push_fails_on_its_way(void **state)
 {
@@ -388,6 +455,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_spoilt, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_fails_on_its_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead_of_retry, setup, nouns_teardown),

@@ -10,6 +10,7 @@
 #include "db/image.h"
 #include "db/lease.h"
 #include "db/release.h"
+#include "db/stmt.h"
 #include "proto/hex.h"
 #include "server/openblob.h"
 #include "server/upkeep.h"
@@ -288,6 +289,41 @@ static void test_a_blob_that_a_crash_left(void **state)
 	assert_int_equal(nameless(), 0);
 }
 
+/* An assignment that cannot be loaded keeps no other waiting, neither to be noted as offered nor for its end.
+ */
+static void test_spoilt(void **state)
+{
+	struct agent b;
+	uint8_t digest[32];
+	struct assignment_row task;
+
+	(void)state;
+	agent_join(&fl, &b, "two");
+	(void)fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
+	(void)fleet_push(&fl, fleet_release_of(&fl, "2.0", "two", digest), &b, false);
+	fleet_task(&fl, &a, &task);
+	assert_int_equal(agent_checkin(&fl, &a), 200);
+	assert_int_equal(agent_checkin(&fl, &b), 200);
+	assert_int_equal(task.id, 1);
+	assert_int_equal(
+		stmt_script(fl.db,
+			"PRAGMA ignore_check_constraints = 1; UPDATE assignment SET state = 77 WHERE id = 1",
+			&e),
+		OTA_OK);
+	upkeep_flush(fl.f.app.domain);
+	agent_expect_task(&fl, &b, ASSIGN_OFFERED);
+
+	fl.f.cfg.task_timeout = 3600;
+	fl.f.now += 3601;
+	upkeep_sweep(fl.f.app.domain);
+	agent_expect_task(&fl, &b, ASSIGN_TIMED_OUT);
+	assert_non_null(strstr(fl.f.app.domain->sweep_e.text, "cannot be timed out"));
+	assert_int_equal(stmt_script(fl.db, "UPDATE assignment SET state = 0 WHERE id = 1", &e), OTA_OK);
+	upkeep_sweep(fl.f.app.domain);
+	agent_expect_task(&fl, &a, ASSIGN_TIMED_OUT);
+	assert_string_equal(fl.f.app.domain->sweep_e.text, "");
+}
+
 /* An idle server leaves the disk alone. */
 static void test_idle(void **state)
 {
@@ -324,6 +360,7 @@ int main(void)
 		TEST(test_garbage),
 		TEST(test_garbage_that_is_asked_for),
 		TEST(test_a_blob_that_a_crash_left),
+		TEST(test_spoilt),
 		TEST(test_idle),
 	};
 
