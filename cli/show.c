@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "proto/err.h"
+#include "proto/state.h"
 
 const char *show_running(const json_t *d, char *buf, size_t cap)
 {
@@ -33,11 +34,10 @@ static const char *assignment_text(const json_t *a, char *buf, size_t cap)
 	const char *state = js_text(a, "state", "-"), *why = js_text(a, "text", NULL);
 	int64_t since = js_int(a, "since", 0), age = since > 0 ? (int64_t)time(NULL) - since : 0;
 
-	if (js_bool(a, "drifted", false))
-		(void)snprintf(buf, cap,
-			js_bool(a, "older", false) ? "runs something newer than %s"
-						   : "drifted: should run %s",
-			js_text(a, "version", "?"));
+	if (js_bool(a, "drifted", false) && js_bool(a, "older", false))
+		(void)snprintf(buf, cap, "drifted: runs something newer");
+	else if (js_bool(a, "drifted", false))
+		(void)snprintf(buf, cap, "drifted: should run %s", js_text(a, "version", "?"));
 	else if (js_bool(a, "late", false))
 		(void)snprintf(buf, cap, "%s, but runs it", state);
 	else if (strcmp(state, "fetching") == 0 && size > 0)
@@ -179,6 +179,19 @@ static const char *mend_text(const json_t *d, const json_t *a, char *buf, size_t
 	return buf;
 }
 
+static bool has_ended(const json_t *assignment)
+{
+	enum assign_state state;
+
+	return assign_state_parse(js_text(assignment, "state", ""), &state) == OTA_OK &&
+	       !assign_state_is_open(state);
+}
+
+static bool is_known(const json_t *d)
+{
+	return js_bool(js_get(d, "running"), "known", false);
+}
+
 /* What it should run it refuses, for it runs something newer: after an older backup was restored, or because
  * an older release was pushed. To offer it again changes nothing. */
 static bool is_outrun(const json_t *d)
@@ -186,7 +199,8 @@ static bool is_outrun(const json_t *d)
 	const json_t *a = js_get(d, "assignment");
 
 	return js_bool(a, "older", false) &&
-	       (js_bool(a, "drifted", false) || strcmp(js_text(a, "state", ""), "failed") == 0);
+	       (js_bool(a, "drifted", false) || strcmp(js_text(a, "state", ""), "failed") == 0 ||
+		       (!is_known(d) && has_ended(a)));
 }
 
 /* Of such a device: what to do. */
@@ -194,7 +208,7 @@ static const char *outrun_text(const json_t *d, char *buf, size_t cap)
 {
 	const char *version = js_text(js_get(d, "assignment"), "version", "?");
 
-	if (js_bool(js_get(d, "running"), "known", false))
+	if (is_known(d))
 		(void)snprintf(buf, cap,
 			"refuses %s, which is older; to go back: otactl push FILE --to %s --version NEW",
 			out_safe(version), show_label(d));
@@ -216,9 +230,8 @@ static void show_one_drifted(const json_t *d)
 			late_text(a));
 	else if (is_outrun(d))
 		printf("! %s runs %s and %s\n", show_label(d),
-			js_bool(js_get(d, "running"), "known", false)
-				? out_safe(show_running(d, running, sizeof running))
-				: "a newer release than any that this otad gave it",
+			is_known(d) ? out_safe(show_running(d, running, sizeof running))
+				    : "a newer release, which this otad does not know,",
 			outrun_text(d, mend, sizeof mend));
 	else
 		printf("! %s should run %s and reports %s; %s\n", show_label(d), version,
@@ -274,11 +287,19 @@ void show_to_retry(const json_t *devices)
 
 	json_object_foreach(pushes, push, counts)
 	{
-		if (++n <= DRIFTED_MAX)
-			printf("! push %.8s: %lld failed, %lld reverted; once that is mended: otactl retry "
-			       "%.8s\n",
-				out_safe(push), (long long)js_int(counts, "failed", 0),
-				(long long)js_int(counts, "reverted", 0), out_safe(push));
+		long long failed = (long long)js_int(counts, "failed", 0),
+			  reverted = (long long)js_int(counts, "reverted", 0);
+		char ends[60];
+
+		if (++n > DRIFTED_MAX)
+			continue;
+		if (failed && reverted)
+			(void)snprintf(ends, sizeof ends, "%lld failed, %lld reverted", failed, reverted);
+		else
+			(void)snprintf(ends, sizeof ends, "%lld %s", failed + reverted,
+				failed ? "failed" : "reverted");
+		printf("! push %.8s: %s; once that is mended: otactl retry %.8s\n", out_safe(push), ends,
+			out_safe(push));
 	}
 	if (n > DRIFTED_MAX)
 		printf("! %zu more pushes failed on devices; see: otactl rollout list\n", n - DRIFTED_MAX);
@@ -370,6 +391,10 @@ void show_device(const json_t *d)
 	else if (js_text(d, "serial_hex", "")[0])
 		out_field("serial", "%s (in hex)", js_text(d, "serial_hex", "?"));
 	out_field("state", "%s%s", js_text(d, "state", "?"), js_bool(d, "hold", false) ? ", on hold" : "");
+	if (strcmp(js_text(d, "state", ""), "revoked") == 0)
+		out_field("",
+			"it was replaced or revoked, and its key is over; forget it: otactl device remove %s",
+			show_label(d));
 	if (js_bool(d, "rekey", false))
 		out_field("", "it enrolled again and its new key waits: otactl device approve %s",
 			show_label(d));

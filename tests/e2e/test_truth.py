@@ -53,11 +53,11 @@ def test_an_older_backup(fleet, folder):
 
     def is_said():
         status = fleet.ctl("status").out
-        assert f"! lamp-0 runs a newer release than any that this otad gave it and refuses 1.0.0, which is {OLD}" in status
+        assert f"! lamp-0 runs a newer release, which this otad does not know, and refuses 1.0.0, which is {OLD}" in status
         assert "retry" not in status and OLD in fleet.ctl("status", "lamp-0").out, status
 
     is_said()
-    assert "runs something newer than 1.0.0" in row_of(fleet.ctl("status").out)
+    assert "drifted: runs something newer" in row_of(fleet.ctl("status").out)
     assert "which it should run, and refuses that: push again what it should run" in fleet.ctl("log", "lamp-0").out
     # Who retries all the same is told the same again.
     fleet.ctl("retry", push)
@@ -129,6 +129,18 @@ def test_what_an_ended_push_reached_and_what_is_now(one):
     assert (row["counts"]["running"], row["gone"], row["drifted"]) == (1, 1, 0)
 
 
+def test_an_unknown_release_after_a_cancel(one):
+    """What was to be installed last ended; what runs came after the backup."""
+    fleet, device, api, push = one
+    ident, (sequence, _) = push("1.0.0")
+    fleet.ctl("cancel", ident)
+    device.checkin(api, state=rig.IDLE)
+    device.checkin(api, state=rig.CONFIRMED, running=(sequence + 9, bytes(32)))
+    status = fleet.ctl("status").out
+    assert "! lamp-0 runs a newer release, which this otad does not know, and refuses 1.0.0" in status, status
+    assert "1.0.0 cancelled" in row_of(status)
+
+
 @pytest.mark.parametrize("what", ["push", "device"])
 def test_a_cancel_that_came_too_late_is_in_the_log(one, what):
     fleet, device, api, push = one
@@ -148,6 +160,10 @@ def test_who_was_replaced_is_no_device_of_the_fleet(fleet):
     assert "revoked" not in "\n".join(line for line in status.splitlines() if line.startswith("lamp-")), status
     assert "1 revoked or replaced, not shown; see: otactl device list\n" in status
     assert "revoked" in listed
+    gone = next(line.split()[0] for line in listed.splitlines() if " revoked " in line)
+    assert f"forget it: otactl device remove {gone}\n" in fleet.ctl("device", "show", gone).out
+    fleet.ctl("device", "remove", gone, "-y")
+    assert "not shown" not in fleet.ctl("status").out
     told = fleet.ctl.json("status")
     assert [row["state"] for row in told["fleet"]] == ["approved"] and told["devices"]["total"] >= 1
 

@@ -126,6 +126,113 @@ static void all_tags_are_shown(void **state)
 	assert_int_equal(shown, 32);
 }
 
+static void the_counts_tell_then_and_now(void **state)
+{
+	static const struct {
+		int running, gone, waiting, queued;
+		const char *text;
+	} cases[] = {
+		{3, 0, 0, 0, "3 running"},
+		{3, 1, 0, 0, "3 ran it, 2 now"},
+		{3, 3, 0, 0, "3 ran it, none now"},
+		{0, 0, 2, 0, "2 waiting"},
+		{1, 1, 2, 1, "1 ran it, none now, 2 waiting (1 behind another update)"},
+		{0, 0, 0, 0, "no devices"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		json_t *r = json_pack("{s:{s:i, s:i}, s:i, s:i}", "counts", "running", cases[i].running,
+			"waiting", cases[i].waiting, "gone", cases[i].gone, "queued", cases[i].queued);
+
+		assert_string_equal(show_counts(r), cases[i].text);
+		json_decref(r);
+	}
+}
+
+/* A device "kitchen" that runs 1.2.0, and what it should do last: 1.0.0 in `state`. */
+static json_t *outrun(const char *state, bool is_known, bool is_older, bool is_drifted)
+{
+	return json_pack("[{s:s, s:s, s:b, s:{s:s?, s:b, s:b}, s:{s:s, s:s, s:s, s:b, s:b}}]", "name",
+		"kitchen", "id", "00", "drifted", is_drifted, "running", "version", is_known ? "1.2.0" : NULL,
+		"known", is_known, "confirmed", 1, "assignment", "version", "1.0.0", "rollout", "abcdefgh",
+		"state", state, "older", is_older, "drifted", is_drifted);
+}
+
+static void to_drifted(const json_t *list)
+{
+	show_drifted(list);
+	show_to_retry(list);
+}
+
+/* What it would refuse again is not advised. */
+static void a_retry_is_advised_where_it_helps(void **state)
+{
+	static const char retry[] = "otactl retry abcdefgh\n", push[] = "otactl push FILE --to kitchen";
+	static const struct {
+		const char *state;
+		bool is_known, is_older, is_drifted;
+		const char *line; /* NULL: none */
+	} cases[] = {
+		{"running", true, false, false, NULL},
+		{"running", true, false, true, retry},
+		{"running", true, true, true, push},
+		{"running", false, true, true, push},
+		{"failed", true, false, false, retry},
+		{"failed", true, true, false, push},
+		{"failed", false, true, false, push},
+		{"reverted", true, false, false, retry},
+		{"cancelled", true, true, false, NULL},
+		{"cancelled", false, true, false, push},
+		{"waiting", false, true, false, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const char *line = cases[i].line;
+
+		capture(to_drifted,
+			outrun(cases[i].state, cases[i].is_known, cases[i].is_older, cases[i].is_drifted));
+		assert_true(line ? strstr(printed, line) != NULL : printed[0] == '\0');
+		assert_true(!strstr(printed, "retry") || line == retry);
+	}
+}
+
+/* The part that matters, in a table of 80 columns. */
+static void a_failure_fits_its_cell(void **state)
+{
+	static const struct {
+		const char *state, *text, *cell;
+		int detail;
+	} cases[] = {
+		{"failed",
+			"new firmware reported itself ill, still runs (reason 11, detail 126): there is "
+			"nothing to "
+			"go back to",
+			"failed: ill, still runs", 126},
+		{"reverted", "new firmware reported itself ill (reason 11, detail 126)", "reverted: ill",
+			126},
+		{"reverted", "new firmware used up its boot attempts (reason 11, detail 127)",
+			"reverted: boots used up", 127},
+		{"reverted", "new firmware could not reach the server (reason 11, detail 128)",
+			"reverted: no contact", 128},
+		{"failed", "sequence is below the floor (reason 10, detail 104)", "failed: below the floor",
+			104},
+		{"failed", "download failed (reason 11, detail 123) at byte 7", "failed: download failed",
+			123},
+	};
+	char buf[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		json_t *a = json_pack("{s:s, s:s, s:i}", "state", cases[i].state, "text", cases[i].text,
+			"detail", cases[i].detail);
+
+		assert_string_equal(show_update(a, buf, sizeof buf), cases[i].cell);
+		json_decref(a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +240,9 @@ int main(void)
 		cmocka_unit_test(all_tags_are_shown),
 		cmocka_unit_test(a_trial_that_does_not_end_has_an_age),
 		cmocka_unit_test(the_next_poll_is_a_latest_time),
+		cmocka_unit_test(the_counts_tell_then_and_now),
+		cmocka_unit_test(a_retry_is_advised_where_it_helps),
+		cmocka_unit_test(a_failure_fits_its_cell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
