@@ -178,8 +178,10 @@ def test_dev_lists_its_commands():
         assert re.search(rf"^  {word}\b", listed.stdout, re.M), word
 
 
-@pytest.mark.parametrize("args", [["nonsense"], ["test", "--only", "nothing"], ["test", "--what"], ["long", "R999"],
-                                  ["long", "../../etc/passwd"], ["long", "*"]])
+@pytest.mark.parametrize("args", [["nonsense"], ["test", "--only", "nothing"], ["test", "--what"], ["test", "--only"],
+                                  ["long", "R999"], ["long", "../../etc/passwd"], ["long", "*"], ["fuzz", "long"],
+                                  ["fuzz", "1", "2"], ["lint", "--what"],
+                                  *[[word, "nonsense"] for word in ("demo", "build", "image", "fmt", "clean")]])
 def test_dev_refuses_wrong_use(args):
     refused = dev(*args)
     assert refused.returncode == 2, refused
@@ -198,6 +200,23 @@ def test_packages_refuses_an_unknown_role():
         refused = subprocess.run([ROOT / "packaging/packages", command, "nonsense"], stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, check=False, text=True)
         assert refused.returncode == 1 and "no such role" in refused.stderr
+
+
+def test_who_may_not_install_is_told_the_line(tmp_path):
+    """Nobody is root or has sudo here, and the line can be pasted: the checkout's name has a space."""
+    packages = tmp_path / "a checkout/packages"
+    packages.parent.mkdir()
+    shutil.copy(ROOT / "packaging/packages", packages)
+    (packages.parent / "depends").write_text("build no-such-package-of-otad\n")
+    stubs = tmp_path / "bin"
+    stubs.mkdir()
+    for name, text in (("id", "echo 1000"), ("sudo", "exit 1")):
+        (stubs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (stubs / name).chmod(0o755)
+    told = subprocess.run([packages, "ensure", "build"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          check=False, text=True, env={**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"})
+    assert told.returncode == 1 and "no-such-package-of-otad" in told.stderr, told
+    assert shlex.split(told.stderr.splitlines()[-1]) == [str(packages), "install", "build"]
 
 
 def test_every_package_has_a_role_that_is_known():
