@@ -25,6 +25,7 @@ struct serve {
 	/* The prefault job's input. */
 	uint64_t fault_first;
 	size_t fault_len;
+	bool is_faulting; /* and is under way */
 	struct blob_reply reply;
 };
 
@@ -230,6 +231,7 @@ static enum h_result fault_done(struct req *req, struct res *res, struct job *jo
 	struct serve *sv = job->ctx;
 
 	(void)res;
+	sv->is_faulting = false;
 	if (job->err) {
 		struct open_blob *b = sv->blob;
 
@@ -240,6 +242,18 @@ static enum h_result fault_done(struct req *req, struct res *res, struct job *jo
 	}
 	open_blob_note_faulted(sv->blob, sv->fault_first, sv->fault_len);
 	return answer_faulted(req, sv);
+}
+
+/* The reference is the job's until it is done; a job that was refused is none. */
+static enum h_result fault(struct req *req, struct serve *sv)
+{
+	enum h_result result;
+
+	sv->is_faulting = true;
+	result = req_job(req, JOB_READ, fault_run, sv, fault_done);
+	if (result == H_DONE && sv->is_faulting)
+		open_blob_put(sv->blob);
+	return result;
 }
 
 /* Populate the first MiB of each part, one job after the other, then answer. */
@@ -258,7 +272,7 @@ static enum h_result answer_faulted(struct req *req, struct serve *sv)
 		const struct range_span *span = sv->n_spans ? &sv->spans[i] : &all;
 
 		if (open_blob_needs_fault(sv->blob, span->first, span->len, &sv->fault_first, &sv->fault_len))
-			return req_job(req, JOB_READ, fault_run, sv, fault_done);
+			return fault(req, sv);
 	}
 	return answer(req, sv, status);
 }

@@ -60,6 +60,15 @@ int __wrap_munmap(void *map, size_t len)
 	return __real_munmap(map, len);
 }
 
+static bool is_lane_full;
+
+size_t __real_jobs_in_lane(const struct jobs *jobs, enum job_lane lane);
+size_t __wrap_jobs_in_lane(const struct jobs *jobs, enum job_lane lane);
+size_t __wrap_jobs_in_lane(const struct jobs *jobs, enum job_lane lane)
+{
+	return is_lane_full ? JOB_LANE_MAX : __real_jobs_in_lane(jobs, lane);
+}
+
 static void damaged(struct app *app, const uint8_t sha256[32])
 {
 	(void)app;
@@ -304,6 +313,21 @@ static void left_alone(void **state)
 	assert_int_equal(n_damaged, 2);
 }
 
+/* A request that is refused because the readers are busy holds nothing. */
+static void busy(void **state)
+{
+	struct fake *f = *state;
+	struct blob_reply *reply = get(f, 1, "bytes=0-99");
+
+	reply->release(reply, BLOB_WHOLE, 0);
+	is_lane_full = true;
+	assert_null(get(f, 1, "bytes=4000000-4000099"));
+	assert_int_equal(f->res.status, 503);
+	is_lane_full = false;
+	blob_table_drop(f->app.blobs_open, (const uint8_t[32]){1});
+	assert_int_equal(n_unmapped, 1);
+}
+
 /* A plain door sends from the mapping what is in the page cache, and reads the rest by jobs: a hole in the
  * file of this test is in no cache. */
 static void cold_is_read(void **state)
@@ -351,6 +375,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bounded_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(read_again, up_threads, down),
 		cmocka_unit_test_setup_teardown(left_alone, up, down),
+		cmocka_unit_test_setup_teardown(busy, up, down),
 		cmocka_unit_test_setup_teardown(cold_is_read, up, down),
 	};
 
