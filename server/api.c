@@ -287,13 +287,12 @@ static enum h_result call_settled(struct req *req, struct res *res, struct job *
 		return res_error(req, job->err, &job->e);
 	}
 	upkeep_flush_all(req->app->domain);
-	return req_job(req, JOB_STORE, call_run, call, call_done);
+	return req_job_again(req, JOB_STORE, job, call_run, call, call_done);
 }
 
-static enum h_result call_more(struct req *req, struct api_call *call)
+static enum h_result call_more(struct req *req, struct api_call *call, struct job *job)
 {
 	bool is_settled_first = call->a.is_settled_first;
-	enum h_result result;
 
 	begin_pieces(call);
 	if (call->a.after)
@@ -302,11 +301,9 @@ static enum h_result call_more(struct req *req, struct api_call *call)
 	call->a.more = NULL;
 	call->a.is_settled_first = false;
 	req->ctx = call;
-	result = is_settled_first && req->app->domain ? domain_settle(req, call_settled)
-						      : req_job(req, JOB_STORE, call_run, call, call_done);
-	if (result == H_DONE)
-		end_pieces(call); /* answered without a job: no memory for one */
-	return result;
+	if (is_settled_first && req->app->domain)
+		return domain_settle(req, job, call_settled);
+	return req_job_again(req, JOB_STORE, job, call_run, call, call_done);
 }
 
 static enum h_result call_done(struct req *req, struct res *res, struct job *job)
@@ -316,7 +313,7 @@ static enum h_result call_done(struct req *req, struct res *res, struct job *job
 	if (!job->err && call->a.more) {
 		if (call->made_change)
 			call->committed = call->a.change;
-		return call_more(req, call);
+		return call_more(req, call, job);
 	}
 	end_pieces(call);
 	if (job->err) {
@@ -325,7 +322,7 @@ static enum h_result call_done(struct req *req, struct res *res, struct job *job
 	}
 	req->ctx = call;
 	/* The answer of a write says what is true now: for a device that looks in the next moment too. */
-	return call->writes && req->app->domain ? domain_settle(req, call_answer)
+	return call->writes && req->app->domain ? domain_settle(req, job, call_answer)
 						: call_answer(req, res, job);
 }
 

@@ -61,7 +61,7 @@ static enum h_result settle_step(struct req *req, struct res *res, struct job *j
 	const struct domain *d = req->app->domain;
 
 	if (!job->err && !follow_is_done(d, s->round))
-		return req_job(req, JOB_STORE, do_nothing, s, settle_step);
+		return req_job_again(req, JOB_STORE, job, do_nothing, s, settle_step);
 	if (!job->err && !follow_is_good(d, s->round))
 		job->err = errmsg_fail(&job->e, OTA_UNAVAILABLE, "%s", d->follow_e.text);
 	if (job->err) {
@@ -71,15 +71,19 @@ static enum h_result settle_step(struct req *req, struct res *res, struct job *j
 	return s->then(req, res, job);
 }
 
-enum h_result domain_settle(struct req *req, req_done_fn then)
+enum h_result domain_settle(struct req *req, struct job *job, req_done_fn then)
 {
 	struct settling *s = arena_alloc(req->mem, sizeof(*s));
 
-	if (!s)
-		return res_error(req, OTA_NO_MEMORY, NULL);
+	if (!s) {
+		domain_changed(req->app);
+		job->err = errmsg_fail(
+			&job->e, OTA_UNAVAILABLE, "stored, but not in force yet: out of memory");
+		return then(req, req->res, job);
+	}
 	s->then = then;
 	s->round = follow_start(req->app->domain);
-	return req_job(req, JOB_STORE, do_nothing, s, settle_step);
+	return req_job_again(req, JOB_STORE, job, do_nothing, s, settle_step);
 }
 
 /* Hooks */

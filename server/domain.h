@@ -88,9 +88,10 @@ void domain_stop(struct app *app);
 void domain_changed(struct app *app);
 
 /* The same for a request that wants to answer only when the registry is there: `then` continues it. A done
- * function of a store job ends in `return domain_settle(req, then);`. job->err of `then` is OTA_UNAVAILABLE,
- * with words, where the registry could not follow: what was committed stays, and is not in force yet. */
-enum h_result domain_settle(struct req *req, req_done_fn then);
+ * function of a store job ends in `return domain_settle(req, job, then);`; `then` is called in any case.
+ * job->err of `then` is OTA_UNAVAILABLE, with words, where the registry could not follow: what was committed
+ * stays, and is not in force yet. */
+enum h_result domain_settle(struct req *req, struct job *job, req_done_fn then);
 
 /* Spreads things; not for secrets. */
 uint32_t domain_random(struct domain *d);

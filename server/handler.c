@@ -219,6 +219,23 @@ static void req_job_finished(struct job *job)
 		req->resume(req);
 }
 
+enum h_result req_job_again(
+	struct req *req, enum job_lane lane, struct job *job, job_fn fn, void *ctx, req_done_fn done)
+{
+	struct req_job *rj = job->owner;
+	struct jobs *jobs = req->app->jobs;
+
+	rj->done = done;
+	job->ctx = ctx;
+	job->e = (struct errmsg){""};
+	if (jobs_is_inline(jobs)) {
+		jobs_post(jobs, lane, job, fn, NULL);
+		return done(req, req->res, job);
+	}
+	jobs_post(jobs, lane, job, fn, req_job_finished);
+	return H_WAIT;
+}
+
 enum h_result req_job(struct req *req, enum job_lane lane, job_fn fn, void *ctx, req_done_fn done)
 {
 	struct jobs *jobs = req->app->jobs;
@@ -230,14 +247,7 @@ enum h_result req_job(struct req *req, enum job_lane lane, job_fn fn, void *ctx,
 		return res_error(req, OTA_BUSY, NULL);
 	req->is_begun = true;
 	rj->req = req;
-	rj->done = done;
 	rj->job.owner = rj;
-	rj->job.ctx = ctx;
 	rj->job.mem = req->mem;
-	if (jobs_is_inline(jobs)) {
-		jobs_post(jobs, lane, &rj->job, fn, NULL);
-		return done(req, req->res, &rj->job);
-	}
-	jobs_post(jobs, lane, &rj->job, fn, req_job_finished);
-	return H_WAIT;
+	return req_job_again(req, lane, &rj->job, fn, ctx, done);
 }

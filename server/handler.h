@@ -148,6 +148,11 @@ typedef enum h_result (*req_done_fn)(struct req *req, struct res *res, struct jo
 
 enum h_result req_job(struct req *req, enum job_lane lane, job_fn fn, void *ctx, req_done_fn done);
 
+/* The next job of this request in the memory of the one that is done, so that it cannot fail: for what is
+ * many jobs, or holds something until its last. `job` is what `done` of that one was called with. */
+enum h_result req_job_again(
+	struct req *req, enum job_lane lane, struct job *job, job_fn fn, void *ctx, req_done_fn done);
+
 /* Where the bytes of an upload go. Called on JOB_SLOW, in order, never two at a time, at most 256 KiB a call.
  */
 struct upload_sink {
