@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/notice.h"
 #include "proto/suggest.h"
 
 #define KIB INT64_C(1024)
@@ -531,11 +532,11 @@ static enum ota_err check_together(struct config *c, struct errmsg *e)
 		return errmsg_fail(e, OTA_INVALID, "no data directory (--data)");
 	if (!c->tls_cert != !c->tls_key)
 		return errmsg_fail(e, OTA_INVALID, "tls-cert and tls-key go together");
-	if (!c->topic_prefix)
-		return errmsg_fail(e, OTA_INVALID, "topic-prefix is empty");
-	if (strlen(c->topic_prefix) > 64 || strpbrk(c->topic_prefix, "+#"))
-		return errmsg_fail(
-			e, OTA_INVALID, "topic-prefix: longer than 64 bytes or with a wildcard in it");
+	if (!c->topic_prefix || !notice_prefix_is_valid(ota_text(c->topic_prefix)))
+		return errmsg_fail(e, OTA_INVALID,
+			"topic-prefix: 1 to %d printable ASCII characters without a blank or a wildcard, "
+			"neither beginning nor ending with '/', nor beginning with '$'",
+			NOTICE_PREFIX_MAX);
 	if (c->public_url) {
 		size_t len = strlen(c->public_url);
 		size_t scheme = strncmp(c->public_url, "http://", 7) == 0    ? 7

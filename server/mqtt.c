@@ -7,7 +7,7 @@
 #include <sys/epoll.h>
 
 #include "proto/crypto_openssl.h"
-#include "proto/hex.h"
+#include "proto/notice.h"
 #include "server/app.h"
 #include "server/log.h"
 #include "server/loop.h"
@@ -20,7 +20,6 @@ enum {
 	BACKOFF_MIN_MS = 500,
 	BACKOFF_MAX_MS = 5000, /* one connection: asking this often costs a broker nothing */
 	REFUSED_MS = 60000,    /* a wrong password does not get right by asking often */
-	TOPIC_MAX = 128,
 	HOST_MAX = 255,
 	READ_PACKETS = 16,
 	CONNECT_JOB_MEM = 4096,
@@ -34,13 +33,13 @@ struct hint {
 	int mid;
 };
 
-struct notice {
+struct retained {
 	uint8_t class_id[16];
 	uint8_t payload[MQTT_PAYLOAD_MAX];
 	uint8_t len;
 	bool is_sent;
 	int mid; /* 0: nothing under way */
-	struct notice *next;
+	struct retained *next;
 };
 
 enum mqtt_state {
@@ -73,9 +72,8 @@ struct mqtt {
 	unsigned head, count;
 	uint64_t n_dropped;
 	unsigned in_flight;
-	struct notice *notices;
-	char presence[TOPIC_MAX];
-	size_t presence_prefix_len;
+	struct retained *notices;
+	char presence[NOTICE_TOPIC_MAX];
 };
 
 static enum ota_err parse_url(struct mqtt *m, const char *url, struct errmsg *e)
@@ -151,11 +149,10 @@ static void update_events(struct mqtt *m)
 static bool publish(struct mqtt *m, char kind, const uint8_t id[16], const uint8_t *payload, size_t len,
 	bool is_retained, int *mid)
 {
-	char topic[TOPIC_MAX], hex[33];
+	char topic[NOTICE_TOPIC_MAX];
 
-	hex_encode(id, 16, hex);
-	snprintf(topic, sizeof topic, "%s/%c/%s", m->app->cfg->topic_prefix, kind, hex);
-	return mosquitto_publish(m->mosq, mid, topic, (int)len, payload, 1, is_retained) == MOSQ_ERR_SUCCESS;
+	return notice_topic(m->app->cfg->topic_prefix, kind, id, topic) == OTA_OK &&
+	       mosquitto_publish(m->mosq, mid, topic, (int)len, payload, 1, is_retained) == MOSQ_ERR_SUCCESS;
 }
 
 /* Boards first: one of them wakes many. */
@@ -163,7 +160,7 @@ static void pump(struct mqtt *m)
 {
 	if (m->state != MQTT_UP)
 		return;
-	for (struct notice *n = m->notices; n && m->in_flight < IN_FLIGHT_MAX; n = n->next) {
+	for (struct retained *n = m->notices; n && m->in_flight < IN_FLIGHT_MAX; n = n->next) {
 		if (n->is_sent || n->mid)
 			continue;
 		if (!publish(m, 'b', n->class_id, n->payload, n->len, true, &n->mid))
@@ -189,7 +186,7 @@ static void on_publish(struct mosquitto *mosq, void *ctx, int mid)
 	struct mqtt *m = ctx;
 
 	(void)mosq;
-	for (struct notice *n = m->notices; n; n = n->next) {
+	for (struct retained *n = m->notices; n; n = n->next) {
 		if (n->mid == mid) {
 			n->mid = 0;
 			m->in_flight--;
@@ -215,7 +212,7 @@ static void on_publish(struct mosquitto *mosq, void *ctx, int mid)
 static void unsend(struct mqtt *m)
 {
 	m->in_flight = 0;
-	for (struct notice *n = m->notices; n; n = n->next) {
+	for (struct retained *n = m->notices; n; n = n->next) {
 		n->is_sent = false;
 		n->mid = 0;
 	}
@@ -229,7 +226,7 @@ static void unsend(struct mqtt *m)
 
 void mqtt_board_notice(struct mqtt *m, const uint8_t class_id[16], const uint8_t *payload, size_t len)
 {
-	struct notice *n;
+	struct retained *n;
 
 	if (!m || len > MQTT_PAYLOAD_MAX)
 		return;
@@ -381,13 +378,9 @@ static void on_message(struct mosquitto *mosq, void *ctx, const struct mosquitto
 {
 	struct mqtt *m = ctx;
 	uint8_t id[16];
-	const char *device;
 
 	(void)mosq;
-	if (strncmp(msg->topic, m->presence, m->presence_prefix_len) != 0)
-		return;
-	device = msg->topic + m->presence_prefix_len;
-	if (hex_decode(device, strlen(device), HEX_LOWER, id, sizeof id) != OTA_OK || msg->payloadlen != 1) {
+	if (notice_topic_id(m->app->cfg->topic_prefix, 'p', msg->topic, id) || msg->payloadlen != 1) {
 		char quoted[LOG_QUOTE_LEN];
 
 		log_limited(&m->presence_log, 5, app_now(m->app), LOG_LEVEL_DEBUG,
@@ -490,7 +483,6 @@ enum ota_err mqtt_new(struct app *app, struct mqtt **out, struct errmsg *e)
 {
 	struct mqtt *m = calloc(1, sizeof *m);
 	enum ota_err err;
-	int n;
 
 	if (m)
 		m->ring = calloc(MQTT_QUEUE_MAX, sizeof m->ring[0]);
@@ -506,9 +498,7 @@ enum ota_err mqtt_new(struct app *app, struct mqtt **out, struct errmsg *e)
 		free(m);
 		return err;
 	}
-	n = snprintf(m->presence, sizeof m->presence, "%s/p/", app->cfg->topic_prefix);
-	m->presence_prefix_len = (size_t)n;
-	m->presence[n] = '+';
+	(void)snprintf(m->presence, sizeof m->presence, "%s/p/+", app->cfg->topic_prefix);
 	mosquitto_lib_init();
 	timer_arm(app->timers, &m->timer, 0, attempt, m);
 	*out = m;
@@ -531,7 +521,7 @@ void mqtt_free(struct mqtt *m)
 		mosquitto_destroy(m->mosq);
 	}
 	while (m->notices) {
-		struct notice *n = m->notices;
+		struct retained *n = m->notices;
 
 		m->notices = n->next;
 		free(n);

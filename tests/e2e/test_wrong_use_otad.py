@@ -25,7 +25,7 @@ BAD = {
     "auth-failures": [*NUMBER, "0", "1000001"], "poll": [*UNITS, "9", "8d"], "poll-spread": [*NUMBER, "51"],
     "notice-spread": [*UNITS, "2h"], "public-images": ["maybe", ""], "task-timeout": [*UNITS, "400d"],
     "partial-life": [*UNITS, "59", "400d"], "mqtt": ["x", "http://x", "mqtt://", "mqtt://x:99999", "mqtt://u:p@x"], "mqtt-user": [],
-    "mqtt-password": [], "mqtt-password-file": ["/no/such/file"], "mqtt-ca": ["/no/such/file"], "topic-prefix": ["a/#", "+", "x" * 65],
+    "mqtt-password": [], "mqtt-password-file": ["/no/such/file"], "mqtt-ca": ["/no/such/file"], "topic-prefix": ["a/#", "+", "x" * 65, "otad/", "/otad", "$SYS", "a b"],
     "device-mqtt": ["x", "http://x", "mqtt://", "mqtt://x:99999", "mqtt://u:p@x"], "device-mqtt-user": [],
     "device-mqtt-password": [], "device-mqtt-password-file": ["/no/such/file"], "config": ["/no/such/file"],
     "check-config": ["maybe", ""],

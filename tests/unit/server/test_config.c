@@ -174,6 +174,8 @@ static void usage_errors(void **state)
 		{{"otad", "--tls-cert", "x"}, "go together"},
 		{{"otad", "--public-url", "ftp://x"}, "not an http"},
 		{{"otad", "--topic-prefix", "a/#"}, "wildcard"},
+		{{"otad", "--topic-prefix", "otad/"}, "ending with '/'"},
+		{{"otad", "--topic-prefix", "$SYS"}, "beginning with '$'"},
 		{{"otad", "--data", ""}, "no data directory"},
 		{{"otad", "--plain-http=perhaps"}, "neither yes nor no"},
 	};
