@@ -165,17 +165,6 @@ enum ota_err assignment_list(struct db *db, const struct assignment_filter *filt
 	return list(st, page, mem, out, e);
 }
 
-enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page, struct arena *mem,
-	struct assignment_list *out, struct errmsg *e)
-{
-	static const char q_history[] = SELECT_ASSIGNMENT " WHERE a.device = $device AND ($cursor = 0 OR "
-							  "a.id < $cursor) ORDER BY a.id DESC LIMIT $limit";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_history);
-
-	bind_i64(st, "device", device);
-	return list(st, page, mem, out, e);
-}
-
 enum ota_err assignment_was_given(
 	struct db *db, int64_t device, const uint8_t digest[32], bool *given, struct errmsg *e)
 {

@@ -150,10 +150,6 @@ struct assignment_filter {
 OTA_MUST_USE enum ota_err assignment_list(struct db *db, const struct assignment_filter *filter,
 	const struct db_page *page, struct arena *mem, struct assignment_list *out, struct errmsg *e);
 
-/* The newest of a device's, newest first (`log DEVICE`). */
-OTA_MUST_USE enum ota_err assignment_history(struct db *db, int64_t device, const struct db_page *page,
-	struct arena *mem, struct assignment_list *out, struct errmsg *e);
-
 /* A server begins to write through this connection: db_set_start. */
 OTA_MUST_USE enum ota_err assignment_start(struct db *db, int64_t now, struct errmsg *e);
 

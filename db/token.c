@@ -73,16 +73,6 @@ enum ota_err token_insert(struct db *db, const struct token_row *row, int64_t *i
 	return err;
 }
 
-enum ota_err token_load_hash(struct db *db, const uint8_t sha256[static 32], struct arena *mem,
-	struct token_row *out, struct errmsg *e)
-{
-	static const char q_load[] = "SELECT " COLUMNS " FROM token WHERE sha256 = $sha256";
-	AUTO(stmt) struct stmt *st = stmt_get(db, q_load);
-
-	bind_blob(st, "sha256", sha256, 32);
-	return row_load(st, mem, fill, "token", out, e);
-}
-
 enum ota_err token_load(struct db *db, int64_t id, struct arena *mem, struct token_row *out, struct errmsg *e)
 {
 	static const char q_load[] = "SELECT " COLUMNS " FROM token WHERE id = $id";

@@ -38,9 +38,7 @@ struct token_list {
 OTA_MUST_USE enum ota_err token_insert(
 	struct db *db, const struct token_row *row, int64_t *id, struct errmsg *e);
 
-/* The token with this hash, expired or revoked ones too (the caller asks token_is_valid). OTA_NOT_FOUND. */
-OTA_MUST_USE enum ota_err token_load_hash(struct db *db, const uint8_t sha256[static 32], struct arena *mem,
-	struct token_row *out, struct errmsg *e);
+/* Expired and revoked ones too (the caller asks token_is_valid). OTA_NOT_FOUND. */
 OTA_MUST_USE enum ota_err token_load(
 	struct db *db, int64_t id, struct arena *mem, struct token_row *out, struct errmsg *e);
 /* By name (not revoked) or uid. */

@@ -194,15 +194,6 @@ struct ota_slice cbor_tstr(struct cbor_in *in)
 	return s;
 }
 
-bool cbor_bool(struct cbor_in *in)
-{
-	uint64_t v = read_type(in, CBOR_SIMPLE);
-
-	if (!in->err && v != SIMPLE_FALSE && v != SIMPLE_TRUE)
-		fail(in);
-	return !in->err && v == SIMPLE_TRUE;
-}
-
 void cbor_null(struct cbor_in *in)
 {
 	if (read_type(in, CBOR_SIMPLE) != SIMPLE_NULL)
@@ -482,11 +473,6 @@ void cbor_put_map(struct cbor_out *out, size_t n)
 void cbor_put_tag(struct cbor_out *out, uint64_t tag)
 {
 	put_head(out, CBOR_TAG, tag);
-}
-
-void cbor_put_bool(struct cbor_out *out, bool v)
-{
-	put_head(out, CBOR_SIMPLE, v ? SIMPLE_TRUE : SIMPLE_FALSE);
 }
 
 void cbor_put_null(struct cbor_out *out)

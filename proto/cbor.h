@@ -47,7 +47,6 @@ struct ota_slice cbor_bstr(struct cbor_in *in);
 /* A byte string of exactly `len` bytes; NULL after an error. */
 const uint8_t *cbor_bstr_len(struct cbor_in *in, size_t len);
 struct ota_slice cbor_tstr(struct cbor_in *in);
-bool cbor_bool(struct cbor_in *in);
 void cbor_null(struct cbor_in *in);
 /* True, and consumed, if the next item is null. */
 bool cbor_is_null(struct cbor_in *in);
@@ -94,7 +93,6 @@ void cbor_put_tstr(struct cbor_out *out, const char *s, size_t len);
 void cbor_put_array(struct cbor_out *out, size_t n);
 void cbor_put_map(struct cbor_out *out, size_t n);
 void cbor_put_tag(struct cbor_out *out, uint64_t tag);
-void cbor_put_bool(struct cbor_out *out, bool v);
 void cbor_put_null(struct cbor_out *out);
 /* Bytes that are CBOR already. */
 void cbor_put_raw(struct cbor_out *out, const void *p, size_t len);

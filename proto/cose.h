@@ -14,7 +14,6 @@ enum {
 	COSE_TAG_SIGN1 = 18,
 	COSE_TAG_MAC0 = 17,
 	COSE_SIGN1_OVERHEAD = 90, /* bound on what a Sign1 adds to its payload */
-	COSE_MAC0_OVERHEAD = 56,  /* bound on what a Mac0 adds to its payload, with a kid */
 	COSE_RING_MAX = 8,        /* keys in a ring */
 	COSE_BLOCKS_MAX = 8,      /* signature blocks that are looked at */
 };

@@ -201,21 +201,6 @@ const char *image_format_name(enum image_format format)
 	return (size_t)format < sizeof formats / sizeof formats[0] ? formats[format].name : "unknown";
 }
 
-bool image_format_parse(const char *name, enum image_format *out)
-{
-	for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-		size_t n = 0;
-
-		while (name[n] && name[n] == formats[i].name[n])
-			n++;
-		if (name[n] == '\0' && formats[i].name[n] == '\0') {
-			*out = (enum image_format)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* "checksum, MD5 and CRC-32 hold" */
 static void describe_checks(uint32_t checks, char *buf, size_t cap)
 {

@@ -119,9 +119,6 @@ OTA_MUST_USE enum ota_err image_recognise(const struct image_source *src, struct
 /* "esp32", "esp8266-arduino", ...: stable names for JSON and tables. */
 const char *image_format_name(enum image_format format);
 
-/* The format of that name. False: no such name, `*out` unchanged. */
-bool image_format_parse(const char *name, enum image_format *out);
-
 /* One line for people: "ESP32 application, chip esp32c3, MicroPython 1.22.1, checksum and SHA-256 hold".
  * Cut to `cap` (> 0) with its NUL; returns the length written. The hint is not part of it. */
 size_t image_describe(const struct image_info *info, char *buf, size_t cap);

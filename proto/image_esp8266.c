@@ -135,8 +135,6 @@ static enum ota_err check_signature_trailer(struct image_work *w, uint64_t end)
 	return image_refuse(w, OTA_SIZE, "unknown bytes follow the image");
 }
 
-/* ---- Arduino ---- */
-
 /* Flash is mapped as it lies, so code must be linked for its own offset in the file; eboot has one place. */
 static enum ota_err check_addresses(struct image_work *w, const struct esp_image *img)
 {
@@ -219,8 +217,6 @@ static enum ota_err check_arduino(struct image_work *w)
 	return check_signature_trailer(w, end);
 }
 
-/* ---- MicroPython ---- */
-
 static enum ota_err mpy_md5(struct image_work *w, uint64_t end, bool *holds)
 {
 	uint8_t said[MD5_LEN], is[MD5_LEN];
@@ -286,8 +282,6 @@ static bool try_mpy(struct image_work *w, enum ota_err *verdict)
 		*verdict = image_refuse(w, OTA_SIZE, "the size word does not fit the file");
 	return true;
 }
-
-/* ---- NonOS SDK ---- */
 
 /* user1 and user2 are linked for where they lie in flash. Literals that point into the image's own mapped
  * code tell which: the SDK's eagle.app.v6.new.*.app1.ld start irom at 0x40201010, app2.ld at 0x40241010 (512
@@ -406,8 +400,6 @@ static bool try_sdk(struct image_work *w, enum ota_err *verdict)
 		*verdict = check_sdk(w);
 	return true;
 }
-
-/* ---- any other ---- */
 
 /* The XOR is all such an image has, unless the tool that made it appended the SDK's CRC. No check covers the
  * header's mode, size and frequency, the low bits of entry point and load addresses, and a last length that

@@ -66,7 +66,7 @@ const struct image_md5_ops *image_md5_openssl(void)
 	return &ops;
 }
 
-const struct image_sha512_ops *image_sha512_openssl(void)
+static const struct image_sha512_ops *image_sha512_openssl(void)
 {
 	static const struct image_sha512_ops ops = {sha512_init, sha512_update, sha512_final};
 
@@ -153,8 +153,6 @@ void image_file_close(struct image_file *f)
 	*f = (struct image_file){.fd = -1};
 }
 
-/* ---- digests ---- */
-
 struct digesting {
 	struct ota_sha256 sha256;
 	EVP_MD_CTX *sha1;
@@ -236,8 +234,6 @@ out:
 	free(buf);
 	return err;
 }
-
-/* ---- gzip ---- */
 
 struct inflating {
 	z_stream z;
@@ -341,8 +337,6 @@ enum ota_err image_inflate(const struct image_source *src, const struct image_in
 	free(f);
 	return err;
 }
-
-/* ---- UF2 ---- */
 
 static enum ota_err fill(int fd, uint64_t len)
 {

@@ -9,7 +9,6 @@
 
 /* By OpenSSL; constant, never freed. */
 const struct image_md5_ops *image_md5_openssl(void);
-const struct image_sha512_ops *image_sha512_openssl(void);
 
 struct image_file {
 	struct image_source

@@ -96,7 +96,7 @@ typedef bool image_try_fn(struct image_work *w, enum ota_err *verdict);
 image_try_fn image_try_gzip, image_try_elf, image_try_ihex, image_try_romfs, image_try_uf2, image_try_mcuboot,
 	image_try_rp2, image_try_esp8266, image_try_esp32, image_try_esp_factory;
 
-/* ---- UF2 (image_uf2.c), also for whoever flattens ---- */
+/* UF2 (image_uf2.c), also for whoever flattens. */
 
 enum { UF2_BLOCK_LEN = 512 };
 

@@ -199,10 +199,3 @@ enum ota_err suit_run(const struct suit_manifest *m, const uint8_t digest[32], c
 	memcpy(images, chosen, sizeof chosen);
 	return OTA_OK;
 }
-
-void suit_uuid5_finish(const uint8_t sha1[20], uint8_t uuid[16])
-{
-	memcpy(uuid, sha1, 16);
-	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x50);
-	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
-}

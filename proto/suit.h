@@ -107,8 +107,4 @@ struct suit_target {
 OTA_MUST_USE enum ota_err suit_run(const struct suit_manifest *m, const uint8_t digest[32],
 	const struct suit_target *t, const struct suit_image *images[SUIT_COMPONENTS_MAX]);
 
-/* vendor-id = UUIDv5(DNS namespace, domain); class-id = UUIDv5(vendor-id, model) (RFC 9562 5.5; SHA-1 comes
- * from the caller because nothing else here needs it). */
-void suit_uuid5_finish(const uint8_t sha1[20], uint8_t uuid[16]);
-
 #endif

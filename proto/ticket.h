@@ -12,8 +12,7 @@
 enum {
 	TICKET_MAX = 1024,
 	TICKET_URLS_MAX = 3,
-	TICKET_URL_LEN_MAX = 200, /* as proto/url.h */
-	TICKET_FLAG_HOLD = 1,     /* fetch and stage, do not arm */
+	TICKET_FLAG_HOLD = 1, /* fetch and stage, do not arm */
 	TICKET_POLL_MIN_S = 10,
 	TICKET_POLL_MAX_S = 7 * 86400,
 };

@@ -1,5 +1,6 @@
 #include "proto/version.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,17 +19,10 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool is_identifier_char(char c)
-{
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-';
-}
-
 static const char *skip_v(const char *s)
 {
 	return (s[0] == 'v' || s[0] == 'V') && is_digit(s[1]) ? s + 1 : s;
 }
-
-/* ---- precedence ---- */
 
 static struct version split(const char *s)
 {
@@ -156,58 +150,4 @@ int version_compare(const char *a, const char *b)
 	if (va.has_pre != vb.has_pre)
 		return va.has_pre ? -1 : 1;
 	return compare_pre(va.pre, vb.pre);
-}
-
-/* ---- SemVer's grammar ---- */
-
-/* "0", or digits without a leading zero; NULL otherwise. */
-static const char *skip_number(const char *s)
-{
-	if (!is_digit(*s) || (*s == '0' && is_digit(s[1])))
-		return NULL;
-	while (is_digit(*s))
-		s++;
-	return s;
-}
-
-/* Identifiers between dots, none empty; digits only without a leading zero where `strict`. */
-static const char *skip_identifiers(const char *s, bool strict)
-{
-	for (;;) {
-		const char *start = s;
-		bool number = true;
-
-		while (is_identifier_char(*s)) {
-			number = number && is_digit(*s);
-			s++;
-		}
-		if (s == start || (strict && number && *start == '0' && s - start > 1))
-			return NULL;
-		if (*s != '.')
-			return s;
-		s++;
-	}
-}
-
-bool version_is_semver(const char *s)
-{
-	size_t len = 0;
-
-	while (s[len]) {
-		if (++len > VERSION_LEN_MAX)
-			return false;
-	}
-	s = skip_v(s);
-	for (unsigned i = 0; i < 3; i++) {
-		if (i > 0 && *s++ != '.')
-			return false;
-		s = skip_number(s);
-		if (!s)
-			return false;
-	}
-	if (*s == '-')
-		s = skip_identifiers(s + 1, true);
-	if (s && *s == '+')
-		s = skip_identifiers(s + 1, false);
-	return s && *s == '\0';
 }

@@ -14,13 +14,7 @@
 #ifndef PROTO_VERSION_H
 #define PROTO_VERSION_H
 
-#include <stdbool.h>
-
 enum { VERSION_LEN_MAX = 64 };
-
-/* True for "1.2.3", "v1.2.3-rc.1+build"; false for "1.2", "01.2.3", "", or more than VERSION_LEN_MAX bytes.
- */
-bool version_is_semver(const char *s);
 
 /* Below 0: a is older than b; 0: the same precedence (not always the same text); above 0: a is newer. */
 int version_compare(const char *a, const char *b);

@@ -262,12 +262,6 @@ bool plan_is_already_running(const struct plan_device *d)
 	       memcmp(d->running_digest, d->task.digest, 32) == 0;
 }
 
-bool plan_is_drifted(const struct plan_device *d)
-{
-	return d->task.exists && d->task.state == ASSIGN_RUNNING && d->heard &&
-	       !(d->has_running && memcmp(d->running_digest, d->task.digest, 32) == 0);
-}
-
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random)
 {
 	uint64_t reach = (uint64_t)pol->poll_s * (pol->poll_spread > 100 ? 100 : pol->poll_spread) / 100;

@@ -122,9 +122,6 @@ bool plan_is_confirmed(const struct plan_device *d);
 /* A new assignment that names what the device runs, confirmed, is done at once. */
 bool plan_is_already_running(const struct plan_device *d);
 
-/* The last decision ended in RUNNING, and the device now runs something else, or nothing of ours. */
-bool plan_is_drifted(const struct plan_device *d);
-
 /* Seconds until the next poll: poll_s +- spread, within what an agent accepts. */
 uint32_t plan_poll_s(const struct plan_policy *pol, uint32_t random);
 

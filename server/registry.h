@@ -108,7 +108,7 @@ void registry_give_back(struct registry *r, const struct reg_dirty *rows, size_t
 /* The envelope of a manifest got another size (another signature). */
 void registry_envelope_size(struct registry *r, const uint8_t digest[32], uint16_t size);
 
-/* Bytes in use, for the figures of otad. */
+/* Bytes in use, without the names of boards: what holds a device to its 128 bytes. */
 size_t registry_bytes(const struct registry *r);
 
 #endif

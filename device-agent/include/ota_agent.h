@@ -205,9 +205,6 @@ struct ota_agent {
 		bool is_told;
 	} refused;
 
-	/* Root walk. */
-	uint32_t root_wanted; /* 0: as far as there are any */
-
 	/* The release that is being installed. */
 	struct journal_slot fresh;
 	bool is_fetch_live; /* component, pos, erased_to and sha fit `fresh` */

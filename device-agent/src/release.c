@@ -102,8 +102,6 @@ static void ask_envelope(struct ota_agent *a, struct ota_want *want)
 	agent_request_authorize(a, want);
 }
 
-/* ---- from the envelope to ACCEPTED ---- */
-
 static void look_start(struct ota_agent *a)
 {
 	const struct journal_slot *there = &a->journal.s.slot[agent_other(a)];
@@ -202,8 +200,6 @@ static void refuse_or_fail(struct ota_agent *a, enum ota_err err, bool is_authen
 	else
 		release_give_up(a, err, done);
 }
-
-/* ---- from read-back to ARMED ---- */
 
 static void stage(struct ota_agent *a)
 {

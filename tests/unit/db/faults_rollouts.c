@@ -165,12 +165,6 @@ OP(o_assignment_list)
 
 	return assignment_list(f->db, &filter, &all, &f->mem, &list, &f->e);
 }
-OP(o_assignment_history)
-{
-	struct assignment_list list;
-
-	return assignment_history(f->db, fault_world.device, &all, &f->mem, &list, &f->e);
-}
 OP(o_start)
 {
 	return assignment_start(f->db, NOW, &f->e);
@@ -351,7 +345,6 @@ const struct fault_op fault_ops_rollouts[] = {
 	ROW(o_advance_end),
 	ROW(o_assignment_open),
 	ROW(o_assignment_list),
-	ROW(o_assignment_history),
 	ROW(o_start),
 	ROW(o_was_given),
 	ROW(o_withdraw),

@@ -372,12 +372,11 @@ static void tokens(void **state)
 	row.role = TOKEN_VIEWER;
 	row.expires_at = NOW + 10;
 	ok(f, token_insert(f->db, &row, &viewer, &f->e));
-	ok(f, token_load_hash(f->db, row.sha256, &f->mem, &got, &f->e));
+	ok(f, token_load(f->db, viewer, &f->mem, &got, &f->e));
 	assert_int_equal(got.id, viewer);
 	assert_true(token_is_valid(&got, NOW + 9));
 	assert_false(token_is_valid(&got, NOW + 10));
-	sha_of("wrong", row.sha256);
-	fails(f, OTA_NOT_FOUND, token_load_hash(f->db, row.sha256, &f->mem, &got, &f->e));
+	fails(f, OTA_NOT_FOUND, token_load(f->db, 99, &f->mem, &got, &f->e));
 
 	before = changes_of(f, CHANGE_TOKEN, viewer);
 	ok(f, token_used(f->db, viewer, NOW + 1, &f->e));
@@ -399,6 +398,7 @@ static void tokens(void **state)
 	fails(f, OTA_NOT_FOUND, token_find(f->db, "dash", &f->mem, &got, &f->e));
 	ok(f, token_find(f->db, "00112233445566ab", &f->mem, &got, &f->e));
 	strcpy(row.uid, "00112233445566ac");
+	sha_of("third", row.sha256);
 	ok(f, token_insert(f->db, &row, &viewer, &f->e));
 	ok(f, token_find(f->db, "dash", &f->mem, &got, &f->e));
 	assert_int_equal(got.id, viewer);

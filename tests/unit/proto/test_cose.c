@@ -82,7 +82,6 @@ static void mac0(void **state)
 		cbor_out_init(&out, buf, sizeof buf);
 		assert_err(cose_put_mac0(&out, crypto_openssl(), key, with_kid ? kid : NULL, aad, hello()),
 			OTA_OK);
-		assert_true(out.len <= 5 + COSE_MAC0_OVERHEAD);
 		try_bit_flips(buf, out.len, mac0_verdict, key);
 		try_lengths(buf, out.len, mac0_verdict, key);
 		assert_err(cose_decode(buf, out.len, &m), OTA_OK);

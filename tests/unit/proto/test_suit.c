@@ -397,18 +397,6 @@ static void runs(void **state)
 	assert_err(suit_run(&m, digest, &t, images), OTA_OK);
 }
 
-static void uuid(void **state)
-{
-	/* SHA-1 over the DNS namespace of RFC 9562 and "www.example.com", whose UUIDv5 its appendix A.4
-	 * gives. */
-	uint8_t sha1[20], id[16];
-
-	(void)state;
-	from_hex("2ed6657de927468b55e12665a8aea6a22dee3e35", sha1, sizeof sha1);
-	suit_uuid5_finish(sha1, id);
-	assert_hex(id, 16, "2ed6657de927568b95e12665a8aea6a2");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,7 +407,6 @@ int main(void)
 		cmocka_unit_test(thresholds),
 		cmocka_unit_test(bad_blocks),
 		cmocka_unit_test(runs),
-		cmocka_unit_test(uuid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 #include "tests/unit/proto/util.h"
 
 #include "proto/ticket.h"
+#include "proto/url.h"
 
 enum { SERVER = 3, RELEASE = 4 };
 
@@ -223,12 +224,12 @@ static void refuses_to_encode(void **state)
 	/* The longest list of URLs fits. */
 	memset(url, 'a', sizeof url);
 	memcpy(url, "http://", 7);
-	url[TICKET_URL_LEN_MAX - 1] = '/';
+	url[URL_BASE_MAX - 1] = '/';
 	t = assigned(&w);
 	t.n_urls = 3;
-	t.url[0] = t.url[1] = t.url[2] = (struct ota_slice){url, TICKET_URL_LEN_MAX};
+	t.url[0] = t.url[1] = t.url[2] = (struct ota_slice){url, URL_BASE_MAX};
 	check_signed(&w, &t, 0);
-	url[TICKET_URL_LEN_MAX] = '/';
+	url[URL_BASE_MAX] = '/';
 	t.url[2].len++;
 	assert_err(ticket_encode_signed(&t, test_signer(SERVER), buf, sizeof buf, &len), OTA_INVALID);
 }

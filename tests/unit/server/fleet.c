@@ -315,9 +315,10 @@ void fleet_task(struct fleet *fl, const struct agent *a, struct assignment_row *
 	struct device_row dev;
 
 	fleet_device(fl, a, &dev);
-	OK(assignment_history(fl->db, dev.id, &(struct db_page){.limit = 1}, &fl->mem, &list, &e));
-	assert_int_equal(list.n, 1);
-	*out = list.rows[0];
+	OK(assignment_list(fl->db, &(struct assignment_filter){.device = dev.id}, &(struct db_page){0},
+		&fl->mem, &list, &e));
+	assert_true(list.n > 0 && list.next == 0);
+	*out = list.rows[list.n - 1];
 }
 
 unsigned fleet_events(struct fleet *fl, const struct agent *a, const char *kind)

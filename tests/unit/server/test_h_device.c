@@ -328,20 +328,19 @@ static void test_already_running(void **state)
 static void test_drift(void **state)
 {
 	uint8_t digest[32], other[32];
-	struct plan_device dev;
-	uint32_t at = registry_find(fl.f.app.domain->reg, a.id);
+	struct assignment_row task;
 
 	(void)state;
 	fleet_push(&fl, fleet_release_of(&fl, "1.0", "one", digest), &a, false);
 	agent_runs(&a, 7, digest, CHECKIN_CONFIRMED);
 	agent_expect_nothing(&a, agent_checkin(&fl, &a));
-	registry_view(fl.f.app.domain->reg, at, &dev);
-	assert_false(plan_is_drifted(&dev));
+	fleet_task(&fl, &a, &task);
+	assert_false(task.is_drifted);
 	memset(other, 0x77, 32);
 	agent_runs(&a, 9, other, CHECKIN_IDLE);
 	agent_expect_nothing(&a, agent_checkin(&fl, &a));
-	registry_view(fl.f.app.domain->reg, at, &dev);
-	assert_true(plan_is_drifted(&dev));
+	fleet_task(&fl, &a, &task);
+	assert_true(task.is_drifted);
 	/* Nothing is offered by itself. */
 	agent_expect_task(&fl, &a, ASSIGN_RUNNING);
 }

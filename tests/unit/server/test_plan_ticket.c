@@ -102,7 +102,7 @@ static void test_ticket_still_true(void **state)
 	assert_true(plan_still_says(&d, &t));
 }
 
-static void test_already_running_and_drift(void **state)
+static void test_already_running(void **state)
 {
 	struct plan_device d = plan_case_device(ASSIGN_WAITING);
 
@@ -115,17 +115,6 @@ static void test_already_running_and_drift(void **state)
 	d.state = CHECKIN_IDLE;
 	d.heard = false;
 	assert_false(plan_is_already_running(&d));
-
-	d = plan_case_device(ASSIGN_RUNNING);
-	assert_true(plan_is_drifted(&d));
-	plan_case_digest(NEW, d.running_digest);
-	assert_false(plan_is_drifted(&d));
-	d.has_running = false;
-	assert_true(plan_is_drifted(&d));
-	d = plan_case_device(ASSIGN_FAILED);
-	assert_false(plan_is_drifted(&d));
-	d = plan_case_device(ASSIGN_WAITING);
-	assert_false(plan_is_drifted(&d));
 }
 
 static void test_polls(void **state)
@@ -232,7 +221,7 @@ int main(void)
 		cmocka_unit_test(test_ticket_by_state),
 		cmocka_unit_test(test_ticket_conditions),
 		cmocka_unit_test(test_ticket_still_true),
-		cmocka_unit_test(test_already_running_and_drift),
+		cmocka_unit_test(test_already_running),
 		cmocka_unit_test(test_polls),
 		cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_revision),
