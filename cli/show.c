@@ -219,6 +219,15 @@ static const char *outrun_text(const json_t *d, char *buf, size_t cap)
 	return buf;
 }
 
+/* It runs what failed its trial there, and no retry of that push mends it: it was cancelled. */
+static bool is_left_ill(const json_t *d)
+{
+	const json_t *a = js_get(d, "assignment");
+
+	return js_bool(js_get(d, "running"), "stuck", false) && js_bool(a, "rollout_cancelled", false) &&
+	       has_ended(a) && !js_get(d, "next");
+}
+
 static void show_one_drifted(const json_t *d)
 {
 	const json_t *a = js_get(d, "assignment");
@@ -233,6 +242,11 @@ static void show_one_drifted(const json_t *d)
 			is_known(d) ? out_safe(show_running(d, running, sizeof running))
 				    : "a newer release, which this otad does not know,",
 			outrun_text(d, mend, sizeof mend));
+	else if (is_left_ill(d))
+		printf("! %s runs %s: it failed its trial, and there is nothing to go back to; push a better "
+		       "one: otactl push FILE --to %s\n",
+			show_label(d), out_safe(js_text(js_get(d, "running"), "version", "?")),
+			show_label(d));
 	else
 		printf("! %s should run %s and reports %s; %s\n", show_label(d), version,
 			show_running(d, running, sizeof running), mend_text(d, a, mend, sizeof mend));
@@ -247,7 +261,8 @@ void show_drifted(const json_t *devices)
 
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
-		if ((js_bool(d, "late", false) || js_bool(d, "drifted", false) || is_outrun(d)) &&
+		if ((js_bool(d, "late", false) || js_bool(d, "drifted", false) || is_outrun(d) ||
+			    is_left_ill(d)) &&
 			++n <= DRIFTED_MAX)
 			show_one_drifted(d);
 	}

@@ -198,6 +198,31 @@ static void a_retry_is_advised_where_it_helps(void **state)
 	}
 }
 
+/* What failed and still runs is told, whether or not its push can be tried again. */
+static void firmware_left_ill_is_told(void **state)
+{
+	static const char line[] = "! kitchen runs 1.2.0: it failed its trial, and there is nothing to go "
+				   "back to; push a better one: "
+				   "otactl push FILE --to kitchen\n";
+
+	(void)state;
+	for (int is_cancelled = 0; is_cancelled < 2; is_cancelled++) {
+		for (int is_stuck = 0; is_stuck < 2; is_stuck++) {
+			json_t *list = outrun("failed", true, false, false), *d = json_array_get(list, 0);
+
+			(void)json_object_set_new(
+				json_object_get(d, "running"), "stuck", json_boolean(is_stuck));
+			(void)json_object_set_new(json_object_get(d, "assignment"), "rollout_cancelled",
+				json_boolean(is_cancelled));
+			capture(to_drifted, list);
+			if (is_cancelled)
+				assert_string_equal(printed, is_stuck ? line : "");
+			else
+				assert_non_null(strstr(printed, "1 failed; once that is mended"));
+		}
+	}
+}
+
 /* The part that matters, in a table of 80 columns. */
 static void a_failure_fits_its_cell(void **state)
 {
@@ -243,6 +268,7 @@ int main(void)
 		cmocka_unit_test(the_counts_tell_then_and_now),
 		cmocka_unit_test(a_retry_is_advised_where_it_helps),
 		cmocka_unit_test(a_failure_fits_its_cell),
+		cmocka_unit_test(firmware_left_ill_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
