@@ -61,25 +61,33 @@ uint32_t journal_encode(const struct ota_crypto *c, const struct journal_state *
 	return (uint32_t)length + JOURNAL_CHECK_LEN;
 }
 
+static bool is_record(
+	const struct ota_crypto *c, const uint8_t *bytes, uint32_t len, uint16_t *format, uint16_t *length)
+{
+	uint8_t check[32];
+
+	if (len < JOURNAL_LEN_1 + JOURNAL_CHECK_LEN)
+		return false;
+	copy(format, bytes, 2);
+	copy(length, bytes + 2, 2);
+	if (*format < JOURNAL_FORMAT || *length < JOURNAL_LEN_1 ||
+		*length > JOURNAL_LEN_1 + JOURNAL_TAIL_MAX || *length > len - JOURNAL_CHECK_LEN ||
+		(*format == JOURNAL_FORMAT && *length != JOURNAL_LEN_1))
+		return false;
+	check_of(c, bytes, *length, check);
+	if (memcmp(check, bytes + *length, JOURNAL_CHECK_LEN) != 0)
+		return false;
+	/* Values that no writer writes: a record of another program under a right check. */
+	return bytes[8] < JOURNAL_PHASES && bytes[9] < OTA_SLOTS;
+}
+
 enum ota_err journal_decode(const struct ota_crypto *c, const uint8_t *bytes, uint32_t len,
 	struct journal_state *s, uint32_t *number)
 {
 	const uint8_t *p = bytes + HEAD;
 	uint16_t format, length;
-	uint8_t check[32];
 
-	if (len < JOURNAL_LEN_1 + JOURNAL_CHECK_LEN)
-		return OTA_CORRUPT;
-	copy(&format, bytes, 2);
-	copy(&length, bytes + 2, 2);
-	if (format < JOURNAL_FORMAT || length < JOURNAL_LEN_1 || length > JOURNAL_LEN_1 + JOURNAL_TAIL_MAX ||
-		length > len - JOURNAL_CHECK_LEN || (format == JOURNAL_FORMAT && length != JOURNAL_LEN_1))
-		return OTA_CORRUPT;
-	check_of(c, bytes, length, check);
-	if (memcmp(check, bytes + length, JOURNAL_CHECK_LEN) != 0)
-		return OTA_CORRUPT;
-	/* Values that no writer writes: a record of another program under a right check. */
-	if (bytes[8] >= JOURNAL_PHASES || bytes[9] >= OTA_SLOTS)
+	if (!is_record(c, bytes, len, &format, &length))
 		return OTA_CORRUPT;
 
 	memset(s, 0, sizeof *s);
@@ -243,6 +251,37 @@ static enum ota_err write_place(struct journal *j, uint32_t group, uint32_t inde
 	return err;
 }
 
+/* Of what may lie in a group that is passed over, only a record below the one that counts stays below. */
+static bool has_junk(const struct journal *j, uint32_t group)
+{
+	uint8_t buf[JOURNAL_STRIDE];
+
+	for (uint32_t i = 0; i < j->per_group; i++) {
+		uint32_t number;
+		uint16_t format, length;
+		enum ota_err err = read_place(j, group, i, buf);
+
+		if (err == OTA_OK && is_blank(j, buf))
+			continue;
+		copy(&number, buf + 4, sizeof number);
+		if (err != OTA_OK || !is_record(j->crypto, buf, sizeof buf, &format, &length) ||
+			number > j->number)
+			return true;
+	}
+	return false;
+}
+
+/* Once a start, before the group is left: what an earlier start tried behind a group that did not hold, and
+ * that was torn, may read as whole one day, with a number above those that are written now. */
+static void sweep(struct journal *j)
+{
+	for (uint32_t g = 0; !j->is_swept && g < j->n_groups; g++) {
+		if (g != j->group && g != (j->group + 1) % j->n_groups && has_junk(j, g))
+			(void)erase_group(j, g);
+	}
+	j->is_swept = true;
+}
+
 /* Append to the group that is open, then to each other one, erased before. */
 static enum ota_err append(struct journal *j)
 {
@@ -264,6 +303,7 @@ static enum ota_err append(struct journal *j)
 			j->next = j->per_group;
 			return OTA_FLASH;
 		}
+		sweep(j);
 		group = (group + 1) % j->n_groups;
 		base = j->head;
 		j->head += j->per_group;

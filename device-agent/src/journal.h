@@ -102,6 +102,7 @@ struct journal {
 	uint32_t next;         /* index of the next record to write; per_group or more: the group is full */
 	uint32_t number;
 	uint32_t head;          /* number of the next group's head: above all that was ever tried */
+	bool is_swept;          /* no group has what could outrank this one's next */
 	bool is_empty;          /* no record yet */
 	bool is_lost;           /* s is not what is on flash: journal_reload before anything is done by it */
 	struct journal_state s; /* change it, then journal_commit */
