@@ -70,14 +70,14 @@ def test_a_held_release_that_runs_by_accident(fleet, folder):
 
 def test_ill_after_it_was_seen_running(fleet, folder):
     """A journal that is lost counts from one again, and so does the server for a release that ran: one retry is enough."""
-    [agent] = fleet.add(1, args=["--exec", verdict(folder, 0)])
+    [agent] = fleet.add(1, args=["--exec", f"eval {verdict(folder, 0)}"])
     fleet.ctl("push", fleet.image("1.0.0"), "--all", "--wait", "--timeout", "100s")
     push = fleet.ctl.json("push", fleet.image("1.1.0"), "--all", "--wait", "--timeout", "100s")[0]["id"]
     agent.stop()
     data = bytearray(agent.flash.read_bytes())
     data[JOURNAL] = b"\xff" * (JOURNAL.stop - JOURNAL.start)
     agent.flash.write_bytes(data)
-    verdict(folder, 1)
+    verdict(folder, "$OTA_SLOT")  # ill in slot 1, where 1.1.0 is: without its journal 1.0.0 is on trial, too
     agent.start()
     wait_for("it to go back", lambda: device(fleet)["drifted"], 60, alive=[agent])
     fleet.wait_running("1.0.0")
