@@ -28,6 +28,6 @@ OTA_MUST_USE enum ota_err find_chip(const char *chip, struct errmsg *e);
 
 /* OTA_NOT_FOUND for a device's name that is not there: it may be provisioned. The words are in job->e, what
  * to do in a->hint. */
-enum ota_err find_absent(struct api_job *a, struct job *job, const char *name);
+enum ota_err find_absent(struct api_job *a, struct job *job, const char *ref);
 
 #endif
