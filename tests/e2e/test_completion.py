@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(bool(programs_missing("otactl")), reason="skippe
 
 def completed(line, env=None):
     """What bash offers with the cursor at the end of `line`. As in a terminal the part up to the last ':' or '=' is left out."""
-    done = subprocess.run(["bash", "-c", f"source {ROOT}/packaging/completion/otactl; COMP_LINE=$1; COMP_POINT=${{#1}}; "
+    done = subprocess.run(["bash", "-c", f"source '{ROOT}/packaging/completion/otactl'; COMP_LINE=$1; COMP_POINT=${{#1}}; "
                            "_otactl; printf '%s\\n' \"${COMPREPLY[@]}\"", "bash", line],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True, timeout=60,
                           env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **(env or {})})
