@@ -48,6 +48,21 @@ bool cli_call(struct cli *cli, const char *method, const char *path, json_t *tak
 	return ok;
 }
 
+int cli_expires(const struct cli *cli, const struct args *args, json_t *body)
+{
+	const char *text = args_get(args, "expires");
+	long long seconds = 0;
+
+	if (!text)
+		return EXIT_DONE;
+	/* A number alone is seconds, and seldom meant. */
+	if (!args_duration(text, &seconds) || seconds < 60 || seconds > 10LL * 366 * 86400)
+		return cli_usage(
+			cli, "--expires takes a time such as 90m, 12h or 30d, of a minute to ten years");
+	(void)json_object_set_new(body, "expires_s", json_integer(seconds));
+	return EXIT_DONE;
+}
+
 /* A GET of which nobody hears when it fails. */
 static bool try_get(struct cli *cli, const char *path, long limit_s, json_t **out)
 {

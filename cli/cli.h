@@ -56,6 +56,10 @@ json_t *cli_try_list(struct cli *cli, const char *path, long limit_s);
 /* Print one object: as it is with --json, else by `show`. It is released. Returns EXIT_DONE. */
 int cli_show(const struct cli *cli, json_t *take, void (*show)(const json_t *object));
 
+/* Put what --expires says into a request's body; nothing where it was not given. EXIT_*; the reason was
+ * printed. */
+int cli_expires(const struct cli *cli, const struct args *args, json_t *body);
+
 /* Ask "text [y/N]" on the terminal. True without asking with -y or when there is no terminal. */
 bool cli_confirm(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -462,8 +462,14 @@ static int run_line(int argc, char **argv)
 		print_help(stdout, args.cmd, NULL);
 		code = EXIT_DONE;
 	} else if (args.n < args.cmd->min || (args.cmd->max >= 0 && args.n > args.cmd->max)) {
-		code = cli_usage(NULL, "usage: otactl %s%s%s %s", args.cmd->noun, args.cmd->verb ? " " : "",
-			args.cmd->verb ? args.cmd->verb : "", args.cmd->args);
+		const bool is_over = args.n >= args.cmd->min;
+
+		code = cli_usage(NULL, "%s%s%susage: otactl %s%s%s %s%s",
+			is_over ? "unexpected argument '" : "",
+			is_over ? out_safe(args.pos[args.cmd->max]) : "", is_over ? "'; " : "",
+			args.cmd->noun, args.cmd->verb ? " " : "", args.cmd->verb ? args.cmd->verb : "",
+			args.cmd->args,
+			args.cmd->opts ? args.cmd->args[0] ? " [OPTION...]" : "[OPTION...]" : "");
 	} else {
 		code = run(&args);
 	}

@@ -184,6 +184,11 @@ int cmd_device_tag(struct cli *cli, const struct args *args)
 	for (int i = 1; i < args->n; i++) {
 		bool is_drop = args->pos[i][0] == '-';
 
+		if (!args->pos[i][is_drop]) {
+			json_decref(add);
+			json_decref(drop);
+			return cli_usage(cli, "a tag cannot be empty");
+		}
 		(void)json_array_append_new(is_drop ? drop : add, json_string(args->pos[i] + is_drop));
 	}
 	return patch_device(cli, args->pos[0], json_pack("{s:o, s:o}", "tags_add", add, "tags_remove", drop));

@@ -58,9 +58,7 @@ static int make_batch(struct cli *cli, const char *path, json_t *take_body)
 int cmd_enroll_create(struct cli *cli, const struct args *args)
 {
 	const char *board = args_get(args, "board"), *uses = args_get(args, "uses");
-	const char *expires = args_get(args, "expires");
 	json_t *answer = NULL, *body = json_object();
-	long long seconds = 0;
 	char *end = NULL;
 
 	if (!board) {
@@ -69,16 +67,19 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 	}
 	long long n = uses ? strtoll(uses, &end, 10) : 1;
 
-	if (n < 1 || n > 1000000 || (end && *end) || (expires && !args_duration(expires, &seconds))) {
+	int code = EXIT_DONE;
+
+	if (n < 1 || n > 1000000 || (end && (*end || end == uses)))
+		code = cli_usage(cli, "--uses takes a number from 1 to 1000000");
+	if (code == EXIT_DONE)
+		code = cli_expires(cli, args, body);
+	if (code != EXIT_DONE) {
 		json_decref(body);
-		return cli_usage(
-			cli, "--uses takes a number from 1 to 1000000, --expires a time such as 12h or 30d");
+		return code;
 	}
 	(void)json_object_set_new(body, "board", json_string(board));
 	(void)json_object_set_new(body, "uses", json_integer(n));
 	(void)json_object_set_new(body, "approve", json_boolean(args_has(args, "approve")));
-	if (expires)
-		(void)json_object_set_new(body, "expires_s", json_integer(seconds));
 	if (args_has(args, "output"))
 		return make_batch(cli, args_get(args, "output"), body);
 	if (!cli_call(cli, "POST", "/v1/enroll-secrets", body, &answer))

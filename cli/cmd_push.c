@@ -48,7 +48,10 @@ static int open_files(struct cli *cli, const struct args *args, struct push *p)
 
 		if (err != OTA_OK) {
 			inspect_release(&f->in);
-			return cli_fail(cli, "%s", e.text);
+			(void)cli_fail(cli, "%s", e.text);
+			if (p->n > 0)
+				cli_hint("each argument is a file; devices are said with --to or --all");
+			return EXIT_FAILED;
 		}
 		fprintf(stderr, "%s: %s, %s\n", strcmp(f->path, "-") == 0 ? "standard input" : f->path,
 			f->in.info.format == IMAGE_RAW ? "not recognised" : f->in.describe,

@@ -7,17 +7,13 @@
 
 int cmd_token_create(struct cli *cli, const struct args *args)
 {
-	const char *role = args_get(args, "role"), *expires = args_get(args, "expires");
+	const char *role = args_get(args, "role");
 	json_t *answer = NULL,
 	       *body = json_pack("{s:s, s:s}", "name", args->pos[0], "role", role ? role : "viewer");
-	long long seconds;
 
-	if (expires) {
-		if (!args_duration(expires, &seconds)) {
-			json_decref(body);
-			return cli_usage(cli, "--expires takes a time such as 12h or 30d");
-		}
-		(void)json_object_set_new(body, "expires_s", json_integer(seconds));
+	if (cli_expires(cli, args, body) != EXIT_DONE) {
+		json_decref(body);
+		return EXIT_USAGE;
 	}
 	if (!cli_call(cli, "POST", "/v1/tokens", body, &answer))
 		return EXIT_FAILED;

@@ -116,6 +116,9 @@ enum ota_err file_check_new(const char *path, struct errmsg *e)
 
 	if (!copy)
 		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
+	if (!path[0])
+		return errmsg_fail(
+			e, OTA_INVALID, "the name of the file to write is empty; nothing was done");
 	if (access(path, F_OK) == 0)
 		return errmsg_fail(e, OTA_EXISTS, "'%s' exists already; nothing was done", path);
 	if (access(dirname(copy), W_OK | X_OK) != 0)

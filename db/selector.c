@@ -99,7 +99,8 @@ static enum ota_err value_check(const struct selector_term *term, struct errmsg 
 		return errmsg_fail(
 			e, OTA_INVALID, "state must be pending, approved or revoked, not '%s'", term->value);
 	if (!is_valid)
-		return errmsg_fail(e, OTA_INVALID, "bad value '%s' in a selector", term->value);
+		return errmsg_fail(e, OTA_INVALID,
+			"bad value '%s' in a selector: terms are joined by ',' without blanks", term->value);
 	return OTA_OK;
 }
 

@@ -158,6 +158,17 @@ enum ota_err find_rollout(struct api_job *a, struct job *job, const char *uid, s
 	return err == OTA_NOT_FOUND ? errmsg_fail(&job->e, err, "there is no push '%.64s'", uid) : err;
 }
 
+enum ota_err find_name_is_good(const char *name, struct errmsg *e)
+{
+	if (!limit_name_is_valid(name))
+		return errmsg_fail(e, OTA_INVALID,
+			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
+			name);
+	if (strcmp(name, "all") == 0)
+		return errmsg_fail(e, OTA_INVALID, "'all' is no name: a push to it goes to every device");
+	return OTA_OK;
+}
+
 static const char chips[] =
 	"esp8266 esp32 esp32s2 esp32s3 esp32c2 esp32c3 esp32c5 esp32c6 esp32c61 esp32h2 esp32h4 "
 	"esp32h21 esp32p4 rp2040 rp2350 nrf52840 samd21 stm32f4";

@@ -23,6 +23,9 @@ OTA_MUST_USE enum ota_err find_release(
 OTA_MUST_USE enum ota_err find_rollout(
 	struct api_job *a, struct job *job, const char *uid, struct rollout_row *out);
 
+/* May a device be called that? OTA_INVALID: no name, or one that selectors have for all devices. */
+OTA_MUST_USE enum ota_err find_name_is_good(const char *name, struct errmsg *e);
+
 /* Is it a chip name of proto/image.h? OTA_INVALID, with the nearest or all of them in `e`. */
 OTA_MUST_USE enum ota_err find_chip(const char *chip, struct errmsg *e);
 

@@ -165,10 +165,10 @@ static const char *device_facts(struct arena *mem, const struct device_row *row)
 
 static enum ota_err names_are_valid(const struct device_in *in, struct errmsg *e)
 {
-	if (in->name && !limit_name_is_valid(in->name))
-		return errmsg_fail(e, OTA_INVALID,
-			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
-			in->name);
+	enum ota_err err = in->name ? find_name_is_good(in->name, e) : OTA_OK;
+
+	if (err)
+		return err;
 	for (size_t i = 0; i < in->tags_add.n; i++) {
 		if (!limit_name_is_valid(in->tags_add.value[i]))
 			return errmsg_fail(e, OTA_INVALID,

@@ -214,10 +214,8 @@ static struct secret_in *secret_body(
 	in->approve = -1;
 	if (!api_body(req, fields, n_fields, in, answer))
 		return NULL;
-	if (in->name && !limit_name_is_valid(in->name)) {
-		errmsg_set(&e,
-			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
-			in->name);
+	if (in->name && find_name_is_good(in->name, &e)) {
+		/* it said why */
 	} else if ((in->name || in->serial) && in->uses != 1) {
 		errmsg_set(&e, "a secret for one device, with a name or serial, has one use");
 	} else if (in->replace && !in->name) {

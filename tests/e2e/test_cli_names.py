@@ -107,6 +107,15 @@ def test_did_you_mean(fleet):
         (1, "no device has the tag 'cellar'\n", "push", image, "--to", "tag=cellar"),
         (2, "unknown selector key 'tags': did you mean tag?", "push", image, "--to", "tags=kitchen"),
         (0, "no device has the tag 'kitchn': did you mean kitchen?", "device", "list", "--to", "tag=kitchn"),
+        (1, "it is a tag: its devices are tag=kitchen", "push", image, "--to", "kitchen"),
+        (1, "it is a board: all of its devices are board=lamp", "push", image, "--to", "lamp"),
+        (1, "terms joined by ','", "push", image, "--to", "zz:kitchen"),
+        (1, "did you mean lamp-0?", "push", image, "--to", "lamp0"),
+        (2, "joined by ',' without blanks", "push", image, "--to", "tag=kitchen name=lamp-0"),
+        (1, "devices are said with --to", "push", image, "lamp-0"),
+        (2, "a push to it goes to every device", "device", "rename", "lamp-0", "all"),
+        (2, "a push to it goes to every device", "provision", "--board", "lamp", "--name", "all"),
+        (2, "a tag cannot be empty", "device", "tag", "lamp-0", ""),
         (1, "did you mean builder?", "token", "revoke", "bulider"),
         (2, "unknown chip 'esp32c33': did you mean esp32c3?", "board", "add", "x", "--chip", "esp32c33"),
         (2, "unknown chip 'z80'; known: esp8266 esp32 ", "board", "add", "x", "--chip", "z80"),
@@ -132,11 +141,18 @@ def test_values_that_are_none_end_2(fleet):
         ("NAME:SIZE, such as", "board", "add", "x", "--component", "app:-1"),
         ("NAME:SIZE, such as", "board", "add", "x", "--component", "app:5000M"),
         ("such as 4096 or 4K", "provision", "--board", "lamp", "--region", "4KB"),
+        ("unexpected argument 'lamp'; usage: otactl provision [OPTION...]", "provision", "lamp"),
+        ("90m, 12h or 30d", "token", "create", "x", "--expires", "30"),
+        ("90m, 12h or 30d", "enroll", "create", "--board", "lamp", "--expires", "20y"),
+        ("--uses takes a number", "enroll", "create", "--board", "lamp", "--uses", ""),
         ("is no tag", "device", "tag", "lamp-0", "a b"), ("is no name", "device", "rename", "lamp-0", "a b"),
     ):
         result = fleet.ctl.run(*words, code=2)
         assert said in result.err, repr(result)
     assert fleet.ctl.json("image", "list") == [] and fleet.ctl.json("rollout", "list") == []
+    secrets = fleet.ctl.json("enroll", "list")
+    assert "is empty" in fleet.ctl.run("enroll", "create", "--board", "lamp", "-o", "", code=1).err
+    assert fleet.ctl.json("enroll", "list") == secrets
     made = fleet.ctl.json("board", "add", "big", "--component", "app:0x1e0000", "--component", "b:1M", "--component", "c:192KiB",
                           "--component", "d:7")
     assert [part["slot_size"] for part in made["components"]] == [0x1e0000, 1 << 20, 192 << 10, 7]
