@@ -37,7 +37,7 @@ struct checkin {
 	uint8_t result_attempt;
 	uint8_t result_reason; /* wire reason, 0 success */
 	uint16_t result_detail;
-	uint32_t result_offset;
+	uint32_t result_offset; /* of a byte; with OTA_HEALTH seconds without a word that it is well */
 	uint32_t uptime_s;
 	uint32_t flags;
 	struct ota_slice receipt; /* empty: none */

@@ -56,7 +56,7 @@
 	X(FETCH,          123, 11, "download failed")                                              \
 	X(FLASH,          124, 11, "flash did not take the data")                                  \
 	X(TIMEOUT,        125, 11, "timed out")                                                    \
-	X(HEALTH,         126, 11, "new firmware reported itself ill")                             \
+	X(HEALTH,         126, 11, "new firmware was not well")                                    \
 	X(BOOTS,          127, 11, "new firmware used up its boot attempts")                       \
 	X(CONTACT,        128, 11, "new firmware could not reach the server")                      \
 	X(NO_SPACE,       129, 11, "no space left")                                                \

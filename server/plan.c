@@ -323,16 +323,19 @@ void plan_result_text(enum assign_state end, uint8_t reason, uint16_t detail, ui
 	/* A number that is none of ours comes from a newer agent: its reason still says something. */
 	bool known = ota_err_detail(err) == detail;
 	bool stays = end == ASSIGN_FAILED && has_run(detail);
+	char waited[64] = "";
 	int n;
 
 	if (reason == 0 && detail == 0) {
 		(void)snprintf(out, PLAN_TEXT_MAX, "it runs another release and did not say why");
 		return;
 	}
-	n = snprintf(out, PLAN_TEXT_MAX, "%s%s (reason %u, detail %u)%s",
-		known ? ota_err_text(err) : "unknown failure", stays ? ", still runs" : "", reason, detail,
-		stays ? ": there is nothing to go back to" : "");
+	if (err == OTA_HEALTH && offset)
+		(void)snprintf(waited, sizeof waited, ": did not say that it is within %u s", offset);
+	n = snprintf(out, PLAN_TEXT_MAX, "%s%s%s (reason %u, detail %u)%s",
+		known ? ota_err_text(err) : "unknown failure", waited, stays ? ", still runs" : "", reason,
+		detail, stays ? ": there is nothing to go back to" : "");
 
-	if (offset && n > 0 && n < PLAN_TEXT_MAX)
+	if (offset && err != OTA_HEALTH && n > 0 && n < PLAN_TEXT_MAX)
 		snprintf(out + n, PLAN_TEXT_MAX - (size_t)n, " at byte %u", offset);
 }

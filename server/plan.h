@@ -151,9 +151,9 @@ void plan_wake(size_t n_targets, size_t n_devices, uint32_t notice_spread_s, str
  * without being stored. */
 uint32_t plan_revision_next(uint32_t last, int64_t now);
 
-/* Words for a result: "signature or MAC does not verify (reason 4, detail 40)", with the offset where the
- * failure has one; other words for one that ended without a result (0, 0). FAILED, though it ran: it runs on.
- */
+/* Words for a result: "signature or MAC does not verify (reason 4, detail 40)", with the byte or the seconds
+ * of `offset` where the failure has them; other words for one that ended without a result (0, 0). FAILED,
+ * though it ran: it runs on. */
 void plan_result_text(enum assign_state end, uint8_t reason, uint16_t detail, uint32_t offset,
 	char out[static PLAN_TEXT_MAX]);
 

@@ -25,7 +25,8 @@ void trial_prolong(struct ota_agent *a)
 		a->trial_end_ms = end;
 }
 
-static void give_up(struct ota_agent *a, enum ota_err why)
+/* `waited_s`: for how long nobody said that it is well; 0 where somebody said that it is not. */
+static void give_up(struct ota_agent *a, enum ota_err why, uint32_t waited_s)
 {
 	struct journal_state *s = &a->journal.s;
 	/* Whether it verifies is the bootloader's to judge: to hash a slot takes more than a step may. */
@@ -37,7 +38,7 @@ static void give_up(struct ota_agent *a, enum ota_err why)
 		a->trial_end_ms = agent_now(a) + (int64_t)a->cfg.trial_contact_s * 1000;
 		return;
 	}
-	journal_end(s, why, 0);
+	journal_end(s, why, waited_s);
 	if (has_other && is_found)
 		journal_fall_over(s, OTA_BOOT_ATTEMPTS);
 	else if (has_other)
@@ -113,16 +114,16 @@ bool trial_step(struct ota_agent *a, struct ota_want *want)
 	if (now < a->flash_retry_ms)
 		return false;
 	if (health == OTA_HEALTH_ILL)
-		give_up(a, OTA_HEALTH);
+		give_up(a, OTA_HEALTH, 0);
 	else if (health == OTA_HEALTH_WELL && a->has_contact)
 		confirm(a);
 	else if (!a->has_contact && a->cfg.trial_contact_s != 0 && now >= a->trial_end_ms)
-		give_up(a, OTA_CONTACT);
+		give_up(a, OTA_CONTACT, 0);
 	else if (health != OTA_HEALTH_WELL && a->cfg.trial_health_s != 0 &&
 		 now - a->trial_start_ms >= (int64_t)a->cfg.trial_health_s * 1000)
-		give_up(a, OTA_HEALTH);
+		give_up(a, OTA_HEALTH, a->cfg.trial_health_s);
 	else if (gives_way(a))
-		give_up(a, OTA_BOOTS);
+		give_up(a, OTA_BOOTS, 0);
 	want->kind = OTA_WANT_NOW;
 	return a->journal.s.phase != JOURNAL_TRIAL;
 }

@@ -255,7 +255,7 @@ class TestHook:
 
     def test_ill(self, fleet, folder):
         agent = self.update(fleet, folder, f'cmp -s "$OTA_IMAGE" {folder}/1.0.0.bin\n')
-        harness.wait_for("it to go back", lambda: "reverted: new firmware reported itself ill" in agent.text(), 60,
+        harness.wait_for("it to go back", lambda: "reverted: new firmware was not well" in agent.text(), 60,
                          alive=[agent])
         assert "health: the hook ended 1: the new firmware is ill\n" in agent.text()
         fleet.wait_running("1.0.0")
@@ -272,7 +272,7 @@ class TestHook:
         agent.start()
         harness.wait_for("it to say so", lambda: "health: the hook ended 127, as a shell says" in agent.text(), alive=[agent])
         hook(folder, "exit 1\n")
-        harness.wait_for("it to go back", lambda: "reverted: new firmware reported itself ill" in agent.text(), alive=[agent])
+        harness.wait_for("it to go back", lambda: "reverted: new firmware was not well" in agent.text(), alive=[agent])
         fleet.wait_running("1.0.0")
 
 

@@ -33,7 +33,7 @@ def test_ill_on_a_new_device(fleet, folder):
     assert device(fleet)["running"]["confirmed"] is False and device(fleet)["running"]["stuck"] is True
     shown = fleet.ctl("device", "show", "lamp-0").out
     assert "1.0.0 (failed)" in shown and "there is nothing to go back to" in shown, shown
-    assert f"ill: release {device(fleet)['running']['sequence']}: new firmware reported itself ill; it goes on running, for " \
+    assert f"ill: release {device(fleet)['running']['sequence']}: new firmware was not well; it goes on running, for " \
            "there is nothing to go back to\n" in agent.text()
     assert "reverting" not in agent.text()
     # The same release again is no success because it runs; it is tried anew, where it is.
@@ -63,7 +63,7 @@ def test_a_held_release_that_runs_by_accident(fleet, folder):
     verdict(folder, 1)
     agent.start()
     wait_for("the truth to be told", lambda: state(fleet) == "failed", 60, alive=[agent])
-    assert STILL in fleet.ctl("log", "lamp-0").out
+    assert "was not well, still runs" in fleet.ctl("log", "lamp-0").out
     assert "runs 1.1.0, confirmed" not in fleet.ctl("log", "lamp-0").out
     assert "1.1.0 (failed)" in fleet.ctl("device", "show", "lamp-0").out
 

@@ -106,6 +106,25 @@ static void test_trial_ignores_assignments(void **state)
 	assert_int_equal(k.agent.journal.s.floor, 3000);
 }
 
+/* Ill is one thing, never a word of it another: the server is told how long it was waited for. */
+static void test_never_said_to_be_well(void **state)
+{
+	(void)state;
+	on_trial();
+	k.health = OTA_HEALTH_UNKNOWN;
+	assert_true(kit_run(&k, 7 * 3600));
+	assert_true(kit_runs(&k, 0));
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_HEALTH));
+	assert_int_equal(k.told.result_offset, 6 * 3600);
+	(void)tear_down(state);
+	(void)set_up(state);
+	on_trial();
+	k.health = OTA_HEALTH_ILL;
+	assert_true(kit_run(&k, 3600));
+	assert_int_equal(k.told.result_detail, ota_err_detail(OTA_HEALTH));
+	assert_int_equal(k.told.result_offset, 0);
+}
+
 /* P5: the new image is changed in flash after it was read back: the old one boots. */
 static void test_changed_after_check(void **state)
 {
@@ -165,6 +184,7 @@ int main(void)
 		T(test_busy_server_prolongs),
 		T(test_long_retry_after_prolongs),
 		T(test_trial_ignores_assignments),
+		T(test_never_said_to_be_well),
 		T(test_changed_after_check),
 		T(test_foreign_bootloader),
 	};

@@ -231,12 +231,11 @@ static void a_failure_fits_its_cell(void **state)
 		int detail;
 	} cases[] = {
 		{"failed",
-			"new firmware reported itself ill, still runs (reason 11, detail 126): there is "
+			"new firmware was not well, still runs (reason 11, detail 126): there is "
 			"nothing to "
 			"go back to",
 			"failed: ill, still runs", 126},
-		{"reverted", "new firmware reported itself ill (reason 11, detail 126)", "reverted: ill",
-			126},
+		{"reverted", "new firmware was not well (reason 11, detail 126)", "reverted: ill", 126},
 		{"reverted", "new firmware used up its boot attempts (reason 11, detail 127)",
 			"reverted: boots used up", 127},
 		{"reverted", "new firmware could not reach the server (reason 11, detail 128)",

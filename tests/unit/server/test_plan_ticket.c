@@ -206,12 +206,16 @@ static void test_result_text(void **state)
 	plan_result_text(ASSIGN_FAILED, 12, 60000, 0, text);
 	assert_string_equal(text, "unknown failure (reason 12, detail 60000)");
 	plan_result_text(ASSIGN_REVERTED, 11, 126, 0, text);
-	assert_string_equal(text, "new firmware reported itself ill (reason 11, detail 126)");
+	assert_string_equal(text, "new firmware was not well (reason 11, detail 126)");
 	plan_result_text(ASSIGN_FAILED, 11, 126, 0, text);
-	assert_string_equal(text, "new firmware reported itself ill, still runs (reason 11, detail 126): "
+	assert_string_equal(text, "new firmware was not well, still runs (reason 11, detail 126): "
 				  "there is nothing to go back to");
+	plan_result_text(ASSIGN_REVERTED, 11, 126, 21600, text);
+	assert_string_equal(text,
+		"new firmware was not well: did not say that it is within 21600 s (reason 11, "
+		"detail 126)");
 	/* The longest one has its place. */
-	plan_result_text(ASSIGN_FAILED, 255, 128, 0, text);
+	plan_result_text(ASSIGN_FAILED, 255, 126, UINT32_MAX, text);
 	assert_non_null(strstr(text, "there is nothing to go back to"));
 }
 
