@@ -137,6 +137,13 @@ int cmd_device_approve(struct cli *cli, const struct args *args)
 	return each_device(cli, args, &approve);
 }
 
+int cmd_device_reject(struct cli *cli, const struct args *args)
+{
+	static const struct verb reject = {"POST", "/reject", NULL, "refused the new key of", NULL, NULL};
+
+	return each_device(cli, args, &reject);
+}
+
 int cmd_device_ack(struct cli *cli, const struct args *args)
 {
 	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:", NULL};

@@ -13,6 +13,7 @@ int cmd_board_remove(struct cli *cli, const struct args *args);
 int cmd_board_show(struct cli *cli, const struct args *args);
 int cmd_cancel(struct cli *cli, const struct args *args);
 int cmd_device_approve(struct cli *cli, const struct args *args);
+int cmd_device_reject(struct cli *cli, const struct args *args);
 int cmd_device_ack(struct cli *cli, const struct args *args);
 int cmd_device_hold(struct cli *cli, const struct args *args);
 int cmd_device_list(struct cli *cli, const struct args *args);

@@ -65,9 +65,14 @@ static bool is_to_retry(const json_t *row)
 	return n > 0 && strcmp(js_text(row, "state", ""), "cancelled") != 0;
 }
 
+static bool has_new_key(const json_t *row)
+{
+	return js_bool(row, "rekey", false);
+}
+
 static bool is_pending(const json_t *row)
 {
-	return strcmp(js_text(row, "state", ""), "pending") == 0 || js_bool(row, "rekey", false);
+	return strcmp(js_text(row, "state", ""), "pending") == 0 || has_new_key(row);
 }
 
 static const struct {
@@ -78,6 +83,7 @@ static const struct {
 	{"retry", "", is_to_retry},
 	{"rollout", "unhold", is_held},
 	{"device", "approve", is_pending},
+	{"device", "reject", has_new_key},
 };
 
 static bool fits_command(const struct typed *t, const json_t *row)

@@ -326,10 +326,14 @@ void show_waiting(const json_t *d)
 	const char *serial = js_text(d, "serial", js_text(d, "serial_hex", "")),
 		   *address = js_text(d, "address", "");
 
+	bool is_pending = strcmp(js_text(d, "state", ""), "pending") == 0;
+
 	printf("%s: otactl device approve %s%s%s%s%s%s\n",
-		strcmp(js_text(d, "state", ""), "pending") == 0 ? "waits for approval" : "a new key waits",
-		show_label(d), serial[0] || address[0] ? "   # " : "", serial[0] ? "serial " : "",
-		out_safe(serial), address[0] ? serial[0] ? ", from " : "from " : "", out_safe(address));
+		is_pending ? "waits for approval" : "a new key waits", show_label(d),
+		serial[0] || address[0] ? "   # " : "", serial[0] ? "serial " : "", out_safe(serial),
+		address[0] ? serial[0] ? ", from " : "from " : "", out_safe(address));
+	if (!is_pending)
+		printf("             or: otactl device reject %s\n", show_label(d));
 }
 
 void show_alarms(const json_t *devices)
@@ -410,9 +414,11 @@ void show_device(const json_t *d)
 		out_field("",
 			"it was replaced or revoked, and its key is over; forget it: otactl device remove %s",
 			show_label(d));
-	if (js_bool(d, "rekey", false))
+	if (js_bool(d, "rekey", false)) {
 		out_field("", "it enrolled again and its new key waits: otactl device approve %s",
 			show_label(d));
+		out_field("", "or, to keep the key it has: otactl device reject %s", show_label(d));
+	}
 	if (alarm)
 		show_alarm(d, alarm);
 	show_tags(d);

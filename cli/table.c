@@ -125,6 +125,7 @@ const struct cmd cmds[] = {
 	{"device",    "list",    "",                "list devices",                                   0, 0, NEED_SERVER,  device_list_opts,    cmd_device_list},
 	{"device",    "show",    "DEVICE",          "show a device",                                  1, 1, NEED_SERVER,  NULL,                cmd_device_show},
 	{"device",    "approve", "DEVICE...",       "let pending devices in",                         1, -1, NEED_SERVER, NULL,                cmd_device_approve},
+	{"device",    "reject",  "DEVICE...",       "refuse the new key of enrolled devices",         1, -1, NEED_SERVER, NULL,                cmd_device_reject},
 	{"device",    "ack",     "DEVICE...",       "the alarm of a device was looked at",            1, -1, NEED_SERVER, NULL,                cmd_device_ack},
 	{"device",    "rename",  "DEVICE NAME",     "give a device another name",                     2, 2, NEED_SERVER,  NULL,                cmd_device_rename},
 	{"device",    "tag",     "DEVICE TAG|-TAG...", "add and remove tags (-- before a -TAG)",      2, -1, NEED_SERVER, NULL,                cmd_device_tag},

@@ -12,7 +12,7 @@
 #include "proto/hex.h"
 
 /* enrolment.state */
-enum { STATE_ACTIVE = 0, STATE_WAITING = 1, STATE_REPLACED = 2 };
+enum { STATE_ACTIVE = 0, STATE_WAITING = 1, STATE_OVER = 2 /* replaced, or refused */ };
 
 enum { MEM_MAX = 128 * 1024 };
 
@@ -134,25 +134,19 @@ static enum ota_err device_new(struct db *db, const struct enroll_in *in, const 
 	return err;
 }
 
-/* Drop what waits; `*n` how many that were. */
-static enum ota_err waiting_drop(struct db *db, int64_t device, int64_t *n, struct errmsg *e)
+static enum ota_err waiting_drop(struct db *db, int64_t device, struct errmsg *e)
 {
 	static const char q_drop[] = "DELETE FROM enrolment WHERE device = $device AND state = 1";
 	AUTO(stmt) struct stmt *st = stmt_get(db, q_drop);
-	enum ota_err err;
 
 	bind_i64(st, "device", device);
-	err = stmt_done(st, e);
-	if (err == OTA_OK)
-		*n = stmt_changes(st);
-	return err;
+	return stmt_done(st, e);
 }
 
 /* A known device with a new request: its key stays, the newest request waits for the operator. */
 static enum ota_err device_known(struct db *db, const struct device_row *row, const struct board_row *board,
 	const struct enroll_in *in, struct errmsg *e)
 {
-	int64_t n;
 	enum ota_err err;
 
 	/* Boards of one vendor share the ids that come of a serial: this is another device. */
@@ -162,7 +156,7 @@ static enum ota_err device_known(struct db *db, const struct device_row *row, co
 			board->name, row->name, row->board_name);
 	if (row->state == DEVICE_REVOKED)
 		return errmsg_fail(e, OTA_DENIED, "device '%s' is revoked", row->name);
-	err = waiting_drop(db, row->id, &n, e);
+	err = waiting_drop(db, row->id, e);
 	if (err == OTA_OK)
 		err = enrolment_add(db, row->id, in, STATE_WAITING, e);
 	if (err == OTA_OK)
@@ -327,6 +321,8 @@ enum ota_err enroll_accept(struct db *db, int64_t device, int64_t now, struct er
 
 enum ota_err enroll_refuse(struct db *db, int64_t device, int64_t now, struct errmsg *e)
 {
+	/* kept: its request, sent once more, would else be a new one that waits */
+	static const char q_refuse[] = "UPDATE enrolment SET state = 2 WHERE device = $device AND state = 1";
 	AUTO(tx) struct db_tx tx = {0};
 	int64_t n = 0;
 	enum ota_err err;
@@ -334,7 +330,7 @@ enum ota_err enroll_refuse(struct db *db, int64_t device, int64_t now, struct er
 	(void)now;
 	err = db_begin(db, &tx, e);
 	if (err == OTA_OK)
-		err = waiting_drop(db, device, &n, e);
+		err = for_device(db, q_refuse, device, &n, e);
 	if (err == OTA_OK && n == 0)
 		return errmsg_fail(e, OTA_NOT_FOUND, "no new key waits for this device");
 	if (err == OTA_OK)

@@ -95,7 +95,7 @@ OTA_MUST_USE enum ota_err enroll_restore(
 /* The waiting enrolment becomes the device's key; its counter starts anew. OTA_NOT_FOUND: none waits. */
 OTA_MUST_USE enum ota_err enroll_accept(struct db *db, int64_t device, int64_t now, struct errmsg *e);
 
-/* Drop the waiting enrolment. OTA_NOT_FOUND: none waits. */
+/* The waiting enrolment is over: its request, repeated, makes none wait. OTA_NOT_FOUND: none waits. */
 OTA_MUST_USE enum ota_err enroll_refuse(struct db *db, int64_t device, int64_t now, struct errmsg *e);
 
 #endif

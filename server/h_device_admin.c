@@ -285,6 +285,39 @@ enum h_result h_device_approve(struct req *req, struct res *res)
 	return api_store(req, approve_run, NULL);
 }
 
+/* A key that waits is refused; the device goes on with the one it has. Where none waits that is an error:
+ * somebody may have let it in meanwhile. */
+static enum ota_err reject_run(struct api_job *a, struct job *job)
+{
+	struct device_row row;
+	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+
+	if (err)
+		return err;
+	if (a->if_revision && a->if_revision != row.revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	if (!row.has_waiting_enrolment) {
+		if (row.state == DEVICE_PENDING)
+			a->hint = "to turn the device itself away: otactl device remove";
+		return errmsg_fail(&job->e, OTA_STATE, "no new key of '%s' waits%s", row.name,
+			row.state == DEVICE_PENDING   ? ": it was never approved"
+			: row.state == DEVICE_REVOKED ? ": it is revoked"
+						      : "");
+	}
+	err = enroll_refuse(job->db, row.id, a->now, &job->e);
+	if (!err)
+		err = note(a, job, row.id, "rejected", "its new key was refused", "");
+	if (!err)
+		err = api_audit(a, job, "device.reject", row.uid, NULL, NULL);
+	return err ? err : answer_device(a, job, row.id);
+}
+
+enum h_result h_device_reject(struct req *req, struct res *res)
+{
+	(void)res;
+	return api_store(req, reject_run, NULL);
+}
+
 /* An alarm was looked at. If its cause is still there, it comes back. */
 static enum ota_err ack_run(struct api_job *a, struct job *job)
 {

@@ -46,6 +46,7 @@ enum h_result h_device_get(struct req *req, struct res *res);
 enum h_result h_device_update(struct req *req, struct res *res);
 enum h_result h_device_remove(struct req *req, struct res *res);
 enum h_result h_device_approve(struct req *req, struct res *res);
+enum h_result h_device_reject(struct req *req, struct res *res);
 enum h_result h_device_replace(struct req *req, struct res *res);
 enum h_result h_device_ack(struct req *req, struct res *res);
 enum h_result h_device_cancel(struct req *req, struct res *res);

@@ -64,6 +64,7 @@ const struct route routes[] = {
 	{HTTP_PATCH,  "/v1/devices/:ref",                ROLE_OPERATOR, BODY_SMALL, h_device_update,         0,                ""},
 	{HTTP_DELETE, "/v1/devices/:ref",                ROLE_OPERATOR, 0,          h_device_remove,         0,                ""},
 	{HTTP_POST,   "/v1/devices/:ref/approve",        ROLE_OPERATOR, 0,          h_device_approve,        0,                ""},
+	{HTTP_POST,   "/v1/devices/:ref/reject",         ROLE_OPERATOR, 0,          h_device_reject,         0,                ""},
 	{HTTP_POST,   "/v1/devices/:ref/replace",        ROLE_OPERATOR, BODY_SMALL, h_device_replace,        0,                ""},
 	{HTTP_POST,   "/v1/devices/:ref/ack",            ROLE_OPERATOR, 0,          h_device_ack,            0,                ""},
 	{HTTP_POST,   "/v1/devices/:ref/cancel",         ROLE_OPERATOR, 0,          h_device_cancel,         0,                ""},

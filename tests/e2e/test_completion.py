@@ -63,7 +63,7 @@ def test_names_of_the_server(named):
         ("push x.bin --to ", {*devices, "tag=kitchen", "tag=spare", "board=lamp", "board=plug"}), ("push x.bin --to tag=ki", {"tag=kitchen"}),
         ("push x.bin --to tag=kitchen,bo", {"tag=kitchen,board=lamp", "tag=kitchen,board=plug"}),
         ("push x.bin --to=lamp-", {"--to=lamp-0", "--to=lamp-1"}), ("cancel --device ", devices),
-        ("status ", {*devices, push[:8]}), ("retry ", set()), ("cancel ", set()), ("rollout unhold ", set()), ("device approve ", set()),
+        ("status ", {*devices, push[:8]}), ("retry ", set()), ("cancel ", set()), ("rollout unhold ", set()), ("device approve ", set()), ("device reject ", set()),
         ("token create x --role ", {"admin", "operator", "uploader", "viewer"}), ("token create x --role=o", {"--role=operator"}),
         ("device list --state p", {"pending"}), ("rollout show " + push[:10], {push}),
         ("image remove ", {image[:12]}), ("release show ", {"lamp:1.0.0"}), ("release show lamp:", {"lamp:1.0.0"}),

@@ -84,6 +84,7 @@ ROWS = {
     "PATCH /v1/devices/{ref}": Row(body={"name": "porch", "tags_add": ["a"], "tags_remove": ["b"], "hold": True}, stale='"99"', **DEVICE),
     "DELETE /v1/devices/{ref}": Row(stale='"99"', **DEVICE),
     "POST /v1/devices/{ref}/approve": Row(stale='"99"', **{**DEVICE, "path": "{pending}"}),
+    "POST /v1/devices/{ref}/reject": Row(stale='"99"', **DEVICE),
     "POST /v1/devices/{ref}/replace": Row(body={"new": "{pending}"}, stale='"99"', **DEVICE),
     "POST /v1/devices/{ref}/ack": Row(stale='"99"', **DEVICE),
     "POST /v1/devices/{ref}/cancel": Row(stale='"99"', **DEVICE),

@@ -71,6 +71,7 @@ ROWS = {
     "device list": Row(values={"state": ["odd"], "board": ["nobody"], "to": [",", "colour=red", "version<"]}, reads=True),
     "device show": Row(["{device}"], {"'nobody'": ["nobody"]}, reads=True),
     "device approve": Row(["{pending}"], {"'nobody'": ["nobody"]}, changes=True),
+    "device reject": Row(["{device}"], {"'nobody'": ["nobody"], "no new key": ["{device}"], "device remove": ["{pending}"]}, changes=True),
     "device ack": Row(["{device}"], {"'nobody'": ["nobody"]}, changes=True),
     "device rename": Row(["{device}", "porch"], {"'nobody'": ["nobody", "x"]}, changes=True,
                          usage={"name": ["{device}", "a\nb"]}),
@@ -208,7 +209,7 @@ def test_what_is_good_works(tmp_path):
         names = names_of(made, tmp_path)
         last = ("release remove", "push", "device replace", "device remove", "image remove", "board remove", "cancel", "token revoke")
         for command in sorted(COMMANDS, key=lambda command: last.index(command.name) if command.name in last else -1):
-            if command.name in ("init", "device replace", "cancel", "retry"):
+            if command.name in ("init", "device replace", "device reject", "cancel", "retry"):
                 continue
             env = {"OTACTL_TOKEN": made.token} if command.name == "login" else None
             got, _, err = run(made.otad, *command.words, *fill(ROWS[command.name].good, names), env=env)

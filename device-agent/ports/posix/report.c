@@ -166,7 +166,7 @@ static void unreached(struct report *r, const struct ota_event *ev, const uint8_
 		/* A device that it knew before is answered so until the operator lets the new key count. */
 		hex_encode(device_id, DEVICE_ID_LEN, hex);
 		printf("unreached: the server answered 401: this device has enrolled anew, its new key waits "
-		       "for: otactl device approve %.8s (refused there, or another one was enrolled since: "
+		       "for: otactl device approve %.8s (rejected there, or another one was enrolled since: "
 		       "otactl provision --device makes a new file); trying on\n",
 			hex);
 	} else if (is_enrolled && ev->err == OTA_UNAVAILABLE && remedy(ev->status))

@@ -303,6 +303,9 @@ static void removed(void **state)
 	ok(f, enroll_device(f->db, &keys[2], &out, &f->e));
 	ok(f, enroll_device(f->db, &keys[3], &out, &f->e));
 	ok(f, enroll_refuse(f->db, out.device, NOW, &f->e));
+	ok(f, enroll_device(f->db, &keys[3], &out, &f->e));
+	assert_int_equal(out.outcome, ENROLL_REPEATED);
+	fails(f, OTA_NOT_FOUND, enroll_refuse(f->db, out.device, NOW, &f->e));
 	ok(f, enroll_device(f->db, &keys[4], &out, &f->e));
 	ok(f, device_delete(f->db, out.device, 0, NOW, &f->e));
 	for (int i = 0; i < 5; i++) {

@@ -211,6 +211,33 @@ static void test_known_id_is_not_rekeyed(void **state)
 	assert_int_equal(fleet_events(&fl, &a, "counter-back"), 0);
 }
 
+/* Neither the refused key, its receipt nor its request once more change anything; the old key goes on. */
+static void test_refused_key_stays_refused(void **state)
+{
+	struct agent old = a;
+	struct device_row dev;
+
+	(void)state;
+	fleet_secret(&fl, &(struct fleet_secret){.uses = 5}, &a);
+	memset(a.nonce_d, 5, sizeof(a.nonce_d));
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	fleet_device(&fl, &a, &dev);
+	assert_int_equal(enroll_refuse(fl.db, dev.id, fl.f.now, &e), OTA_OK);
+	fleet_follow(&fl);
+	assert_int_equal(agent_checkin(&fl, &a), 401);
+	assert_int_equal(agent_enroll(&fl, &a), 200);
+	a.ci.receipt = (struct ota_slice){a.receipt, a.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &a), 401);
+	fleet_device(&fl, &a, &dev);
+	assert_false(dev.has_waiting_enrolment);
+	agent_expect_nothing(&old, agent_checkin(&fl, &old));
+	/* The device removed, its receipt brings it back no more than the old one's. */
+	fleet_remove(&fl, &a);
+	assert_int_equal(agent_checkin(&fl, &a), 404);
+	old.ci.receipt = (struct ota_slice){old.receipt, old.receipt_len};
+	assert_int_equal(agent_checkin(&fl, &old), 404);
+}
+
 /* Counters, MACs, strangers */
 
 static void test_repeat(void **state)
@@ -532,6 +559,7 @@ int main(void)
 		TEST_EMPTY(test_enroll_refused),
 		TEST_EMPTY(test_enroll_malformed),
 		TEST(test_known_id_is_not_rekeyed),
+		TEST(test_refused_key_stays_refused),
 		TEST(test_repeat),
 		TEST(test_counter_back),
 		TEST(test_shared_identity),

@@ -180,6 +180,49 @@ static void test_device_replace(void **state)
 	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
 }
 
+static void test_device_reject(void **state)
+{
+	struct nouns *n = *state;
+	char uid[33];
+
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/reject", NULL, 409,
+		"no new key of 'kitchen' waits");
+	/* It enrolls again. */
+	nouns_device(n, "lamp", "kitchen", true);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen", NULL);
+	assert_true(json_is_true(nouns_at(n, "rekey")));
+	snprintf(uid, sizeof(uid), "%s", nouns_text(n, "id"));
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/reject", NULL);
+	assert_int_equal(n->status, 200);
+	assert_true(json_is_false(nouns_at(n, "rekey")));
+	assert_string_equal(nouns_text(n, "state"), "approved");
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices/kitchen/log", NULL);
+	assert_string_equal(nouns_text(n, "items.0.kind"), "rejected");
+	assert_string_equal(nouns_text(n, "items.0.text"), "its new key was refused by tester");
+	nouns_call(n, ROLE_ADMIN, "GET", "/v1/audit?action=device.reject", NULL);
+	assert_int_equal(json_array_size(nouns_at(n, "items")), 1);
+	assert_string_equal(nouns_text(n, "items.0.target"), uid);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/devices/kitchen/reject", NULL, 409, "no new key of");
+	/* Never approved: the device itself waits, and goes on waiting. */
+	nouns_device(n, "lamp", "hall", false);
+	nouns_refused(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/reject", NULL, 409, "never approved");
+	assert_non_null(strstr(nouns_text(n, "hint"), "otactl device remove"));
+	nouns_device(n, "lamp", "hall", false);
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/reject", NULL);
+	assert_int_equal(n->status, 200);
+	assert_true(json_is_false(nouns_at(n, "rekey")));
+	assert_string_equal(nouns_text(n, "state"), "pending");
+	/* Revoked. */
+	nouns_call(n, ROLE_OPERATOR, "POST", "/v1/devices/hall/replace", "{\"new\":\"kitchen\"}");
+	assert_int_equal(n->status, 200);
+	nouns_call(n, ROLE_VIEWER, "GET", "/v1/devices?state=revoked", NULL);
+	char path[100];
+
+	snprintf(path, sizeof(path), "/v1/devices/%s/reject", nouns_text(n, "items.0.id"));
+	nouns_refused(n, ROLE_OPERATOR, "POST", path, NULL, 409, "it is revoked");
+}
+
 static void test_device_refused(void **state)
 {
 	static const struct nouns_refusal rows[] = {
@@ -202,6 +245,7 @@ static void test_device_refused(void **state)
 		{"POST", "/v1/devices/kitchen/replace", "{\"new\":\"nobody\"}", 404, "there is no device"},
 		{"POST", "/v1/devices/kitchen/replace", "{\"new\":\"socket\"}", 409, "different boards"},
 		{"POST", "/v1/devices/nobody/approve", NULL, 404, "there is no device"},
+		{"POST", "/v1/devices/nobody/reject", NULL, 404, "there is no device"},
 		{"POST", "/v1/devices/nobody/cancel", NULL, 404, "there is no device"},
 		{"DELETE", "/v1/devices/nobody", NULL, 404, "there is no device"},
 		{"GET", "/v1/devices/nobody/log", NULL, 404, "there is no device"},
@@ -369,6 +413,7 @@ int main(void)
 			test_pages_of_talkative_devices, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_device_by_mac, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_device_replace, nouns_setup_lamp, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_device_reject, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_device_refused, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_secret, nouns_setup_lamp, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_provision, nouns_setup_lamp, nouns_teardown),
