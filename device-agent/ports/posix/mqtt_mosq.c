@@ -5,12 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "proto/hex.h"
 #include "proto/notice.h"
 
-enum { KEEPALIVE_S = 60, BACKOFF_MIN_S = 1, BACKOFF_MAX_S = 60, HOST_MAX = 256 };
+enum { KEEPALIVE_S = 60, HOST_MAX = 256 };
 
 struct mqtt {
 	struct mosquitto *mosq;
@@ -19,7 +20,7 @@ struct mqtt {
 	char prefix[NOTICE_PREFIX_MAX + 1];
 	char board_topic[NOTICE_TOPIC_MAX], device_topic[NOTICE_TOPIC_MAX], presence_topic[NOTICE_TOPIC_MAX];
 	bool is_connected, is_trying;
-	int64_t next_try_ms;
+	int64_t since_ms, next_try_ms;
 	uint32_t backoff_s;
 	mqtt_notice_fn on_notice;
 	mqtt_log_fn on_log;
@@ -45,22 +46,46 @@ static void on_connect(struct mosquitto *mosq, void *ctx, int rc)
 		return;
 	}
 	m->is_connected = true;
-	m->backoff_s = 0;
+	m->since_ms = now_ms();
 	(void)mosquitto_subscribe(mosq, NULL, m->board_topic, 1);
 	(void)mosquitto_subscribe(mosq, NULL, m->device_topic, 1);
 	(void)mosquitto_publish(mosq, NULL, m->presence_topic, 1, "1", 0, false);
 	m->on_log(m->ctx, "connected to the broker");
 }
 
-static void on_disconnect(struct mosquitto *mosq, void *ctx, int rc)
+uint32_t mqtt_backoff_s(uint32_t last_s, int64_t lasted_ms)
 {
-	struct mqtt *m = ctx;
+	if (last_s == 0 || lasted_ms >= (int64_t)MQTT_BACKOFF_MAX_S * 1000)
+		return MQTT_BACKOFF_MIN_S;
+	return last_s < MQTT_BACKOFF_MAX_S / 2 ? last_s * 2 : MQTT_BACKOFF_MAX_S;
+}
 
-	(void)mosq, (void)rc;
+/* Spread over half of the wait: a broker that starts again is not called by all at once. */
+static void try_later(struct mqtt *m, int64_t lasted_ms)
+{
+	uint32_t wait_ms, some = 0;
+
+	m->backoff_s = mqtt_backoff_s(m->backoff_s, lasted_ms);
+	wait_ms = m->backoff_s * 1000;
+	if (getrandom(&some, sizeof some, GRND_NONBLOCK) != (ssize_t)sizeof some)
+		some = 0;
+	m->next_try_ms = now_ms() + wait_ms - some % (wait_ms / 2);
+}
+
+static void lost(struct mqtt *m)
+{
 	if (m->is_connected)
 		m->on_log(m->ctx, "lost the broker, polling goes on");
+	if (m->is_connected || m->is_trying)
+		try_later(m, m->is_connected ? now_ms() - m->since_ms : 0);
 	m->is_connected = false;
 	m->is_trying = false;
+}
+
+static void on_disconnect(struct mosquitto *mosq, void *ctx, int rc)
+{
+	(void)mosq, (void)rc;
+	lost(ctx);
 }
 
 static void on_message(struct mosquitto *mosq, void *ctx, const struct mosquitto_message *msg)
@@ -217,23 +242,11 @@ void mqtt_free(struct mqtt *m)
 
 static void keep_trying(struct mqtt *m)
 {
-	int64_t now = now_ms();
-
-	if (m->is_connected || m->is_trying || now < m->next_try_ms)
+	if (m->is_connected || m->is_trying || now_ms() < m->next_try_ms)
 		return;
-	m->backoff_s = m->backoff_s ? m->backoff_s * 2 : BACKOFF_MIN_S;
-	if (m->backoff_s > BACKOFF_MAX_S)
-		m->backoff_s = BACKOFF_MAX_S;
-	m->next_try_ms = now + m->backoff_s * 1000;
 	m->is_trying = mosquitto_connect_async(m->mosq, m->host, m->port, KEEPALIVE_S) == MOSQ_ERR_SUCCESS;
-}
-
-static void lost(struct mqtt *m)
-{
-	if (m->is_connected)
-		m->on_log(m->ctx, "lost the broker, polling goes on");
-	m->is_connected = false;
-	m->is_trying = false;
+	if (!m->is_trying)
+		try_later(m, 0);
 }
 
 void mqtt_wait(struct mqtt *m, int extra_fd, uint32_t wait_ms)

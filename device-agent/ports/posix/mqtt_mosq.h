@@ -22,6 +22,13 @@ OTA_MUST_USE enum ota_err mqtt_new(const struct provision *p, const char *ca_fil
 	mqtt_log_fn on_log, void *ctx, struct mqtt **out, struct errmsg *e);
 void mqtt_free(struct mqtt *m);
 
+enum { MQTT_BACKOFF_MIN_S = 1, MQTT_BACKOFF_MAX_S = 60 };
+
+/* How long to wait at most before the next try, after `last_s` before this one (0: it was the first) and a
+ * connection of `lasted_ms` (0: none). One that was soon over counts as none: two devices with one identity
+ * throw each other off the broker, and would do so without a pause. */
+uint32_t mqtt_backoff_s(uint32_t last_s, int64_t lasted_ms);
+
 /* Do what is due, then wait for the network, `extra_fd` (or -1) or `wait_ms`, whichever is first. */
 void mqtt_wait(struct mqtt *m, int extra_fd, uint32_t wait_ms);
 
