@@ -433,6 +433,22 @@ enum ota_err assignment_withdraw(
 	return err == OTA_OK || err == OTA_NOT_FOUND ? db_commit(&tx, e) : err;
 }
 
+void assignment_say_whose(struct db *db, int64_t id, struct errmsg *e)
+{
+	static const char q_whose[] =
+		"SELECT d.name AS name FROM assignment a JOIN device d ON d.id = a.device"
+		" WHERE a.id = $id";
+	AUTO(stmt) struct stmt *st = stmt_get(db, q_whose);
+	char name[DB_NAME_MAX + 1];
+
+	bind_i64(st, "id", id);
+	if (stmt_row(st, NULL) != OTA_OK)
+		return;
+	col_text_buf(st, "name", name, sizeof name);
+	if (stmt_status(st, NULL) == OTA_OK)
+		errmsg_prefix(e, "device '%s': ", name);
+}
+
 struct expired_row {
 	int64_t id, device;
 };
@@ -487,8 +503,10 @@ enum ota_err assignment_expire(
 			.assignment = due.rows[i].id};
 
 		err = assignment_advance(db, due.rows[i].id, &move, NULL, e);
-		if (err == OTA_CORRUPT && spoilt && !*spoilt->text && e)
+		if (err == OTA_CORRUPT && spoilt && !*spoilt->text && e) {
 			*spoilt = *e;
+			assignment_say_whose(db, due.rows[i].id, spoilt);
+		}
 		/* The one before it has just ended, and with its last attempt used up it has failed already.
 		 */
 		if (err == OTA_STATE || err == OTA_CORRUPT) {

@@ -99,6 +99,11 @@ struct assignment_move {
 OTA_MUST_USE enum ota_err assignment_advance(
 	struct db *db, int64_t id, const struct assignment_move *move, bool *moved, struct errmsg *e);
 
+/* Put the name of its device before the words, where it can be found: for an assignment that cannot be
+ * loaded.
+ */
+void assignment_say_whose(struct db *db, int64_t id, struct errmsg *e);
+
 /* Can it still be withdrawn? Until it is staged; staged too while it is held. */
 bool assignment_is_withdrawable(enum assign_state state, bool is_held);
 

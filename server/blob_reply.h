@@ -2,8 +2,9 @@
  *
  * A plain door sends from the mapping what is in the page cache as a whole when the answer begins. The rest,
  * and all of a TLS door's, is read: what is in the page cache is copied, what is not is read by a job first.
- * There the loop waits for the disk only where 64 KiB have left the
- * cache between their job and the copy, or where the file system does not tell what is cached. */
+ * There the loop waits for the disk only where 64 KiB have left the cache between their job and the copy, or
+ * where the file system does not tell what is cached. Each answer that is read has a buffer of 64 KiB
+ * (http.c's BLOCK_LEN) until it ends. */
 #ifndef SERVER_BLOB_REPLY_H
 #define SERVER_BLOB_REPLY_H
 

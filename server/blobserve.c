@@ -198,6 +198,8 @@ static enum h_result answer_single(struct req *req, struct serve *sv, unsigned s
 
 static bool is_cached(const struct serve *sv)
 {
+	if (sv->reply.total > OPEN_BLOB_ASK_MAX)
+		return false;
 	for (unsigned i = 0; i < sv->reply.n_pieces; i++) {
 		const struct blob_piece *piece = &sv->reply.pieces[i];
 

@@ -34,7 +34,8 @@ struct domain_root {
 struct grow_place {
 	int64_t applied; /* what was in force when it began, and who was heard until then is stored */
 	bool is_stuck;   /* what grows cannot be loaded: on with what is taken back or tried again */
-	int64_t after;   /* of these, behind this one, which cannot be loaded; 0: from the oldest on */
+	int64_t after;   /* of these, behind this one, which has to wait; 0: from the oldest on */
+	bool has_spoilt; /* one was left out because it cannot be loaded */
 };
 
 struct domain {

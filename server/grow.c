@@ -157,8 +157,11 @@ static enum ota_err withdraw(struct job *job, struct rest_job *j, const struct r
 
 	if (err)
 		return err;
-	j->has_more = !is_new;
-	return is_new ? OTA_OK : rollout_withdraw(job->db, row->id, j->now, &cursor, &cancelled, &job->e);
+	if (is_new) {
+		j->place.after = row->id;
+		return OTA_OK;
+	}
+	return rollout_withdraw(job->db, row->id, j->now, &cursor, &cancelled, &job->e);
 }
 
 static enum ota_err go_on(struct job *job, struct rest_job *j, const struct rollout_row *row)
@@ -180,12 +183,20 @@ static bool is_spoilt(enum ota_err err)
 	return err == OTA_CORRUPT || err == OTA_NOT_FOUND;
 }
 
+static void leave_out(struct job *job, struct rest_job *j, const struct rollout_row *row)
+{
+	j->place.has_spoilt = true;
+	j->spoilt = job->e;
+	if (row->uid)
+		errmsg_prefix(&j->spoilt, "push '%s': ", row->uid);
+}
+
 /* The next piece of what grows; `*is_none`: nothing does. What is newer would be overtaken by one that is
  * left out now, so it waits with it. */
 static enum ota_err rest_grow(struct job *job, struct rest_job *j, bool *is_none)
 {
 	AUTO(tx) struct db_tx tx = {0};
-	struct rollout_row row;
+	struct rollout_row row = {0};
 	bool is_whole;
 	enum ota_err err = db_begin(job->db, &tx, &job->e);
 
@@ -198,7 +209,7 @@ static enum ota_err rest_grow(struct job *job, struct rest_job *j, bool *is_none
 		err = db_commit(&tx, &job->e);
 	if (is_spoilt(err) && !*is_none) {
 		j->place.is_stuck = true;
-		j->spoilt = job->e;
+		leave_out(job, j, &row);
 		return OTA_OK;
 	}
 	return *is_none ? OTA_OK : err;
@@ -208,7 +219,7 @@ static enum ota_err rest_grow(struct job *job, struct rest_job *j, bool *is_none
 static enum ota_err rest_work(struct job *job, struct rest_job *j)
 {
 	AUTO(tx) struct db_tx tx = {0};
-	struct rollout_row row;
+	struct rollout_row row = {0};
 	int64_t id;
 	enum ota_err err = rollout_next_doing(job->db, j->place.after, &id, &job->e);
 
@@ -225,7 +236,7 @@ static enum ota_err rest_work(struct job *job, struct rest_job *j)
 	if (!is_spoilt(err))
 		return err;
 	j->place.after = id;
-	j->spoilt = job->e;
+	leave_out(job, j, &row);
 	return OTA_OK;
 }
 
@@ -249,7 +260,7 @@ static void tell_spoilt(struct domain *d, const struct rest_job *j)
 		d->grow_e = j->spoilt;
 		errmsg_prefix(&d->grow_e, "a push cannot go on: ");
 		log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN, "%s", d->grow_e.text);
-	} else if (!j->has_more && !j->place.is_stuck && !j->place.after) {
+	} else if (!j->has_more && !j->place.has_spoilt) {
 		d->grow_e = (struct errmsg){""};
 	}
 }

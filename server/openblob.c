@@ -15,8 +15,7 @@ enum {
 	BLOBS_MAX = 64, /* mapped at once, beside those in use */
 	BUCKETS = 256,
 	MIB = 1024 * 1024,
-	PAGE_MIN = 4096,    /* no machine of ours has smaller ones */
-	ASK_MAX = 64 * MIB, /* 20 us where it is mapped by then, 1.5 ms where it only lies in the cache */
+	PAGE_MIN = 4096, /* no machine of ours has smaller ones */
 };
 
 struct blob_table {
@@ -263,8 +262,6 @@ bool open_blob_is_cached(const struct open_blob *b, uint64_t first, uint64_t len
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = first + len;
 	unsigned char pages[MIB / PAGE_MIN];
 
-	if (len > ASK_MAX)
-		return false;
 	for (uint64_t at = first & ~(page - 1); at < end; at += MIB) {
 		const size_t n = end - at < MIB ? (size_t)(end - at) : MIB;
 

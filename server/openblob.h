@@ -56,8 +56,11 @@ void blob_table_drop(struct blob_table *t, const uint8_t sha256[static 32]);
 bool open_blob_needs_fault(const struct open_blob *b, uint64_t first, uint64_t len, uint64_t *at, size_t *n);
 void open_blob_note_faulted(struct open_blob *b, uint64_t at, size_t n);
 
-/* Is all of [first, first + len) in the page cache, as far as can be told in a moment? The file's owner is
- * told by the kernel; anybody else hears yes. */
+/* What one answer may ask open_blob_is_cached for: 0.3 ms where it lies in the cache and is not mapped. */
+enum { OPEN_BLOB_ASK_MAX = 16 * 1024 * 1024 };
+
+/* Is all of [first, first + len) in the page cache? The file's owner is told by the kernel; anybody else
+ * hears yes. */
 bool open_blob_is_cached(const struct open_blob *b, uint64_t first, uint64_t len);
 
 /* A read failed. Said once, and told to app_hooks.image_damaged. */

@@ -44,6 +44,7 @@ static enum ota_err store_offers(struct job *job, struct flush_job *j)
 		err = assignment_advance(job->db, j->rows[i].task_row, &move, NULL, &job->e);
 		if (err == OTA_CORRUPT) {
 			j->spoilt = job->e;
+			assignment_say_whose(job->db, j->rows[i].task_row, &j->spoilt);
 			continue;
 		}
 		/* It has moved on, or is gone. */

@@ -235,7 +235,7 @@ static void test_spoilt(void **state)
 	let_upkeep_go_on(n);
 	assert_int_equal(stored_doing(n, 1), ROLLOUT_RETRYING);
 	assert_int_equal(stored_doing(n, 2), ROLLOUT_NOTHING);
-	assert_true(warns(n, "a push cannot go on: "));
+	assert_true(warns(n, "a push cannot go on: push 'p1': "));
 
 	/* Nor does what grows keep a cancel waiting. */
 	(void)begun(n, "p3", 1, "name!=bulb-1");
@@ -256,6 +256,33 @@ static void test_spoilt(void **state)
 	assert_false(warns(n, "a push cannot go on"));
 	nouns_call(n, ROLE_VIEWER, "GET", "/v1/rollouts/p3", NULL);
 	assert_int_equal(nouns_int(n, "targets"), MANY - 1);
+}
+
+/* Nor does a cancel that is not in force keep those behind it waiting, or say that all is well. */
+static void test_behind_a_cancel(void **state)
+{
+	static const char spoil[] = "PRAGMA ignore_check_constraints = 1;"
+				    "UPDATE assignment SET state = 77 WHERE rollout = 2 AND device ="
+				    " (SELECT id FROM device WHERE name = 'bulb-0')";
+	struct nouns *n = *state;
+	struct errmsg e = {""};
+
+	nouns_push(n, "p1", "lamp:1.0", "bulb-1", 201);
+	nouns_push(n, "p2", "lamp:1.0", "bulb-0", 201);
+	nouns_push(n, "p3", "lamp:1.0", "bulb-2", 201);
+	fail_all(n);
+	ok(stmt_script(n->db, "UPDATE rollout SET state = 0, ended_at = NULL WHERE id = 1", &e), &e);
+	ok(rollout_retry(n->db, 2, 0, MANY, "ann", &e), &e);
+	ok(rollout_retry(n->db, 3, 0, MANY, "ann", &e), &e);
+	ok(stmt_script(n->db, spoil, &e), &e);
+	let_upkeep_go_on(n);
+	assert_true(warns(n, "a push cannot go on: push 'p2': "));
+	ok(rollout_retry(n->db, 3, 0, MANY, "ann", &e), &e);
+	ok(rollout_end(n->db, 1, 0, ROLLOUT_CANCELLED, n->f.now, &e), &e);
+	let_upkeep_go_on(n);
+	assert_int_equal(stored_doing(n, 1), ROLLOUT_CANCELLING);
+	assert_int_equal(stored_doing(n, 3), ROLLOUT_NOTHING);
+	assert_true(warns(n, "a push cannot go on: push 'p2': "));
 }
 
 /* A later piece fails: the answer tells up to where it got, and upkeep goes on with it. */
@@ -456,6 +483,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retry_goes_on, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_is_under_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_spoilt, setup, nouns_teardown),
+		cmocka_unit_test_setup_teardown(test_behind_a_cancel, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_push_fails_on_its_way, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead, setup, nouns_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_ahead_of_retry, setup, nouns_teardown),

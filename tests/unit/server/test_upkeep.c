@@ -317,7 +317,7 @@ static void test_spoilt(void **state)
 	fl.f.now += 3601;
 	upkeep_sweep(fl.f.app.domain);
 	agent_expect_task(&fl, &b, ASSIGN_TIMED_OUT);
-	assert_non_null(strstr(fl.f.app.domain->sweep_e.text, "cannot be timed out"));
+	assert_non_null(strstr(fl.f.app.domain->sweep_e.text, "cannot be timed out: device '"));
 	assert_int_equal(stmt_script(fl.db, "UPDATE assignment SET state = 0 WHERE id = 1", &e), OTA_OK);
 	upkeep_sweep(fl.f.app.domain);
 	agent_expect_task(&fl, &a, ASSIGN_TIMED_OUT);
