@@ -181,6 +181,13 @@ static enum ota_err explain(const struct client *c, CURLcode code, const char *d
 	}
 }
 
+static bool has_changed;
+
+bool client_has_changed(void)
+{
+	return has_changed;
+}
+
 static enum ota_err perform(struct client *c, const char *method, const char *path,
 	struct curl_slist *headers, long timeout_s, struct client_answer *out, struct errmsg *e)
 {
@@ -239,6 +246,9 @@ static enum ota_err perform(struct client *c, const char *method, const char *pa
 		client_answer_clear(&answer);
 		return explain(c, code, detail, e);
 	}
+	if (answer.status >= 200 && answer.status < 300 && strcmp(method, "GET") != 0 &&
+		strcmp(method, "HEAD") != 0)
+		has_changed = true;
 	if (!answer.body && !(answer.body = calloc(1, 1)))
 		return errmsg_fail(e, OTA_NO_MEMORY, "out of memory");
 	*out = answer;

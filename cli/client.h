@@ -71,6 +71,9 @@ OTA_MUST_USE enum ota_err client_upload(struct client *c, const char *path, FILE
  * not https. `*is_trusted` tells whether the system's CAs vouch for it. */
 OTA_MUST_USE enum ota_err client_fetch_pin(const char *url, char pin[80], bool *is_trusted, struct errmsg *e);
 
+/* Did any call of this run ask a server for a change, and get it? */
+bool client_has_changed(void);
+
 /* Set from a signal handler to end a call under way. */
 extern volatile int client_interrupted;
 

@@ -492,9 +492,12 @@ int cmd_main(int argc, char **argv)
 {
 	int code = run_line(argc, argv);
 
-	/* What the server cannot make sense of was said wrong, whoever finds it. */
-	if (code == EXIT_FAILED && fail_is_usage())
+	/* What the server cannot make sense of was said wrong, whoever finds it; EXIT_USAGE promises that
+	 * nothing was done. */
+	if (code == EXIT_FAILED && fail_is_usage() && !client_has_changed())
 		code = EXIT_USAGE;
+	else if (code == EXIT_USAGE && client_has_changed())
+		code = EXIT_FAILED;
 	/* A program that reads stdout finds one document there, whatever happened. */
 	if (code != EXIT_DONE && wants_json(argc, argv) && fail_is_told() && !out_has_json()) {
 		json_t *error = json_pack("{s:o}", "error", fail_json());

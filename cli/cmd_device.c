@@ -114,14 +114,14 @@ static int each_device(struct cli *cli, const struct args *args, const struct ve
 	return code;
 }
 
-/* One whose place another took, or whose key was ended, is not among those that only wait. */
+/* One whose place another took is not among those that only wait. */
 static int ask_revoked(struct cli *cli, const char *ref)
 {
 	json_t *d = NULL;
 	int code = find_device(cli, ref, &d);
 
 	if (code == EXIT_DONE && strcmp(js_text(d, "state", ""), "revoked") == 0) {
-		fprintf(stderr, "%s is revoked: device replace gave its name to another; last seen %s\n",
+		fprintf(stderr, "%s is revoked: another took its place (device replace); last seen %s\n",
 			out_safe(js_text(d, "name", "?")), out_ago(js_int(d, "last_seen", 0)));
 		code = cli_confirm_final(cli, "Let it in again?");
 	}

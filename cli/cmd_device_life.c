@@ -124,7 +124,8 @@ static int check_pair(struct cli *cli, const json_t *old, const json_t *new)
 /* The old one works, and the new one is no newcomer: OLD and NEW may be the wrong way round. */
 static bool looks_swapped(const json_t *old, const json_t *new)
 {
-	bool is_alive = time(NULL) - js_int(old, "last_seen", 0) < ALIVE_S;
+	/* Beside the new one's, which is by the same clock. */
+	bool is_alive = js_int(new, "last_seen", 0) - js_int(old, "last_seen", 0) < ALIVE_S;
 	bool is_newcomer = !js_get(new, "assignment") &&
 			   js_int(new, "created", 0) >= js_int(old, "created", 0);
 

@@ -30,7 +30,7 @@ static int make_batch(struct cli *cli, const char *path, json_t *take_body)
 
 	if (file_check_new(path, &e) != OTA_OK) {
 		json_decref(take_body);
-		return cli_fail(cli, "%s", e.text);
+		return path[0] ? cli_fail(cli, "%s", e.text) : cli_usage(cli, "%s", e.text);
 	}
 	if (!cli_call(cli, "POST", "/v1/provisions", take_body, &answer))
 		return EXIT_FAILED;

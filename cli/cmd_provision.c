@@ -88,7 +88,7 @@ static int check_output(const struct cli *cli, const char *output)
 		return cli_usage(
 			cli, "a provisioning file is binary and holds a secret: add > FILE, or -o FILE");
 	if (output && file_check_new(output, &e) != OTA_OK)
-		return cli_fail(cli, "%s", e.text);
+		return output[0] ? cli_fail(cli, "%s", e.text) : cli_usage(cli, "%s", e.text);
 	return EXIT_DONE;
 }
 

@@ -210,8 +210,7 @@ out:
 
 enum { ASK_S = 5 };
 
-/* The devices that the fleet is made of: one that was replaced, or came back after it was removed, has ended.
- */
+/* The devices that the fleet is made of: one that was replaced has ended. */
 static json_t *without_revoked(const json_t *devices, size_t *n_revoked)
 {
 	json_t *rest = json_array(), *d;
@@ -239,6 +238,28 @@ static void show_fleet(struct cli *cli, const json_t *devices)
 	json_decref(secrets);
 }
 
+static void show_summary(const json_t *s)
+{
+	const json_t *n = js_get(s, "devices");
+	json_t *row;
+	size_t i;
+
+	printf("%lld devices: %lld approved, %lld pending, %lld on hold; %lld seen in the last day\n",
+		(long long)js_int(n, "total", 0), (long long)js_int(n, "approved", 0),
+		(long long)js_int(n, "pending", 0), (long long)js_int(n, "held", 0),
+		(long long)js_int(n, "seen_24h", 0));
+	json_array_foreach(js_array(s, "running"), i, row)
+	{
+		if (js_bool(row, "other", false))
+			printf("%lld run something else\n", (long long)js_int(row, "count", 0));
+		else
+			printf("%lld run %s %s\n", (long long)js_int(row, "count", 0),
+				out_safe(js_text(row, "board", "?")),
+				out_safe(js_text(row, "version", "a release unknown here")));
+	}
+}
+
+/* Without `devices`: their counts. */
 static void show_status(struct cli *cli, const json_t *s, const json_t *devices, size_t n_revoked)
 {
 	json_t *item;
@@ -246,11 +267,15 @@ static void show_status(struct cli *cli, const json_t *s, const json_t *devices,
 
 	json_array_foreach(js_array(s, "warnings"), i, item)
 		printf("! %s\n", out_safe(json_string_value(item)));
-	show_drifted(devices);
-	show_to_retry(devices);
-	show_fleet(cli, devices);
+	if (devices) {
+		show_drifted(devices);
+		show_to_retry(devices);
+		show_fleet(cli, devices);
+	} else {
+		show_summary(s);
+	}
 	if (n_revoked)
-		printf("%zu revoked or replaced, not shown; see: otactl device list\n", n_revoked);
+		printf("%zu replaced, not shown; see: otactl device list\n", n_revoked);
 	if (json_array_size(js_array(s, "rollouts")) > 0) {
 		putchar('\n');
 		show_rollouts(js_array(s, "rollouts"), NULL);
@@ -261,24 +286,29 @@ static void show_status(struct cli *cli, const json_t *s, const json_t *devices,
 int cmd_status(struct cli *cli, const struct args *args)
 {
 	json_t *s = NULL, *all = NULL, *devices = NULL;
+	const bool is_summary = args_has(args, "summary");
 	int code = EXIT_FAILED;
-	size_t n_revoked;
+	size_t n_revoked = 0;
 
+	if (args->n && is_summary)
+		return cli_usage(cli, "--summary is of all devices");
 	if (args->n)
 		return status_of(cli, args);
 	if (!cli_call(cli, "GET", "/v1/status", NULL, &s))
 		return EXIT_FAILED;
-	if (cli_list(cli, "/v1/devices", &all)) {
+	if (!is_summary && !cli_list(cli, "/v1/devices", &all))
+		goto out;
+	if (all)
 		devices = without_revoked(all, &n_revoked);
-		code = EXIT_DONE;
-	}
 	/* Beside the server's counts what the table has, in the same words as `device list`. */
-	if (devices && cli->json) {
+	if (devices)
 		(void)json_object_set(s, "fleet", devices);
+	if (cli->json)
 		out_json(s);
-	} else if (devices) {
+	else
 		show_status(cli, s, devices, n_revoked);
-	}
+	code = EXIT_DONE;
+out:
 	json_decref(all);
 	json_decref(devices);
 	json_decref(s);

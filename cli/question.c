@@ -36,11 +36,11 @@ int cli_confirm_final(const struct cli *cli, const char *fmt, ...)
 	if (cli->yes)
 		return EXIT_DONE;
 	if (!cli->is_tty)
-		return cli_usage(cli, "nothing was done: there is no terminal to ask on; -y does it unasked");
+		return cli_usage(cli, "not done: there is no terminal to ask on; -y does it unasked");
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	return hears_yes() ? EXIT_DONE : cli_fail(cli, "nothing was done");
+	return hears_yes() ? EXIT_DONE : cli_fail(cli, "not done");
 }
 
 bool cli_confirm_seen(const struct cli *cli, const char *text)

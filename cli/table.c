@@ -67,6 +67,10 @@ static const struct opt cancel_opts[] = {
 	{"device", "DEVICE", 0, "the open assignment of one device"},
 	END,
 };
+static const struct opt status_opts[] = {
+	{"summary", NULL, 0, "counts in place of the devices"},
+	END,
+};
 static const struct opt device_list_opts[] = {
 	{"state", "STATE", 0, "pending, approved or revoked"},
 	{"board", "BOARD", 0, "of this board"},
@@ -110,7 +114,7 @@ const struct cmd cmds[] = {
 	{"push",      NULL,      "[BOARD:][COMPONENT[.VARIANT]=]FILE|-...", "upload, release and assign firmware", 1, -1, NEED_SERVER, push_opts, cmd_push},
 	{"cancel",    NULL,      "[PUSH]",          "withdraw a push, or one device's assignment",    0, 1, NEED_SERVER,  cancel_opts,         cmd_cancel},
 	{"retry",     NULL,      "PUSH",            "offer it again where it failed or is gone",      1, 1, NEED_SERVER,  NULL,                cmd_retry},
-	{"status",    NULL,      "[DEVICE|PUSH]",   "what runs where, as seen",                       0, 1, NEED_SERVER,  NULL,                cmd_status},
+	{"status",    NULL,      "[DEVICE|PUSH]",   "what runs where, as seen",                       0, 1, NEED_SERVER,  status_opts,         cmd_status},
 	{"log",       NULL,      "DEVICE",          "history of a device",                            1, 1, NEED_SERVER,  NULL,                cmd_log},
 	{"image",     "list",    "",                "list stored images",                             0, 0, NEED_SERVER,  NULL,                cmd_image_list},
 	{"image",     "show",    "SHA256",          "show a stored image",                            1, 1, NEED_SERVER,  NULL,                cmd_image_show},

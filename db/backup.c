@@ -309,25 +309,10 @@ enum ota_err backup_write(const char *dir, const struct backup_options *options,
 	return err;
 }
 
-/* The directory that a path lies in. */
-static enum ota_err parent_of(const char *path, char parent[static PATH_MAX], struct errmsg *e)
-{
-	char *slash;
-
-	if (snprintf(parent, PATH_MAX, "%s", path) >= PATH_MAX)
-		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", path);
-	slash = strrchr(parent, '/');
-	if (slash)
-		slash[slash == parent] = '\0';
-	else
-		memcpy(parent, ".", 2);
-	return OTA_OK;
-}
-
 static enum ota_err sync_parent(const char *path, struct errmsg *e)
 {
 	char parent[PATH_MAX];
-	enum ota_err err = parent_of(path, parent, e);
+	enum ota_err err = backup_parent_of(path, parent, e);
 
 	return err == OTA_OK ? backup_sync_dir(parent, e) : err;
 }
@@ -350,7 +335,7 @@ enum ota_err backup_can_write(const char *dir, const char *path, struct errmsg *
 		return OTA_OK;
 	err = is_new(path, e);
 	if (err == OTA_OK)
-		err = parent_of(path, other, e);
+		err = backup_parent_of(path, other, e);
 	if (err == OTA_OK && access(other, W_OK | X_OK) < 0)
 		return errmsg_fail_errno(e, errno, "cannot write into '%s'", other);
 	return err;

@@ -38,7 +38,8 @@ OTA_MUST_USE enum ota_err backup_write_file(const char *dir, const struct backup
 /* Could backup_write begin, and with a `path` (NULL: a pipe) backup_write_file? Asked before a person is
  * asked for a passphrase; they look again. OTA_EXISTS, or an error of `dir` or of the folder of `path`. */
 OTA_MUST_USE enum ota_err backup_can_write(const char *dir, const char *path, struct errmsg *e);
-/* The same of backup_restore. OTA_EXISTS: `dir` is not empty. */
+/* The same of backup_restore: what an interrupted one left is finished or removed first. OTA_EXISTS: `dir` is
+ * not empty. */
 OTA_MUST_USE enum ota_err backup_can_restore(const char *dir, struct errmsg *e);
 
 /* Make `dir` (missing, or empty) what the archive at `fd` says. Everything is unpacked and verified aside in

@@ -105,3 +105,17 @@ enum ota_err backup_sync_dir(const char *dir, struct errmsg *e)
 		return errmsg_fail_errno(e, errno, "cannot sync '%s'", dir);
 	return OTA_OK;
 }
+
+enum ota_err backup_parent_of(const char *path, char parent[static PATH_MAX], struct errmsg *e)
+{
+	char *slash;
+
+	if (snprintf(parent, PATH_MAX, "%s", path) >= PATH_MAX)
+		return errmsg_fail(e, OTA_INVALID, "path '%s' is too long", path);
+	slash = strrchr(parent, '/');
+	if (slash)
+		slash[slash == parent] = '\0';
+	else
+		memcpy(parent, ".", 2);
+	return OTA_OK;
+}

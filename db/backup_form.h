@@ -13,6 +13,8 @@
 #ifndef DB_BACKUP_FORM_H
 #define DB_BACKUP_FORM_H
 
+#include <limits.h>
+
 #include "db/backup.h"
 
 #define BACKUP_MANIFEST "MANIFEST"
@@ -50,6 +52,9 @@ extern const char *const backup_key_dirs[2];
 /* SHA-256 of an open file from its beginning. */
 OTA_MUST_USE enum ota_err backup_hash_fd(
 	const struct ota_crypto *crypto, int fd, uint64_t *size, uint8_t sha256[32], struct errmsg *e);
+
+/* The directory that a path lies in. OTA_INVALID: too long. */
+OTA_MUST_USE enum ota_err backup_parent_of(const char *path, char parent[static PATH_MAX], struct errmsg *e);
 
 /* Make directory entries durable. */
 OTA_MUST_USE enum ota_err backup_sync_dir(const char *dir, struct errmsg *e);

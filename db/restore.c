@@ -494,7 +494,15 @@ static enum ota_err recover_empty(const char *dir, struct errmsg *e)
 
 enum ota_err backup_can_restore(const char *dir, struct errmsg *e)
 {
-	return access(dir, F_OK) == 0 ? recover_empty(dir, e) : OTA_OK;
+	char parent[PATH_MAX];
+	enum ota_err err;
+
+	if (access(dir, F_OK) == 0)
+		return recover_empty(dir, e);
+	err = backup_parent_of(dir, parent, e);
+	if (err == OTA_OK && access(parent, W_OK | X_OK) < 0)
+		return errmsg_fail_errno(e, errno, "cannot make '%s'", dir);
+	return err;
 }
 
 enum ota_err backup_restore(const char *dir, const struct backup_options *options, int fd,

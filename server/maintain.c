@@ -121,10 +121,14 @@ static enum ota_err check_before_asking(
 	const bool is_pipe = strcmp(a->file, "-") == 0;
 	enum ota_err err = is_backup ? backup_can_write(dir, is_pipe ? NULL : a->file, e)
 				     : backup_can_restore(dir, e);
+	struct stat st;
 	int fd = -1;
 
 	if (err || is_backup || is_pipe)
 		return err;
+	/* A pipe is opened once: its writer takes a second opening for somebody else. */
+	if (stat(a->file, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return OTA_OK;
 	err = open_archive(a->file, &fd, e);
 	if (!err)
 		close(fd);

@@ -1,6 +1,7 @@
 """Names that are not what they were taken for, and what is asked before something is lost."""
 import os
 import signal
+import threading
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_remove_looks_first_and_then_asks(fleet):
     assert "-y" in quiet.err and "lamp-0 (" in quiet.err and not quiet.out, repr(quiet)
     question = "Remove 2 devices? [y/N] "
     no = screen(fleet, [(question, "n")], "device", "remove", "lamp-0", ids["lamp-1"][:8], "lamp-0")
-    assert no.code == 1 and "nothing was done" in no.out, repr(no)
+    assert no.code == 1 and "not done" in no.out, repr(no)
     for name, uid in ids.items():
         assert f"{name} ({uid[:8]}), a lamp, approved, last seen " in no.out, repr(no)
     assert set(fleet.devices()) == {"lamp-0", "lamp-1"}
@@ -45,7 +46,7 @@ def test_replace_looks_first_and_says_which_way(fleet):
 
     def asked(*words):
         result = screen(fleet, [(question, "n")], "device", "replace", *words)
-        assert result.code == 1 and "nothing was done" in result.out, repr(result)
+        assert result.code == 1 and "not done" in result.out, repr(result)
         return result.out
 
     right, swapped = asked("lamp-0", "new-1"), asked("new-1", "lamp-0")
@@ -67,6 +68,11 @@ def test_replace_looks_first_and_says_which_way(fleet):
     no = screen(fleet, [("Let it in again? [y/N] ", "n")], "device", "approve", old)
     assert no.code == 1 and "is revoked" in no.out and "last seen" in no.out, repr(no)
     assert fleet.ctl.json("device", "show", old)["state"] == "revoked"
+    # 2 says that nothing was done: not where something was before.
+    assert "-y" in fleet.ctl.run("device", "approve", "lamp-0", old[:8], code=1).err
+    assert fleet.ctl.run("device", "hold", "", "nosuch", code=2).out == ""
+    assert fleet.ctl.run("device", "hold", "lamp-0", "", code=1).out == "on hold: lamp-0\n"
+    fleet.ctl("device", "unhold", "lamp-0")
     assert "is revoked" in screen(fleet, [], "device", "replace", "lamp-0", old).out
     fleet.ctl("device", "approve", "-y", old)
     assert fleet.ctl.json("device", "show", old)["state"] == "approved"
@@ -151,7 +157,7 @@ def test_values_that_are_none_end_2(fleet):
         assert said in result.err, repr(result)
     assert fleet.ctl.json("image", "list") == [] and fleet.ctl.json("rollout", "list") == []
     secrets = fleet.ctl.json("enroll", "list")
-    assert "is empty" in fleet.ctl.run("enroll", "create", "--board", "lamp", "-o", "", code=1).err
+    assert "is empty" in fleet.ctl.run("enroll", "create", "--board", "lamp", "-o", "", code=2).err
     assert fleet.ctl.json("enroll", "list") == secrets
     made = fleet.ctl.json("board", "add", "big", "--component", "app:0x1e0000", "--component", "b:1M", "--component", "c:192KiB",
                           "--component", "d:7")
@@ -175,10 +181,19 @@ def test_nothing_is_asked_for_in_vain(bare, folder):
         ("otad.db", "backup", folder / "b.tar", "--data", folder / "nothing"),
         ("not empty", "restore", archive), ("missing.tar", "restore", folder / "missing.tar", "--data", folder / "new"),
         ("is a folder", "restore", folder, "--data", folder / "new"),
+        ("cannot make", "restore", archive, "--data", folder / "no/such"),
     ):
         where = [] if "--data" in words else ["--data", data]
         result = on_terminal([*otad, *words, "--with-keys", *where], [])
         assert result.code != 0 and said in result.out and "passphrase" not in result.out, repr(result)
+    # A pipe is there once: nobody looks into it beforehand.
+    os.mkfifo(folder / "pipe")
+    writer = threading.Thread(target=(folder / "pipe").write_bytes, args=(b"x" * 512,))
+    writer.start()
+    result = on_terminal([*otad, "restore", "--with-keys", folder / "pipe", "--data", folder / "new"],
+                         [("in the backup: ", "a passphrase")])
+    writer.join()
+    assert result.code == 1 and "archive" in result.out, repr(result)
     nobody = f"http://127.0.0.1:{harness.free_port()}"
     login = on_terminal([BIN / "otactl", "login", nobody], [], env=bare.ctl.env)
     assert login.code == 1 and "is otad running there?" in login.out and "token (" not in login.out, repr(login)

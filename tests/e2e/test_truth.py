@@ -158,7 +158,7 @@ def test_who_was_replaced_is_no_device_of_the_fleet(fleet):
     fleet.ctl("device", "replace", "lamp-0", "lamp-1", "-y")
     status, listed = fleet.ctl("status").out, fleet.ctl("device", "list").out
     assert "revoked" not in "\n".join(line for line in status.splitlines() if line.startswith("lamp-")), status
-    assert "1 revoked or replaced, not shown; see: otactl device list\n" in status
+    assert "1 replaced, not shown; see: otactl device list\n" in status
     assert "revoked" in listed
     gone = next(line.split()[0] for line in listed.splitlines() if " revoked " in line)
     assert f"forget it: otactl device remove {gone}\n" in fleet.ctl("device", "show", gone).out
@@ -177,6 +177,12 @@ def test_json_has_what_the_table_has(one):
     assert row == listed and row["name"] == "lamp-0" and row["id"] == device.name
     assert row["running"]["confirmed"] is False and row["assignment"]["state"] == "trial" and row["alarm"] is None
     assert row["assignment"]["rollout"] == ident
+    summary = fleet.ctl.json("status", "--summary")
+    assert "fleet" not in summary and summary["devices"]["approved"] == 1
+    text = fleet.ctl("status", "--summary").out
+    assert "1 devices: 1 approved, 0 pending, 0 on hold; 1 seen in the last day\n1 run lamp 1.0.0\n" in text, text
+    assert "lamp-0" not in text and ident[:8] in text
+    assert "of all devices" in fleet.ctl.run("status", "--summary", "lamp-0", code=2).err
 
 
 def test_who_is_on_hold_is_counted(one):
