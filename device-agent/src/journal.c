@@ -24,6 +24,9 @@ static const struct {
 
 enum { N_FIELDS = sizeof fields / sizeof fields[0], HEAD = 8, READS = 4 };
 
+/* Above what the commits of one start that all fail may try, and a million times in a number. */
+enum { NUMBERS_OF_A_START = 4096 };
+
 _Static_assert(OTA_SLOTS == 2 && OTA_COMPONENTS_MAX == 2, "format 1 has two slots of two components");
 
 /* A field from the record into memory, or back. */
@@ -271,15 +274,25 @@ static bool has_junk(const struct journal *j, uint32_t group)
 	return false;
 }
 
-/* Once a start, before the group is left: what an earlier start tried behind a group that did not hold, and
- * that was torn, may read as whole one day, with a number above those that are written now. */
-static void sweep(struct journal *j)
+/* Once a start, when its first record is whole in flash: what an earlier start tried elsewhere, and that was
+ * torn, may read as whole one day, with a number above those that are written now. False: the flash keeps it,
+ * and the next record has to go above all that it may say. */
+static bool sweep(struct journal *j)
 {
-	for (uint32_t g = 0; !j->is_swept && g < j->n_groups; g++) {
-		if (g != j->group && g != (j->group + 1) % j->n_groups && has_junk(j, g))
-			(void)erase_group(j, g);
+	bool is_clean = true;
+
+	for (uint32_t g = 0; g < j->n_groups; g++) {
+		if (g == j->group || !has_junk(j, g))
+			continue;
+		(void)erase_group(j, g);
+		is_clean = is_clean && !has_junk(j, g);
 	}
 	j->is_swept = true;
+	if (!is_clean) {
+		j->head += NUMBERS_OF_A_START;
+		j->next = j->per_group;
+	}
+	return is_clean;
 }
 
 /* Append to the group that is open, then to each other one, erased before. */
@@ -303,7 +316,6 @@ static enum ota_err append(struct journal *j)
 			j->next = j->per_group;
 			return OTA_FLASH;
 		}
-		sweep(j);
 		group = (group + 1) % j->n_groups;
 		base = j->head;
 		j->head += j->per_group;
@@ -329,6 +341,8 @@ enum ota_err journal_commit(struct journal *j)
 	enum ota_err err = j->is_empty ? begin(j) : OTA_OK;
 
 	if (err == OTA_OK)
+		err = append(j);
+	if (err == OTA_OK && !j->is_swept && !sweep(j))
 		err = append(j);
 	if (err != OTA_OK) {
 		journal_reload(j);

@@ -3,8 +3,9 @@
  * A record sits at a multiple of JOURNAL_STRIDE; a group holds at least JOURNAL_GROUP_MIN of them, a journal
  * at least two groups. Record, little-endian: u16 format, u16 length (of all before the check), u32 number,
  * the state, then the first 8 bytes of SHA-256 over those `length` bytes, padded to the program unit. The
- * highest valid number wins. A number belongs to its place: it is the head's plus the index in the group, so
- * that a torn record that comes back to life can never outrank one written after it.
+ * highest valid number wins. A number belongs to its place: it is the head's plus the index in the group. The
+ * first commit of a start clears the other groups of what is no record, or goes above it: a torn record that
+ * comes back to life does not outrank one written after it.
  *
  * Format 1 is frozen. Later formats only append fields; what a reader does not know it keeps and writes back
  * (JOURNAL_TAIL_MAX bytes). */
@@ -101,8 +102,8 @@ struct journal {
 	uint32_t group, index; /* of the record that counts */
 	uint32_t next;         /* index of the next record to write; per_group or more: the group is full */
 	uint32_t number;
-	uint32_t head;          /* number of the next group's head: above all that was ever tried */
-	bool is_swept;          /* no group has what could outrank this one's next */
+	uint32_t head;          /* number of the next group's head: above all that this start tried */
+	bool is_swept;          /* no group has what could outrank the next record */
 	bool is_empty;          /* no record yet */
 	bool is_lost;           /* s is not what is on flash: journal_reload before anything is done by it */
 	struct journal_state s; /* change it, then journal_commit */

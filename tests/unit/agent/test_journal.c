@@ -231,85 +231,6 @@ static void test_cuts(void **state)
 	print_message("journal: %u cuts, each with a cut recovery\n", cuts);
 }
 
-/* A journal of four groups: it lies in a slot's region here. */
-static struct {
-	struct flash_sim sim;
-	struct ota_flash flash;
-	uint64_t failing_erase; /* counted down; the one at 0 is refused */
-} wide;
-
-static enum ota_err wide_read(void *ctx, unsigned region, uint32_t off, void *buf, uint32_t len)
-{
-	(void)region;
-	return wide.sim.flash.read(ctx, OTA_REGION_SLOT, off, buf, len);
-}
-
-static enum ota_err wide_prog(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
-{
-	(void)region;
-	return wide.sim.flash.prog(ctx, OTA_REGION_SLOT, off, buf, len);
-}
-
-static enum ota_err wide_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
-{
-	(void)region;
-	if (wide.failing_erase-- == 0)
-		return OTA_FLASH;
-	return wide.sim.flash.erase(ctx, OTA_REGION_SLOT, off, len);
-}
-
-static void wide_geometry(void *ctx, unsigned region, struct ota_flash_geometry *out)
-{
-	(void)region;
-	wide.sim.flash.geometry(ctx, OTA_REGION_SLOT, out);
-}
-
-static uint32_t wide_open(struct journal *j)
-{
-	assert_int_equal(journal_open(j, &wide.flash, crypto_openssl()), OTA_OK);
-	return j->s.floor;
-}
-
-/* An erase fails, as at low voltage, the next group is taken, and there power fails in the middle of a
- * record. What that left, in a group that is passed over now, never comes back above what is written after
- * it. */
-static void test_cut_behind_a_failed_erase(void **state)
-{
-	static const struct flash_sim_options o = {1024, 4, 0xFF, 16384, 1, false};
-
-	(void)state;
-	for (unsigned damage = 0; damage < DAMAGES; damage++) {
-		for (uint32_t n = 0; n < 24; n++) {
-			struct journal j;
-			uint32_t done = 0;
-
-			flash_sim_init(&wide.sim, &o);
-			wide.sim.seed = n * 7919 + damage + 1;
-			wide.flash = (struct ota_flash){
-				&wide.sim, wide_read, wide_prog, wide_erase, wide_geometry};
-			wide.failing_erase = UINT64_MAX;
-			assert_int_equal(journal_open(&j, &wide.flash, crypto_openssl()), OTA_NOT_FOUND);
-			assert_int_equal(j.n_groups, 4);
-			for (; done < j.per_group * (1 + n % 4); done++) {
-				j.s.floor = done + 1;
-				assert_int_equal(journal_commit(&j), OTA_OK);
-			}
-			wide.failing_erase = 0;
-			j.s.floor = done + 1;
-			flash_sim_cut(&wide.sim, 1, (enum flash_damage)damage, 1 + n % 3, 4);
-			assert_int_equal(journal_commit(&j), OTA_FLASH);
-			flash_sim_power_on(&wide.sim);
-			assert_in_range(wide_open(&j), done, done + 1);
-			for (unsigned i = 0; i < 3 * j.per_group; i++) {
-				j.s.floor = 100 + i;
-				assert_int_equal(journal_commit(&j), OTA_OK);
-				assert_int_equal(wide_open(&j), 100 + i);
-			}
-			flash_sim_release(&wide.sim);
-		}
-	}
-}
-
 /* What no writer writes, under a right check: refused. */
 static void test_decode_refuses(void **state)
 {
@@ -568,7 +489,6 @@ int main(void)
 		cmocka_unit_test(test_later_format),
 		cmocka_unit_test(test_every_bit_flip),
 		cmocka_unit_test(test_cuts),
-		cmocka_unit_test(test_cut_behind_a_failed_erase),
 		cmocka_unit_test(test_decode_refuses),
 		cmocka_unit_test(test_bad_geometry),
 		cmocka_unit_test(test_open_read_fails),
