@@ -235,7 +235,7 @@ static enum ota_err select_read_only(struct boot *b)
 {
 	struct journal_state *s = &b->w->journal.s;
 	bool is_doubtful = s->phase == JOURNAL_REVERT ||
-			   (s->phase == JOURNAL_TRIAL && journal_may_go_back(s));
+			   (s->phase == JOURNAL_TRIAL && journal_may_go_back(s) && !journal_is_found(s));
 	bool is_good;
 
 	*b->out = (struct ota_boot_choice){0};

@@ -220,7 +220,7 @@ struct ota_agent {
 
 	/* Trial. */
 	bool has_contact;
-	bool is_other_named; /* the last ticket names a release that does not run */
+	bool is_other_named; /* the last ticket names a release that does not run, and does not hold it */
 	int64_t trial_start_ms, trial_end_ms;
 	int64_t start_ms;
 };

@@ -188,7 +188,7 @@ void ticket_act(struct ota_agent *a, const struct ticket *t)
 	if (t->is_signed)
 		take_urls(a, t);
 	enroll_forget_secret(a);
-	a->is_other_named = t->has_assignment &&
+	a->is_other_named = t->has_assignment && (t->flags & TICKET_FLAG_HOLD) == 0 &&
 			    memcmp(s->slot[s->active].digest, t->digest, sizeof t->digest) != 0;
 	if (agent_now(a) - a->root_asked_ms >= AGENT_DAY_MS) {
 		a->root_tried = true;

@@ -271,6 +271,7 @@ static void kit_event(void *ctx, const struct ota_event *ev)
 	if (k->flash.is_off || k->n_events == KIT_EVENTS)
 		return;
 	k->events[k->n_events] = (uint8_t)ev->kind;
+	k->event_sequence[k->n_events] = ev->sequence;
 	k->event_err[k->n_events++] = ev->err;
 }
 
@@ -391,6 +392,15 @@ enum ota_err kit_err_of(const struct kit *k, enum ota_event_kind kind)
 			return k->event_err[i - 1];
 	}
 	return OTA_OK;
+}
+
+uint32_t kit_sequence_of(const struct kit *k, enum ota_event_kind kind)
+{
+	for (unsigned i = k->n_events; i > 0; i--) {
+		if (k->events[i - 1] == kind)
+			return k->event_sequence[i - 1];
+	}
+	return 0;
 }
 
 void kit_forget(struct kit *k)

@@ -58,6 +58,7 @@ struct kit {
 	bool saw_receipt, saw_confirmed, counter_went_back, asked_signed;
 	uint8_t events[KIT_EVENTS];
 	enum ota_err event_err[KIT_EVENTS];
+	uint32_t event_sequence[KIT_EVENTS];
 	unsigned n_events;
 	enum ota_err boot_err;
 	bool told_untrue; /* a check-in said what is not on flash */
@@ -118,6 +119,7 @@ void kit_step(struct kit *k);
 bool kit_runs(const struct kit *k, int i); /* release i is in the active slot, by record and by bytes */
 unsigned kit_count(const struct kit *k, enum ota_event_kind kind);
 enum ota_err kit_err_of(const struct kit *k, enum ota_event_kind kind); /* of its last event */
-void kit_forget(struct kit *k);                                         /* counts and events to zero */
+uint32_t kit_sequence_of(const struct kit *k, enum ota_event_kind kind);
+void kit_forget(struct kit *k); /* counts and events to zero */
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "device-agent/src/agent.h"
 #include "device-agent/src/slot.h"
+#include "proto/ticket.h"
 #include "tests/unit/agent/device.h"
 
 static void rot(unsigned slot)
@@ -83,14 +84,16 @@ static void in_a_minute_it_is_well(void)
 }
 
 /* Nothing ends by what is no reason: a start that has only begun, its own release named, none named, starts
- * that are left. */
+ * that are left, one that is held. */
 static void test_alone_stays(void **state)
 {
 	static const struct {
 		int assigned;
 		unsigned starts;
 		bool is_late;
-	} rows[] = {{1, 3, false}, {0, 3, true}, {-1, 3, true}, {1, 2, true}};
+		uint32_t flags;
+	} rows[] = {{1, 3, false, 0}, {0, 3, true, 0}, {-1, 3, true, 0}, {1, 2, true, 0},
+		{1, 3, true, TICKET_FLAG_HOLD}};
 
 	for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		(void)tear_down(state);
@@ -98,6 +101,7 @@ static void test_alone_stays(void **state)
 		kit_factory(&k, 0, 0);
 		kit_enrolled(&k);
 		k.health = OTA_HEALTH_UNKNOWN;
+		k.flags = rows[i].flags;
 		kit_assign(&k, rows[i].assigned, 1);
 		for (unsigned n = 0; n < rows[i].starts; n++)
 			assert_true(kit_start(&k));
@@ -128,6 +132,34 @@ static void test_alone_and_withdrawn(void **state)
 	kit_live(&k, 3600);
 	assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
 	assert_int_equal(k.n_results, 0);
+}
+
+/* What somebody assigned is judged by what it shows itself to be, in its last start too: with an image to go
+ * back to, and without. */
+static void test_assigned_gives_no_way(void **state)
+{
+	for (unsigned is_first = 0; is_first < 2; is_first++) {
+		(void)tear_down(state);
+		(void)set_up(state);
+		if (!is_first) {
+			on_trial();
+		} else {
+			assert_true(kit_start(&k));
+			kit_assign(&k, 1, 1);
+		}
+		k.health = OTA_HEALTH_UNKNOWN;
+		for (unsigned i = 0; i < 5000 && k.agent.journal.s.phase != JOURNAL_TRIAL; i++)
+			kit_step(&k);
+		while (k.agent.journal.s.attempts_left > 0)
+			assert_true(kit_start(&k));
+		kit_assign(&k, 2, 1);
+		k.next_poll_s = 30;
+		kit_live(&k, 600);
+		assert_int_equal(k.agent.journal.s.phase, JOURNAL_TRIAL);
+		assert_true(k.agent.is_other_named);
+		assert_true(kit_runs(&k, 1));
+		assert_int_equal(k.n_results, 0);
+	}
 }
 
 /* ---- two, and no journal that tells which of them ran well ---- */
@@ -182,6 +214,7 @@ static void test_found_and_tried(void **state)
 			while (k.agent.phase == PHASE_RESET)
 				kit_step(&k);
 			assert_int_equal(kit_count(&k, OTA_EVENT_REVERTING), 1);
+			assert_int_equal(kit_sequence_of(&k, OTA_EVENT_REVERTING), 3000);
 			break;
 		case CUT:
 			for (unsigned n = 0; n < OTA_BOOT_ATTEMPTS; n++)
@@ -205,6 +238,27 @@ static void test_found_and_tried(void **state)
 		assert_int_equal((k.last.flags & CHECKIN_FLAG_STUCK) != 0, !is_well);
 		assert_memory_equal(k.told.result_digest, k.release[is_well ? 2 : 1].digest, 32);
 	}
+}
+
+/* A journal that takes no record right then: the one in doubt is no better to run than the one on trial. */
+static void test_found_and_nothing_written(void **state)
+{
+	(void)state;
+	stuck_then_well_then_lost();
+	flash_sim_refuse(&k.flash, 0, UINT32_MAX, REFUSE_UNDONE);
+	for (unsigned i = 0; i < 2 * OTA_BOOT_ATTEMPTS; i++) {
+		(void)kit_start(&k);
+		assert_int_equal(k.boot_err, OTA_FLASH);
+		assert_int_equal(k.choice.sequence, 3000);
+		assert_true(k.choice.is_trial);
+	}
+	flash_sim_mend(&k.flash);
+	k.health = OTA_HEALTH_WELL;
+	assert_true(kit_start(&k));
+	assert_true(kit_run(&k, 3600));
+	assert_true(kit_runs(&k, 2));
+	assert_true(k.saw_confirmed);
+	assert_int_equal(k.n_results, 0);
 }
 
 /* Nothing to go back to: the other one is gone, and what runs is told as ill. */
@@ -243,7 +297,9 @@ int main(void)
 		T(test_alone_is_gone_back_to),
 		T(test_alone_stays),
 		T(test_alone_and_withdrawn),
+		T(test_assigned_gives_no_way),
 		T(test_found_and_tried),
+		T(test_found_and_nothing_written),
 		T(test_found_and_the_other_rots),
 		T(test_found_and_rots_later),
 	};
