@@ -27,7 +27,7 @@ static bool accept_pin(const struct cli *cli, const struct args *args, struct cl
 	} else if (is_trusted) {
 		return true;
 	} else if (!cli->is_tty) {
-		(void)cli_fail(cli, "%s shows the key %s; if that is it, run again with --fingerprint %s",
+		(void)cli_usage(cli, "%s shows the key %s; if that is it, run again with --fingerprint %s",
 			t->url, pin, pin);
 		return false;
 	} else {
@@ -75,7 +75,8 @@ static int get_token(struct cli *cli, const struct args *args, struct client_tar
 	if (!is_there(cli, t))
 		return EXIT_FAILED;
 	if (!ask_hidden("token (otactl token create makes one)", t->token, sizeof t->token))
-		return cli_fail(cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
+		return cli_usage(
+			cli, "no terminal to ask for a token: use --token-file FILE or OTACTL_TOKEN");
 	return t->token[0] ? EXIT_DONE : cli_fail(cli, "no token was given; nothing was stored");
 }
 

@@ -307,7 +307,7 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 	json_decref(s);
 	if (code == EXIT_DONE && newer && !p->is_dry && !cli->yes) {
 		if (!cli->is_tty)
-			return cli_fail(cli, "nothing was done: -y pushes it all the same");
+			return cli_usage(cli, "nothing was done: -y pushes it all the same");
 		if (!cli_confirm(cli, "Push it all the same?"))
 			return cli_fail(cli, "nothing was done");
 	}

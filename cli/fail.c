@@ -133,5 +133,6 @@ bool fail_is_told(void)
 
 bool fail_is_usage(void)
 {
-	return strcmp(last.code, "bad-request") == 0 || strcmp(last.code, "invalid") == 0;
+	return strcmp(last.code, "usage") == 0 || strcmp(last.code, "bad-request") == 0 ||
+	       strcmp(last.code, "invalid") == 0;
 }

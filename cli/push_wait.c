@@ -236,7 +236,10 @@ static int64_t explain_silence(struct cli *cli, const json_t *rollouts, bool is_
 	if (cli->is_tty)
 		fputc('\n', stderr);
 	if (!is_again)
-		fputs("a device takes it when it checks in next (Ctrl-C ends the waiting only)\n", stderr);
+		fputs("a device takes it when it checks in next, a connected one within a minute (Ctrl-C "
+		      "ends the "
+		      "waiting only)\n",
+			stderr);
 	json_array_foreach((json_t *)(uintptr_t)rollouts, i, r) name_waiting(cli, r, is_again, &due);
 	left = due ? due - (int64_t)time(NULL) + 1 : INTERVAL_S;
 	return left > AGAIN_S ? left : AGAIN_S;

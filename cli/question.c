@@ -87,7 +87,7 @@ static bool get_passphrase(const struct cli *cli, const char *file, const char *
 	(void)snprintf(prompt, sizeof prompt, "passphrase for %s", what);
 	if (ask_hidden(prompt, buf, cap))
 		return true;
-	(void)cli_fail(
+	(void)cli_usage(
 		cli, "no terminal to ask for a passphrase: use --passphrase-file FILE or OTACTL_PASSPHRASE");
 	return false;
 }
@@ -117,10 +117,10 @@ bool cli_passphrase(
 
 	/* Cut short it would open the key here and nowhere else. */
 	if (ok && strlen(buf) > cap - 2)
-		ok = cli_fail(cli, "a passphrase has at most %zu bytes; nothing was done", cap - 2) ==
+		ok = cli_usage(cli, "a passphrase has at most %zu bytes; nothing was done", cap - 2) ==
 		     EXIT_DONE;
 	if (ok && is_new && strlen(buf) < PASSPHRASE_MIN)
-		ok = cli_fail(cli, "a passphrase needs at least %d characters; nothing was done",
+		ok = cli_usage(cli, "a passphrase needs at least %d characters; nothing was done",
 			     PASSPHRASE_MIN) == EXIT_DONE;
 	if (ok && is_new && is_asked)
 		ok = is_same_again(cli, buf);

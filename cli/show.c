@@ -214,7 +214,8 @@ static const char *outrun_text(const json_t *d, char *buf, size_t cap)
 			out_safe(version), show_label(d));
 	else
 		(void)snprintf(buf, cap,
-			"refuses %s, which is older; push what it should run again: otactl push FILE --to %s",
+			"refuses %s, which is older; push what it should run again: otactl push FILE --to %s "
+			"--version NEW",
 			out_safe(version), show_label(d));
 	return buf;
 }

@@ -162,7 +162,7 @@ enum ota_err find_name_is_good(const char *name, struct errmsg *e)
 {
 	if (!limit_name_is_valid(name))
 		return errmsg_fail(e, OTA_INVALID,
-			"'%s' is no name: letters, digits, '.', '_' and '-', not starting with '.' or '-'",
+			"'%s' is no name: a-z, A-Z, 0-9, '.', '_' and '-', not starting with '.' or '-'",
 			name);
 	if (strcmp(name, "all") == 0)
 		return errmsg_fail(e, OTA_INVALID, "'all' is no name: a push to it goes to every device");

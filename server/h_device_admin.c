@@ -172,7 +172,7 @@ static enum ota_err names_are_valid(const struct device_in *in, struct errmsg *e
 	for (size_t i = 0; i < in->tags_add.n; i++) {
 		if (!limit_name_is_valid(in->tags_add.value[i]))
 			return errmsg_fail(e, OTA_INVALID,
-				"'%s' is no tag: letters, digits, '.', '_' and '-', not starting with '.' or "
+				"'%s' is no tag: a-z, A-Z, 0-9, '.', '_' and '-', not starting with '.' or "
 				"'-'",
 				in->tags_add.value[i]);
 	}

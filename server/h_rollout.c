@@ -309,8 +309,8 @@ enum h_result h_rollout_put(struct req *req, struct res *res)
 	if (!api_body(req, push_fields, sizeof(push_fields) / sizeof(push_fields[0]), in, &answer))
 		return answer;
 	if (!limit_name_is_valid(req->cap.value[0])) {
-		errmsg_set(&e,
-			"a push is named by 1 to 63 letters, digits, '.', '_' and '-' that its client chose");
+		errmsg_set(&e, "a push is named by 1 to 64 characters of a-z, A-Z, 0-9, '.', '_' and '-' "
+			       "that its client chose");
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}
 	/* What it takes the place of goes by who was told. */

@@ -161,7 +161,7 @@ enum h_result h_token_create(struct req *req, struct res *res)
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}
 	if (!limit_name_is_valid(in->name)) {
-		errmsg_set(&e, "'%s' is no name for a token (letters, digits, '.', '_' and '-')", in->name);
+		errmsg_set(&e, "'%s' is no name for a token (a-z, A-Z, 0-9, '.', '_' and '-')", in->name);
 		return api_fail(req, 400, OTA_INVALID, &e, NULL);
 	}
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {

@@ -40,7 +40,7 @@ def test_a_short_passphrase_is_asked_for_again(bare, folder):
     argv = [BIN / "otactl", "init", "--key", folder / "root.pem"]
     prompt = "passphrase for the new root key: "
     none = on_terminal(argv, [(prompt, "short"), (prompt, "")], env=env)
-    assert none.code == 1 and "nothing was done" in none.out and not (folder / "root.pem").exists(), repr(none)
+    assert none.code == 2 and "nothing was done" in none.out and not (folder / "root.pem").exists(), repr(none)
     done = on_terminal(argv, [(prompt, "short"), (prompt, "long enough"), ("once more: ", "long enough")], env=env)
     assert done.code == 0 and "at least 8" in done.out and (folder / "root.pem").exists(), repr(done)
 

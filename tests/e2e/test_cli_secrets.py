@@ -46,7 +46,7 @@ def test_no_token_goes_through_a_proxy(otad, ctl):
 
 def test_only_a_person_accepts_an_unseen_key(otad, ctl, tmp_path):
     stored = tmp_path / "otactl/login"
-    refused = ctl("-y", "login", otad.tls, code=1)
+    refused = ctl("-y", "login", otad.tls, code=2)
     assert "run again with --fingerprint sha256//" in refused.err and not stored.exists(), repr(refused)
     question, argv = "Is it the same? [y/N] ", [BIN / "otactl", "-y", "login", otad.tls]
     for answer in ("", "n", "-y"):
@@ -64,12 +64,12 @@ def test_a_passphrase_is_taken_whole(otad, ctl, tmp_path):
     long = "otactl: a passphrase has at most 254 bytes; nothing was done"
     for text in (b"x" * 255, b"x" * 255 + b"\n", b"x" * 4000 + b"\n"):
         file.write_bytes(text)
-        assert long in ctl(*words, "--passphrase-file", file, code=1).err
-        assert long in ctl(*words, code=1, env={"OTACTL_PASSPHRASE": text.decode().strip()}).err
-    for text, said in ((b"12345678\0rest of it\n", "cannot read"), (b"", "cannot read"), (b"1234567\n", "at least 8"),
-                       (b"\n12345678\n", "at least 8")):
+        assert long in ctl(*words, "--passphrase-file", file, code=2).err
+        assert long in ctl(*words, code=2, env={"OTACTL_PASSPHRASE": text.decode().strip()}).err
+    for text, said, code in ((b"12345678\0rest of it\n", "cannot read", 1), (b"", "cannot read", 1),
+                             (b"1234567\n", "at least 8", 2), (b"\n12345678\n", "at least 8", 2)):
         file.write_bytes(text)
-        assert said in ctl(*words, "--passphrase-file", file, code=1).err
+        assert said in ctl(*words, "--passphrase-file", file, code=code).err
     asked = {k: v for k, v in ctl.env.items() if k != "OTACTL_PASSPHRASE"}
     argv = [BIN / "otactl", *words]
     prompt = "passphrase for the new root key: "

@@ -249,12 +249,27 @@ static void malleable(void **state)
 	assert_err(crypto_openssl()->verify(s->alg, s->pub, s->pub_len, &part, 1, sig), OTA_SIG);
 }
 
+/* RFC 9562, A.4. */
+static void named_uuid(void **state)
+{
+	static const uint8_t dns[16] = {0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00,
+		0xc0, 0x4f, 0xd4, 0x30, 0xc8};
+	static const uint8_t want[16] = {0x2e, 0xd6, 0x65, 0x7d, 0xe9, 0x27, 0x56, 0x8b, 0x95, 0xe1, 0x26,
+		0x65, 0xa8, 0xae, 0xa6, 0xa2};
+	uint8_t got[16];
+
+	(void)state;
+	crypto_uuid5(dns, "www.example.com", 15, got);
+	assert_memory_equal(got, want, sizeof want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hashes),
 		cmocka_unit_test(macs),
 		cmocka_unit_test(helpers),
+		cmocka_unit_test(named_uuid),
 		cmocka_unit_test(pems),
 		cmocka_unit_test(weak_keys),
 		cmocka_unit_test(point_forms),

@@ -314,7 +314,7 @@ static void test_push_refused(void **state)
 		{"PUT", "/v1/rollouts/p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\",\"timeout_s\":1}",
 			400, "'timeout_s'"},
 		{"PUT", "/v1/rollouts/-p", "{\"release\":\"lamp:1.0\",\"selector\":\"*\"}", 400,
-			"named by 1 to 63"},
+			"named by 1 to 64"},
 		{"PUT", "/v1/rollouts/p", "[]", 400, "JSON object"},
 		{"GET", "/v1/rollouts/p", NULL, 404, "there is no push"},
 		{"GET", "/v1/rollouts?state=x", NULL, 422, "state must be"},
