@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/utf8.h"
+
 /* Simple values that are ours (RFC 8949 section 3.3). */
 enum { SIMPLE_FALSE = 20, SIMPLE_TRUE = 21, SIMPLE_NULL = 22 };
 
@@ -145,40 +147,14 @@ const uint8_t *cbor_bstr_len(struct cbor_in *in, size_t len)
 	return in->err ? NULL : s.p;
 }
 
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(struct ota_slice s)
 {
-	size_t i = 0;
+	size_t n;
 
-	while (i < s.len) {
-		uint8_t lead = s.p[i++], low = 0x80, high = 0xbf;
-		size_t more;
-
-		if (lead < 0x80)
-			continue;
-		if (lead >= 0xc2 && lead <= 0xdf)
-			more = 1;
-		else if (lead >= 0xe0 && lead <= 0xef)
-			more = 2;
-		else if (lead >= 0xf0 && lead <= 0xf4)
-			more = 3;
-		else
+	for (size_t i = 0; i < s.len; i += n) {
+		n = utf8_char(s.p + i, s.len - i);
+		if (n == 0)
 			return false;
-		if (lead == 0xe0)
-			low = 0xa0;
-		else if (lead == 0xed)
-			high = 0x9f;
-		else if (lead == 0xf0)
-			low = 0x90;
-		else if (lead == 0xf4)
-			high = 0x8f;
-		if (s.len - i < more)
-			return false;
-		for (; more > 0; more--, low = 0x80, high = 0xbf) {
-			if (s.p[i] < low || s.p[i] > high)
-				return false;
-			i++;
-		}
 	}
 	return true;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/json_char.h"
 #include "server/app.h"
 #include "server/upload.h"
 
@@ -89,35 +90,23 @@ static const char *status_title(unsigned status)
 	return "Error";
 }
 
-/* `text` as the inside of a JSON string. Bytes above 0x7f are passed on when they are UTF-8 and become '?'
- * otherwise: a problem document must always be readable. */
+/* `text` as the inside of a JSON string: a problem document must always be readable. */
 static char *json_escape(struct arena *mem, const char *text)
 {
-	char *out = arena_alloc(mem, strlen(text) * 6 + 1);
-	char *q = out;
+	const size_t len = strlen(text);
+	char *out = arena_alloc(mem, len * JSON_CHAR_MAX + 1);
+	size_t used = 0;
 
 	if (!out)
 		return NULL;
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		unsigned more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : *p >= 0xc2 ? 1 : 0;
-		bool is_utf8 = *p < 0x80 || (more > 0 && *p < 0xf5);
+	for (size_t i = 0, taken; i < len; i += taken) {
+		char piece[JSON_CHAR_MAX];
+		size_t n = json_char(text + i, len - i, piece, &taken);
 
-		for (unsigned i = 1; is_utf8 && i <= more; i++)
-			is_utf8 = (p[i] & 0xc0) == 0x80;
-		if (!is_utf8) {
-			*q++ = '?';
-		} else if (*p == '"' || *p == '\\') {
-			*q++ = '\\';
-			*q++ = (char)*p;
-		} else if (*p < 0x20 || *p == 0x7f) {
-			q += sprintf(q, "\\u%04x", *p);
-		} else {
-			memcpy(q, p, more + 1);
-			q += more + 1;
-			p += more;
-		}
+		memcpy(out + used, piece, n);
+		used += n;
 	}
-	*q = '\0';
+	out[used] = '\0';
 	return out;
 }
 

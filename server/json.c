@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/hex.h"
+#include "proto/json_char.h"
 #include "proto/limits.h"
 
 static void auto_json(json_t **j)
@@ -302,49 +303,15 @@ void js_end(struct js_out *o)
 	o->has_member = true;
 }
 
-/* Length of the well-formed UTF-8 sequence at `s` (RFC 3629); 0: none. */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
-{
-	size_t n = s[0] < 0x80                   ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : (s[0] & 0xf0) == 0xe0       ? 3
-		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						 : 0;
-
-	if (n == 0 || n > len)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-		(s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 void js_textn(struct js_out *o, const char *key, const char *text, size_t len)
 {
 	member(o, key);
 	put(o, "\"", 1);
-	for (size_t i = 0; i < len;) {
-		unsigned char c = (unsigned char)text[i];
-		size_t n = utf8_sequence((const unsigned char *)text + i, len - i);
-		char escape[8];
+	for (size_t i = 0, taken; i < len; i += taken) {
+		char piece[JSON_CHAR_MAX];
+		size_t n = json_char(text + i, len - i, piece, &taken);
 
-		if (c == '"' || c == '\\' || c < 0x20 || c == 0x7f) {
-			int written = c == '"' || c == '\\' ? snprintf(escape, sizeof(escape), "\\%c", c)
-							    : snprintf(escape, sizeof(escape), "\\u%04x", c);
-
-			put(o, escape, (size_t)written);
-			i++;
-		} else if (n) {
-			put(o, text + i, n);
-			i += n;
-		} else {
-			put(o, "\xef\xbf\xbd", 3); /* U+FFFD */
-			i++;
-		}
+		put(o, piece, n);
 	}
 	put(o, "\"", 1);
 }

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/utf8.h"
+
 static atomic_int current_level = LOG_LEVEL_INFO;
 static atomic_int current_format = LOG_FORMAT_TEXT;
 
@@ -23,22 +25,13 @@ void log_setup(enum log_level level, enum log_format format)
 	atomic_store(&current_format, (int)format);
 }
 
-/* How many bytes the UTF-8 character at `p` has; 0: not valid UTF-8, or a control character. */
-static size_t utf8_len(const unsigned char *p)
+/* How many bytes the character at `p`, of `room` bytes, has; 0: no UTF-8, or a control character. */
+static size_t printable(const unsigned char *p, size_t room)
 {
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 0;
+	size_t len = utf8_char(p, room);
+	bool is_control = p[0] < 0x20 || p[0] == 0x7f || (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);
 
-	if (p[0] < 0x20 || p[0] == 0x7f || p[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
-		(p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90) ||
-		(p[0] == 0xc2 && p[1] < 0xa0))
-		return 0;
-	return len;
+	return is_control ? 0 : len;
 }
 
 /* Append `text` to out[used..room), escaping what is not printable, and `also` where that is in the text.
@@ -46,8 +39,10 @@ static size_t utf8_len(const unsigned char *p)
 static size_t escape(
 	const char *text, const char *also, bool is_json, char *out, size_t used, size_t room, bool *is_cut)
 {
-	for (const unsigned char *p = (const unsigned char *)text; *p;) {
-		size_t len = utf8_len(p);
+	const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+
+	while (p < end) {
+		size_t len = printable(p, (size_t)(end - p));
 		char piece[8];
 
 		if (len == 1 && strchr(also, *p)) {

@@ -30,7 +30,7 @@ static enum h_result h_error(struct req *req, struct res *res)
 	struct errmsg e;
 
 	(void)res;
-	errmsg_set(&e, "no \"board\" \\ named \x01\xff\xc3\xa4");
+	errmsg_set(&e, "no \"board\" \\ named \x01\xff\xc3\xa4\xe0\x80\xaf");
 	return res_error(req, (enum ota_err)atoi(req->cap.value[0]), req_query(req, "plain") ? NULL : &e);
 }
 
@@ -309,8 +309,9 @@ static void errors(void **state)
 		assert_int_equal(f->res.status, cases[i].status);
 		assert_int_equal(res_status_of(cases[i].err), cases[i].status);
 		assert_string_equal(f->res.content_type, "application/problem+json");
-		assert_non_null(
-			strstr(fake_body(f), "\"detail\":\"no \\\"board\\\" \\\\ named \\u0001?\xc3\xa4\"}"));
+		assert_non_null(strstr(fake_body(f),
+			"\"detail\":\"no \\\"board\\\" \\\\ named \\u0001\xef\xbf\xbd\xc3\xa4"
+			"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}"));
 		assert_int_equal(fake_answer_header(f, "Retry-After") != NULL,
 			cases[i].status == 503 || cases[i].status == 429);
 	}

@@ -18,6 +18,8 @@ static void lines(void **state)
 			"2027-01-15T08:00:00Z error a\\x0ab\\x1b[1m\n"},
 		{LOG_FORMAT_TEXT, LOG_LEVEL_INFO, "\xc3\xa4 \xff \xc2\x85",
 			"2027-01-15T08:00:00Z info  \xc3\xa4 \\xff \\xc2\\x85\n"},
+		{LOG_FORMAT_TEXT, LOG_LEVEL_INFO, "\xed\xa0\x80 \xe0\x80\xaf \xc3",
+			"2027-01-15T08:00:00Z info  \\xed\\xa0\\x80 \\xe0\\x80\\xaf \\xc3\n"},
 		{LOG_FORMAT_JOURNAL, LOG_LEVEL_ERROR, "x", "<3>x\n"},
 		{LOG_FORMAT_JOURNAL, LOG_LEVEL_WARN, "x", "<4>x\n"},
 		{LOG_FORMAT_JOURNAL, LOG_LEVEL_INFO, "x", "<6>x\n"},
