@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -79,6 +80,8 @@ static enum ota_err unreachable(const char *path, int error, struct errmsg *e)
 			"there is no socket '%s': otad does not run there, or has another --data", path);
 	case ECONNREFUSED:
 		return errmsg_fail(e, OTA_IO, "nobody listens on '%s': otad has ended", path);
+	case EAGAIN:
+		return errmsg_fail(e, OTA_TIMEOUT, "otad does not answer");
 	case EACCES:
 	case EPERM:
 		return errmsg_fail(e, OTA_IO,
@@ -91,6 +94,8 @@ static enum ota_err unreachable(const char *path, int error, struct errmsg *e)
 enum ota_err health_ask(const char *dir, struct errmsg *e)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	/* Bounds connect() too, which waits for room in the backlog of a loop that takes nobody. */
+	const struct timeval bound = {.tv_sec = ASK_TIMEOUT_MS / 1000};
 	char answer[2048];
 	enum ota_err err;
 	int fd;
@@ -101,7 +106,9 @@ enum ota_err health_ask(const char *dir, struct errmsg *e)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errmsg_fail_errno(e, errno, "cannot make a socket");
-	if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) != 0)
+		err = errmsg_fail_errno(e, errno, "cannot bound the wait for otad");
+	else if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
 		err = unreachable(addr.sun_path, errno, e);
 	else
 		err = exchange(fd, answer, sizeof answer, e);

@@ -99,6 +99,16 @@ def test_second_otad(folder):
     assert not (otad.data / "otad.sock").exists()
 
 
+def test_health_of_a_loop_that_takes_nobody(folder):
+    """Its backlog is full: connect() would wait for ever."""
+    with socket.socket(socket.AF_UNIX) as door, socket.socket(socket.AF_UNIX) as first:
+        door.bind(str(folder / "otad.sock"))
+        door.listen(0)
+        first.connect(str(folder / "otad.sock"))
+        code, _, err = run("health", "--data", folder)
+    assert code == 1 and "otad does not answer" in err, err
+
+
 def test_port_in_use(folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
