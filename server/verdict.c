@@ -37,9 +37,28 @@ enum ota_err verdict_claim(struct job *job, const struct verdict *v)
 		arena_printf(job->mem, "says it runs %.16s, which was never assigned to it", hex));
 }
 
+/* What a device says that it runs, in a word for its log. */
+static enum ota_err name_running(struct job *job, const struct verdict *v, const char **name)
+{
+	struct manifest_row m;
+	struct release_row r;
+	enum ota_err err;
+
+	*name = v->ci->has_running ? "something else" : "nothing of ours";
+	if (!v->ci->has_running)
+		return OTA_OK;
+	err = manifest_load_digest(job->db, v->ci->running_digest, job->mem, &m, &job->e);
+	if (!err)
+		err = release_load(job->db, m.release, job->mem, &r, &job->e);
+	if (!err)
+		*name = r.version;
+	return err == OTA_NOT_FOUND ? OTA_OK : err;
+}
+
 enum ota_err verdict_drift(struct job *job, const struct verdict *v)
 {
 	struct assignment_row task;
+	const char *name;
 	enum ota_err err = assignment_load_latest(job->db, v->device, job->mem, &task, &job->e);
 
 	if (err == OTA_NOT_FOUND)
@@ -52,13 +71,15 @@ enum ota_err verdict_drift(struct job *job, const struct verdict *v)
 				"runs something newer than %s, which it should run, and refuses that: push "
 				"again what it should run",
 				task.version));
+	err = name_running(job, v, &name);
+	if (err)
+		return err;
 	return tell(job, v, "drifted", task.id,
 		arena_printf(job->mem,
 			task.is_cancelled
 				? "runs %s; it should run %s, whose push %.8s was cancelled: push it again"
 				: "runs %s; it should run %s: otactl retry %.8s",
-			v->ci->has_running ? "something else" : "nothing of ours", task.version,
-			task.rollout_uid));
+			name, task.version, task.rollout_uid));
 }
 
 enum ota_err verdict_back(struct job *job, const struct verdict *v, bool moved)
