@@ -3,6 +3,7 @@
 
 #include "cli/cmds.h"
 #include "cli/file.h"
+#include "proto/hex.h"
 
 static bool add_components(const struct cli *cli, const struct args *args, json_t *board)
 {
@@ -40,7 +41,8 @@ static void print_board(const json_t *b)
 	json_t *c;
 
 	out_field("name", "%s", js_text(b, "name", "?"));
-	out_field("chip", "%s", js_text(b, "chip", "-"));
+	if (js_text(b, "chip", "")[0])
+		out_field("chip", "%s", js_text(b, "chip", ""));
 	out_field("vendor-id", "%s", js_text(b, "vendor_id", "?"));
 	out_field("class-id", "%s", js_text(b, "class_id", "?"));
 	out_field("client", "%s", js_text(b, "client", "?"));
@@ -53,9 +55,34 @@ static void print_board(const json_t *b)
 	}
 }
 
+/* Said in the names of options: the server knows those of its JSON. */
+static int check_ids(const struct cli *cli, const struct args *args)
+{
+	static const char *const texts[] = {"chip", "domain", "model", "client"}, *const ids[] = {"vendor-id",
+											  "class-id"};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		const char *text = args_get(args, texts[i]);
+
+		if (text && !text[0])
+			return cli_usage(cli, "--%s is empty: leave it out where there is none", texts[i]);
+	}
+	for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+		const char *text = args_get(args, ids[i]);
+		uint8_t id[UUID_LEN];
+
+		if (text && uuid_decode(text, id) != OTA_OK)
+			return cli_usage(cli, "--%s takes a UUID, not '%s'", ids[i], out_safe(text));
+	}
+	return EXIT_DONE;
+}
+
 int cmd_board_add(struct cli *cli, const struct args *args)
 {
 	static const char *const plain[] = {"chip", "domain", "model", "client", NULL};
+
+	if (check_ids(cli, args) != EXIT_DONE)
+		return EXIT_USAGE;
 	json_t *answer = NULL, *body = json_pack("{s:s}", "name", args->pos[0]);
 
 	for (int i = 0; plain[i]; i++) {

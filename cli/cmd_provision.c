@@ -152,8 +152,6 @@ static int from_batch(struct cli *cli, const struct args *args, json_t **answer)
 	if (args_has(args, "name") || args_has(args, "replace"))
 		return cli_usage(
 			cli, "a device of a batch has no name yet: otactl device rename, once it enrolled");
-	if (id && (!id[0] || strlen(id) > SERIAL_MAX))
-		return cli_usage(cli, "--id takes 1 to %d bytes", SERIAL_MAX);
 	if (file_read(file, 64 * 1024, &text, &len, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
 	json_t *batch = json_loadb((const char *)text, len, 0, NULL);
@@ -245,6 +243,7 @@ static enum ota_err write_answer(
 int cmd_provision(struct cli *cli, const struct args *args)
 {
 	const char *output = args_get(args, "output"), *region = args_get(args, "region");
+	const char *name = args_get(args, "name"), *id = args_get(args, "id");
 	json_t *answer = NULL;
 	struct errmsg e;
 	long long size = 0;
@@ -256,6 +255,10 @@ int cmd_provision(struct cli *cli, const struct args *args)
 	if (region && (!is_size || size < REGION_MIN || size > REGION_MAX || size % 2))
 		return cli_usage(cli, "--region takes an even size from %d bytes to 1M, such as 4096 or 4K",
 			REGION_MIN);
+	if (name && !name[0])
+		return cli_usage(cli, "--name is empty: leave it out where there is none yet");
+	if (id && (!id[0] || strlen(id) > SERIAL_MAX))
+		return cli_usage(cli, "--id takes 1 to %d bytes", SERIAL_MAX);
 	code = args_has(args, "device")  ? for_device(cli, args, &answer)
 	       : args_has(args, "batch") ? from_batch(cli, args, &answer)
 					 : from_server(cli, args, &answer);

@@ -46,9 +46,11 @@ int cmd_rollout_list(struct cli *cli, const struct args *args)
 
 int cmd_rollout_show(struct cli *cli, const struct args *args)
 {
+	struct find_kind kind = find_pushes;
 	json_t *r = NULL;
 
-	if (!find_id(cli, &find_pushes, FIND_TO_SHOW, args->pos[0], &r))
+	kind.of_device = "otactl status";
+	if (!find_id(cli, &kind, FIND_TO_SHOW, args->pos[0], &r))
 		return EXIT_FAILED;
 	int code = show_with_devices(cli, r);
 
@@ -56,11 +58,16 @@ int cmd_rollout_show(struct cli *cli, const struct args *args)
 	return code;
 }
 
-static bool rollout_verb(struct cli *cli, const char *id, const char *verb, json_t **answer)
+/* `of_device`: what a person who gives a device here may mean. */
+static bool rollout_verb(
+	struct cli *cli, const char *id, const char *verb, const char *of_device, json_t **answer)
 {
+	struct find_kind kind = find_pushes;
 	char path[200];
 	json_t *r = NULL;
-	bool ok = find_id(cli, &find_pushes, FIND_TO_CHANGE, id, &r) &&
+
+	kind.of_device = of_device;
+	bool ok = find_id(cli, &kind, FIND_TO_CHANGE, id, &r) &&
 		  cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
 		  cli_call(cli, "POST", path, NULL, answer);
 
@@ -72,7 +79,7 @@ int cmd_rollout_unhold(struct cli *cli, const struct args *args)
 {
 	json_t *answer = NULL;
 
-	if (!rollout_verb(cli, args->pos[0], "/release-hold", &answer))
+	if (!rollout_verb(cli, args->pos[0], "/release-hold", "otactl device unhold", &answer))
 		return EXIT_FAILED;
 	if (cli->json)
 		out_json(answer);
@@ -86,7 +93,7 @@ int cmd_retry(struct cli *cli, const struct args *args)
 {
 	json_t *answer = NULL;
 
-	if (!rollout_verb(cli, args->pos[0], "/retry", &answer))
+	if (!rollout_verb(cli, args->pos[0], "/retry", "otactl status", &answer))
 		return EXIT_FAILED;
 	long long n = (long long)js_int(answer, "retried", 0);
 	bool is_shared = js_bool(answer, "shared", false);
@@ -115,7 +122,7 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 		ok = cli_path(cli, path, sizeof path, "/v1/devices/", device, "/cancel") &&
 		     cli_call(cli, "POST", path, NULL, &answer);
 	else
-		ok = rollout_verb(cli, args->pos[0], "/cancel", &answer);
+		ok = rollout_verb(cli, args->pos[0], "/cancel", "otactl cancel --device", &answer);
 	if (!ok)
 		return EXIT_FAILED;
 	long long withdrawn = (long long)js_int(answer, "withdrawn", 0),
@@ -160,11 +167,6 @@ static long ask_device(
 	return a->status;
 }
 
-static bool is_wholly(const json_t *device, const char *text)
-{
-	return strcmp(js_text(device, "name", ""), text) == 0 || strcmp(js_text(device, "id", ""), text) == 0;
-}
-
 /* What a person typed after `status` is a device when it is the whole name or id of one, else what starts the
  * id of one push or one device. */
 static int status_of(struct cli *cli, const struct args *args)
@@ -179,7 +181,7 @@ static int status_of(struct cli *cli, const struct args *args)
 
 	if (status == 0)
 		goto out;
-	if (!is_wholly(device, text) && !cli_list(cli, find_pushes.path, &list))
+	if (!find_is_wholly(device, text) && !cli_list(cli, find_pushes.path, &list))
 		goto out;
 	n = find_among(list, &find_pushes, text, &push);
 
@@ -198,8 +200,14 @@ static int status_of(struct cli *cli, const struct args *args)
 		code = cli_fail(cli, "'%s' is the start of %zu push ids: give more of it; see: %s",
 			out_safe(text), n, find_pushes.list);
 	} else {
+		json_t *problem = json_loadb(a.body, a.len, 0, NULL);
+		/* Of a name that waits for its device the server knows more. */
+		const bool is_none = status == 404 &&
+				     strncmp(js_text(problem, "detail", ""), "there is no device", 18) == 0;
+
 		(void)snprintf(words, sizeof words, "there is no device and no push '%.100s'", text);
-		code = cli_problem_is(cli, "GET", path, &a, status == 404 ? words : NULL);
+		code = cli_problem_is(cli, "GET", path, &a, is_none ? words : NULL);
+		json_decref(problem);
 	}
 out:
 	client_answer_clear(&a);

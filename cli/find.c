@@ -7,11 +7,11 @@
 #include "cli/file.h"
 #include "proto/suggest.h"
 
-const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list", NULL};
-const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list", NULL};
+const struct find_kind find_pushes = {"/v1/rollouts", "id", "push", "otactl rollout list", NULL, NULL};
+const struct find_kind find_images = {"/v1/images", "sha256", "image", "otactl image list", NULL, NULL};
 const struct find_kind find_secrets = {
-	"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list", "name"};
-const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list", "name"};
+	"/v1/enroll-secrets", "id", "enrollment secret", "otactl enroll list", "name", NULL};
+const struct find_kind find_tokens = {"/v1/tokens", "id", "token", "otactl token list", "name", NULL};
 
 static bool is_text(const json_t *row, const char *field, const char *text)
 {
@@ -53,13 +53,39 @@ size_t find_among(const json_t *list, const struct find_kind *kind, const char *
 	return n;
 }
 
-static int fail_unknown(
-	const struct cli *cli, const struct find_kind *kind, const char *text, const json_t *list)
+bool find_is_wholly(const json_t *device, const char *text)
+{
+	return strcmp(js_text(device, "name", ""), text) == 0 || strcmp(js_text(device, "id", ""), text) == 0;
+}
+
+/* Without a word where it is none. */
+static bool is_device(struct cli *cli, const char *text)
+{
+	struct client_answer a = {.upload_offset = -1};
+	json_t *device = NULL;
+	struct errmsg e;
+	char path[400];
+
+	if (path_join(path, sizeof path, "/v1/devices/", text, "") &&
+		client_call(cli->client, "GET", path, NULL, NULL, 0, 0, &a, &e) == OTA_OK &&
+		a.status == 200 && a.len)
+		device = json_loadb(a.body, a.len, 0, NULL);
+	const bool is = device && find_is_wholly(device, text);
+
+	client_answer_clear(&a);
+	json_decref(device);
+	return is;
+}
+
+static int fail_unknown(struct cli *cli, const struct find_kind *kind, const char *text, const json_t *list)
 {
 	struct suggest near = {0};
 	json_t *r;
 	size_t i;
 
+	if (kind->of_device && is_device(cli, text))
+		return cli_fail(cli, "'%s' is a device, not a %s: %s %s", out_safe(text), kind->noun,
+			kind->of_device, out_safe(text));
 	json_array_foreach((json_t *)(uintptr_t)list, i, r)
 	{
 		if (kind->name && is_live(r))

@@ -9,6 +9,7 @@ struct find_kind {
 	const char *path, *field;
 	const char *noun, *list; /* for people: "push", "otactl rollout list" */
 	const char *name; /* a field that is unique too among those not revoked, taken whole; NULL: none */
+	const char *of_device; /* the command for a device, which may be meant; NULL: none */
 };
 
 extern const struct find_kind find_pushes, find_images, find_secrets, find_tokens;
@@ -28,6 +29,9 @@ bool find_id(
 /* The row of `list` whose id or name is `text`, else the one whose id starts with it: borrowed. Returns how
  * many start with it, 1 for the whole id or name; `*hit` is set when that is 1. */
 size_t find_among(const json_t *list, const struct find_kind *kind, const char *text, json_t **hit);
+
+/* Is `text` the whole name or id of this device? */
+bool find_is_wholly(const json_t *device, const char *text);
 
 /* The path of a request about the device `ref`; false after the reason was printed (exit: usage). */
 bool find_device_path(const struct cli *cli, char path[400], const char *ref, const char *tail);

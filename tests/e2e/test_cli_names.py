@@ -84,7 +84,7 @@ def test_a_name_that_is_only_provisioned(fleet, folder):
     said, do = "'porch' is provisioned and has not enrolled yet", "otactl enroll revoke porch"
     image = fleet.image("1.0.0")
     for words in (("device", "remove", "porch"), ("device", "show", "porch"), ("push", image, "--to", "porch"),
-                  ("push", image, "--to", "name=porch"), ("device", "approve", "porch")):
+                  ("push", image, "--to", "name=porch"), ("device", "approve", "porch"), ("status", "porch")):
         result = fleet.ctl.run(*words, code=1)
         assert said in result.err and do in result.err, repr(result)
     assert fleet.ctl.json("image", "list") == []
@@ -99,6 +99,32 @@ def test_a_name_that_is_only_provisioned(fleet, folder):
     fleet.ctl("provision", "--board", "lamp", "--name", "porch", "-o", folder / "again.prov")
     assert fleet.ctl("enroll", "revoke", "porch").out.startswith("revoked ")
     assert [row["revoked"] is None for row in fleet.ctl.json("enroll", "list") if row["name"] == "porch"] == [False, False]
+
+
+def test_a_device_where_a_push_is_meant(fleet):
+    fleet.add(1)
+    for instead, *words in (("otactl cancel --device lamp-0", "cancel"), ("otactl status lamp-0", "retry"),
+                            ("otactl status lamp-0", "rollout", "show"), ("otactl device unhold lamp-0", "rollout", "unhold")):
+        said = fleet.ctl.run(*words, "lamp-0", code=1).err
+        assert f"'lamp-0' is a device, not a push: {instead}\n" in said, said
+    assert "no push 'nosuch'; see: otactl rollout list" in fleet.ctl.run("cancel", "nosuch", code=1).err
+    assert "there is no device and no push 'nosuch'" in fleet.ctl.run("status", "nosuch", code=1).err
+
+
+def test_values_are_looked_at_before_they_are_sent(fleet):
+    for said, *words in (
+        ("--name is empty", "provision", "--board", "lamp", "--name", ""),
+        ("--id takes 1 to 32 bytes", "provision", "--board", "lamp", "--id", ""),
+        ("--vendor-id takes a UUID, not 'x'", "board", "add", "plain", "--vendor-id", "x"),
+        ("--class-id takes a UUID, not ''", "board", "add", "plain", "--class-id", ""),
+        ("--chip is empty", "board", "add", "plain", "--chip", ""),
+    ):
+        said_so = fleet.ctl.run(*words, code=2).err
+        assert said in said_so and "_id" not in said_so, said_so
+    fleet.ctl("board", "add", "plain")
+    assert "chip" not in fleet.ctl("board", "show", "plain").out
+    row = next(line for line in fleet.ctl("board", "list").out.splitlines() if line.startswith("plain "))
+    assert row.split()[1] == "-", row
 
 
 def test_did_you_mean(fleet):
