@@ -24,6 +24,8 @@ static json_t *last_attempts(const json_t *rows)
 	return last;
 }
 
+enum { UPDATE_MAX = 36 };
+
 void show_assignments(const json_t *rows)
 {
 	static const char *const head[] = {"DEVICE", "UPDATE", "RUNNING", "SEEN", "NEXT POLL", NULL};
@@ -50,6 +52,9 @@ void show_assignments(const json_t *rows)
 
 		if (attempt > 1)
 			(void)snprintf(number, sizeof number, " (attempt %lld)", (long long)attempt);
+		/* The table is 80 columns wide; `status DEVICE` has the number too. */
+		if (strlen(state) + strlen(number) > UPDATE_MAX)
+			number[0] = '\0';
 		(void)snprintf(
 			attempted, sizeof attempted, "%s%s%s", state, is_on_hold ? ", on hold" : "", number);
 		is_reverted = is_reverted || strcmp(js_text(row, "state", ""), "reverted") == 0;

@@ -257,6 +257,38 @@ static void a_failure_fits_its_cell(void **state)
 	}
 }
 
+/* The number of the attempt stands beside the update where the table has room for both. */
+static void an_attempt_is_counted_where_it_fits(void **state)
+{
+	static const struct {
+		const char *text;
+		int attempt, detail;
+		const char *number;
+	} cases[] = {
+		{"sequence is below the floor (reason 10, detail 104)", 1, 104, NULL},
+		{"sequence is below the floor (reason 10, detail 104)", 2, 104,
+			"below the floor (attempt 2) "},
+		{"new firmware was not well, still runs (reason 11, detail 126)", 9, 126,
+			"ill, still runs (attempt 9) "},
+		{"sequence of the running release under another digest (reason 10, detail 105)", 2, 105,
+			NULL},
+		{"sequence is below the floor (reason 10, detail 104)", 1000, 104, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		capture(show_assignments,
+			json_pack("[{s:{s:s, s:s}, s:s, s:s, s:i, s:i}]", "device", "name", "kitchen", "id",
+				"00", "state", "failed", "text", cases[i].text, "detail", cases[i].detail,
+				"attempt", cases[i].attempt));
+		assert_non_null(strstr(printed, "failed: "));
+		if (cases[i].number)
+			assert_non_null(strstr(printed, cases[i].number));
+		else
+			assert_null(strstr(printed, "(attempt"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +300,7 @@ int main(void)
 		cmocka_unit_test(a_retry_is_advised_where_it_helps),
 		cmocka_unit_test(a_failure_fits_its_cell),
 		cmocka_unit_test(firmware_left_ill_is_told),
+		cmocka_unit_test(an_attempt_is_counted_where_it_fits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
