@@ -435,6 +435,10 @@ void show_device(const json_t *d)
 	else if (js_bool(d, "drifted", false))
 		out_field("", "it should run %s; %s", js_text(a, "version", "?"),
 			mend_text(d, a, mend, sizeof mend));
+	if (r && !is_known(d) && !is_outrun(d) && !js_bool(d, "drifted", false)) {
+		out_field("", "this otad does not know it; push what the device should run:");
+		out_field("", "otactl push FILE --to %s", show_label(d));
+	}
 	if (js_bool(d, "late", false))
 		out_field("", "%s; push what it should run", late_text(a));
 	if (r) {

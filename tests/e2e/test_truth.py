@@ -129,6 +129,27 @@ def test_what_an_ended_push_reached_and_what_is_now(one):
     assert (row["counts"]["running"], row["gone"], row["drifted"]) == (1, 1, 0)
 
 
+def test_what_runs_in_place_of_it_is_named_in_the_log(one):
+    fleet, device, api, push = one
+    _, old = push("1.0.0")
+    device.checkin(api, state=rig.CONFIRMED, running=old)
+    _, new = push("1.1.0")
+    device.checkin(api, state=rig.CONFIRMED, running=new)
+    device.checkin(api, state=rig.CONFIRMED, running=old)
+    assert "runs 1.0.0; it should run 1.1.0: otactl retry " in fleet.ctl("log", "lamp-0").out
+    device.checkin(api, state=rig.CONFIRMED, running=new)
+    device.checkin(api, state=rig.CONFIRMED, running=(old[0], bytes(32)))
+    assert "runs something else; it should run 1.1.0: otactl retry " in fleet.ctl("log", "lamp-0").out
+
+
+def test_an_unknown_release_without_a_push(one):
+    fleet, device, api, _ = one
+    device.checkin(api, state=rig.CONFIRMED, running=(7, bytes(32)))
+    shown = fleet.ctl("status", "lamp-0").out
+    assert "unknown release" in shown and "this otad does not know it" in shown, shown
+    assert "otactl push FILE --to lamp-0" in shown and max(map(len, shown.splitlines())) <= 80, shown
+
+
 def test_an_unknown_release_after_a_cancel(one):
     """What was to be installed last ended; what runs came after the backup."""
     fleet, device, api, push = one
