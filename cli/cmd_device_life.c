@@ -125,7 +125,8 @@ static int check_pair(struct cli *cli, const json_t *old, const json_t *new)
 static bool looks_swapped(const json_t *old, const json_t *new)
 {
 	/* Beside the new one's, which is by the same clock. */
-	bool is_alive = js_int(new, "last_seen", 0) - js_int(old, "last_seen", 0) < ALIVE_S;
+	int64_t old_seen = js_int(old, "last_seen", 0), new_seen = js_int(new, "last_seen", 0);
+	bool is_alive = old_seen && new_seen && new_seen - old_seen < ALIVE_S;
 	bool is_newcomer = !js_get(new, "assignment") &&
 			   js_int(new, "created", 0) >= js_int(old, "created", 0);
 

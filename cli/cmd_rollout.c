@@ -252,7 +252,7 @@ static void show_summary(const json_t *s)
 	json_t *row;
 	size_t i;
 
-	printf("%lld devices: %lld approved, %lld pending, %lld on hold; %lld seen in the last day\n",
+	printf("devices: %lld; %lld approved, %lld pending, %lld on hold, %lld seen in the last day\n",
 		(long long)js_int(n, "total", 0), (long long)js_int(n, "approved", 0),
 		(long long)js_int(n, "pending", 0), (long long)js_int(n, "held", 0),
 		(long long)js_int(n, "seen_24h", 0));

@@ -201,7 +201,7 @@ def test_json_has_what_the_table_has(one):
     summary = fleet.ctl.json("status", "--summary")
     assert "fleet" not in summary and summary["devices"]["approved"] == 1
     text = fleet.ctl("status", "--summary").out
-    assert "1 devices: 1 approved, 0 pending, 0 on hold; 1 seen in the last day\n1 run lamp 1.0.0\n" in text, text
+    assert "devices: 1; 1 approved, 0 pending, 0 on hold, 1 seen in the last day\n1 run lamp 1.0.0\n" in text, text
     assert "lamp-0" not in text and ident[:8] in text
     assert "of all devices" in fleet.ctl.run("status", "--summary", "lamp-0", code=2).err
 
