@@ -174,8 +174,10 @@ static bool agrees_to_offline(const struct cli *cli)
 		stderr);
 	if (cli->yes || (cli->is_tty && cli_confirm(cli, "Go on all the same?")))
 		return true;
-	(void)cli_fail(
-		cli, "nothing was done%s", cli->is_tty ? "" : ": -y makes the offline key all the same");
+	if (cli->is_tty)
+		(void)cli_fail(cli, "nothing was done");
+	else
+		(void)cli_usage(cli, "nothing was done: -y makes the offline key all the same");
 	return false;
 }
 

@@ -22,7 +22,7 @@ def test_init_offline_says_that_nothing_signs_with_its_key(bare, folder):
     home.mkdir(exist_ok=True)
     env = {**bare.ctl.env, "HOME": str(home), "OTACTL_PASSPHRASE": PASSPHRASE}
     argv = [BIN / "otactl", "init", "--offline"]
-    alone = bare.ctl.run("init", "--offline", env=env, code=1)
+    alone = bare.ctl.run("init", "--offline", env=env, code=2)
     assert "no command that signs" in alone.err and "-y makes the offline key" in alone.err, repr(alone)
     no = on_terminal(argv, [("Go on all the same? [y/N] ", "n")], env=env)
     assert no.code == 1 and "nothing was done" in no.out and not list(home.glob(".otad-root/*")), repr(no)

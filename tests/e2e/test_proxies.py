@@ -81,7 +81,7 @@ class Proxied:
         self.ctl = harness.Otactl(self.otad)
         del self.ctl.env["OTAD_DATA"]  # it would win over the login
         url, env = f"https://localhost:{self.tls}", {"OTACTL_TOKEN": self.token}
-        pin = re.search(r"--fingerprint (\S+)", self.ctl.run("login", url, env=env, code=1).err).group(1)
+        pin = re.search(r"--fingerprint (\S+)", self.ctl.run("login", url, env=env, code=2).err).group(1)
         self.ctl("login", url, "--fingerprint", pin, env=env)
 
     def close(self):
