@@ -1,6 +1,7 @@
 """A program on a terminal of its own, and a person who answers what it asks."""
 import os
 import pty
+import signal
 import termios
 
 from harness import Result
@@ -12,6 +13,8 @@ def on_terminal(argv, answers, env=None):
     argv = [str(word) for word in argv]
     pid, master = pty.fork()
     if pid == 0:
+        # As at a person's terminal, also where the tests were started in the background.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(argv[0], argv, {**os.environ, **(env or {})})
     screen, at, answers = b"", 0, list(answers)
     while True:
