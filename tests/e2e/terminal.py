@@ -13,8 +13,9 @@ def on_terminal(argv, answers, env=None):
     argv = [str(word) for word in argv]
     pid, master = pty.fork()
     if pid == 0:
-        # As at a person's terminal, also where the tests were started in the background.
+        # As at a person's terminal, also where the tests were started in the background, or with signals held back.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.execve(argv[0], argv, {**os.environ, **(env or {})})
     screen, at, answers = b"", 0, list(answers)
     while True:
