@@ -251,17 +251,25 @@ enum h_result h_device_remove(struct req *req, struct res *res)
 	return api_store(req, remove_run, NULL);
 }
 
+/* As find_device; OTA_CONFLICT where If-Match names another revision of it. */
+static enum ota_err find_current(struct api_job *a, struct job *job, const char *ref, struct device_row *out)
+{
+	enum ota_err err = find_device(a, job, ref, out);
+
+	if (!err && a->if_revision && a->if_revision != out->revision)
+		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
+	return err;
+}
+
 /* A device that waits, a key that waits, or both. Approving what is approved changes nothing. */
 static enum ota_err approve_run(struct api_job *a, struct job *job)
 {
 	const struct device_change change = {.state = DEVICE_APPROVED, .hold = -1};
 	struct device_row row;
-	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+	enum ota_err err = find_current(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	if (a->if_revision && a->if_revision != row.revision)
-		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	if (row.state != DEVICE_APPROVED) {
 		err = device_update(job->db, row.id, 0, &change, a->now, NULL, &job->e);
 		if (!err)
@@ -290,12 +298,10 @@ enum h_result h_device_approve(struct req *req, struct res *res)
 static enum ota_err reject_run(struct api_job *a, struct job *job)
 {
 	struct device_row row;
-	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+	enum ota_err err = find_current(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	if (a->if_revision && a->if_revision != row.revision)
-		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	if (!row.has_waiting_enrolment) {
 		if (row.state == DEVICE_PENDING)
 			a->hint = "to turn the device itself away: otactl device remove";
@@ -322,12 +328,10 @@ enum h_result h_device_reject(struct req *req, struct res *res)
 static enum ota_err ack_run(struct api_job *a, struct job *job)
 {
 	struct device_row row;
-	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+	enum ota_err err = find_current(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	if (a->if_revision && a->if_revision != row.revision)
-		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	if (row.alarm.times) {
 		err = alarm_clear(job->db, row.id, &job->e);
 		if (!err)
@@ -357,14 +361,12 @@ static enum ota_err replace_run(struct api_job *a, struct job *job)
 {
 	const struct device_in *in = a->in;
 	struct device_row old, new;
-	enum ota_err err = find_device(a, job, a->req->cap.value[0], &old);
+	enum ota_err err = find_current(a, job, a->req->cap.value[0], &old);
 
 	if (!err)
 		err = find_device(a, job, in->replacement, &new);
 	if (err)
 		return err;
-	if (a->if_revision && a->if_revision != old.revision)
-		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	err = device_replace(job->db, old.id, new.id, a->now, &job->e);
 	if (err == OTA_CONFLICT)
 		return errmsg_fail(
@@ -468,12 +470,10 @@ static enum ota_err cancel_run(struct api_job *a, struct job *job)
 	struct cancel_in *in = a->in;
 	struct assignment_row task;
 	struct device_row row;
-	enum ota_err err = find_device(a, job, a->req->cap.value[0], &row);
+	enum ota_err err = find_current(a, job, a->req->cap.value[0], &row);
 
 	if (err)
 		return err;
-	if (a->if_revision && a->if_revision != row.revision)
-		return errmsg_fail(&job->e, OTA_CONFLICT, "the device was changed meanwhile");
 	/* This word is newer than those of pushes and retries that have not got to the device yet. */
 	err = grow_reach(job, row.id, a->now);
 	if (!err)
