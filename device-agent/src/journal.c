@@ -342,14 +342,14 @@ enum ota_err journal_commit(struct journal *j)
 
 	if (err == OTA_OK)
 		err = append(j);
-	if (err == OTA_OK && !j->is_swept && !sweep(j))
-		err = append(j);
-	if (err != OTA_OK) {
-		journal_reload(j);
-		return err;
+	if (err == OTA_OK) {
+		j->is_empty = j->is_lost = false;
+		if (!j->is_swept && !sweep(j))
+			err = append(j);
 	}
-	j->is_empty = j->is_lost = false;
-	return OTA_OK;
+	if (err != OTA_OK)
+		journal_reload(j);
+	return err;
 }
 
 void journal_mark(struct journal_state *s, enum journal_mark m, unsigned k)

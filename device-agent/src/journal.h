@@ -117,9 +117,9 @@ OTA_MUST_USE enum ota_err journal_open(
 	struct journal *j, const struct ota_flash *flash, const struct ota_crypto *crypto);
 
 /* Append j->s and read it back; on a full group erase the next one first. OTA_OK: it is what the next start
- * finds. OTA_FLASH: no place took it, and j->s is again what is on flash (or j->is_lost): nobody is told of
- * what a reset undoes. Called once after journal_open before anything is done by what was found: a torn
- * record may read as valid now and be gone at the next start. */
+ * finds. OTA_FLASH: no place took it, or only one that a torn record may outrank, and j->s is again what is
+ * on flash (or j->is_lost): nobody is told of what a reset undoes. Called once after journal_open before
+ * anything is done by what was found: a torn record may read as valid now and be gone at the next start. */
 OTA_MUST_USE enum ota_err journal_commit(struct journal *j);
 
 /* The record that counts was written in this very start: nothing was begun behind it that left no trace. */
