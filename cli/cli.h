@@ -40,7 +40,7 @@ int cli_problem_is(const struct cli *cli, const char *method, const char *path,
 /* The last thing that one of these said, for programs: {code, detail, hint?, status?}. The caller owns it. */
 json_t *fail_json(void);
 bool fail_is_told(void);
-/* Did the server say that it was asked wrongly? */
+/* Was the last thing said that the call was wrong, by the server or here? */
 bool fail_is_usage(void);
 
 /* One request with an optional JSON body. True with the answer's JSON (NULL for an empty body) in `*out`,

@@ -172,13 +172,7 @@ static bool agrees_to_offline(const struct cli *cli)
 	fputs("this version has no command that signs a release with a key kept outside of otad: with\n"
 	      "--offline releases stay drafts, nothing can be pushed, and it cannot be changed later\n",
 		stderr);
-	if (cli->yes || (cli->is_tty && cli_confirm(cli, "Go on all the same?")))
-		return true;
-	if (cli->is_tty)
-		(void)cli_fail(cli, "nothing was done");
-	else
-		(void)cli_usage(cli, "nothing was done: -y makes the offline key all the same");
-	return false;
+	return cli_confirm_final(cli, "Go on all the same?") == EXIT_DONE;
 }
 
 int cmd_init(struct cli *cli, const struct args *args)

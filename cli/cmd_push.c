@@ -306,10 +306,7 @@ static int check_board(struct cli *cli, struct push *p, const struct push_file *
 
 	json_decref(s);
 	if (code == EXIT_DONE && newer && !p->is_dry && !cli->yes) {
-		if (!cli->is_tty)
-			return cli_usage(cli, "nothing was done: -y pushes it all the same");
-		if (!cli_confirm(cli, "Push it all the same?"))
-			return cli_fail(cli, "nothing was done");
+		code = cli_confirm_final(cli, "Push it all the same?");
 	}
 	if (code == EXIT_DONE && strcmp(p->selector, "all") == 0 && !p->is_dry &&
 		!cli_confirm(cli, "Push %s to all %lld device%s of %s?", p->version, n, n == 1 ? "" : "s",

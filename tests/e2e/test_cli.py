@@ -238,7 +238,7 @@ def test_going_back_is_a_new_version(fleet):
     for new in (["--version", "3.0.0"], ["--version", "1.0.0-again"]):
         assert "newer" not in fleet.ctl("push", old, "--all", "--dry-run", *new).err
     assert "newer" not in fleet.ctl("push", fleet.image("2.0.0"), "--all", "--dry-run").err
-    assert "-y pushes it all the same" in refused(fleet, 2, "nothing was done", "push", old, "--all").err
+    assert "-y does it unasked" in refused(fleet, 2, "not done", "push", old, "--all").err
     older = fleet.ctl.run("push", old, "--all", "-y", "--wait", "--timeout", "60s", code=1)
     assert "below the floor" in older.out and "--version V" in older.err, repr(older)
     fleet.ctl("push", old, "--version", "1.0.0-again", "--all", "--wait", "--timeout", "60s")
