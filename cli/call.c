@@ -55,7 +55,6 @@ int cli_expires(const struct cli *cli, const struct args *args, json_t *body)
 
 	if (!text)
 		return EXIT_DONE;
-	/* A number alone is seconds, and seldom meant. */
 	if (!args_duration(text, &seconds) || seconds < 60 || seconds > 10LL * 366 * 86400)
 		return cli_usage(
 			cli, "--expires takes a time such as 90m, 12h or 30d, of a minute to ten years");

@@ -80,6 +80,6 @@ extern volatile int client_interrupted;
 /* The stored login (0600 in $XDG_CONFIG_HOME/otactl or ~/.config/otactl). */
 OTA_MUST_USE enum ota_err client_login_store(const struct client_target *t, struct errmsg *e);
 OTA_MUST_USE enum ota_err client_login_load(struct client_target *out, struct errmsg *e);
-OTA_MUST_USE enum ota_err client_login_forget(struct errmsg *e);
+OTA_MUST_USE enum ota_err client_login_forget(bool *was_there, struct errmsg *e);
 
 #endif

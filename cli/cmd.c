@@ -63,12 +63,11 @@ bool args_duration(const char *text, long long *seconds)
 		unit = 60;
 		break;
 	case 's':
-	case '\0':
 		break;
-	default:
+	default: /* A number alone would be seconds, and seldom meant. */
 		return false;
 	}
-	if (*end && end[1])
+	if (end[1])
 		return false;
 	if (__builtin_mul_overflow(n, unit, &n))
 		return false;

@@ -69,7 +69,7 @@ bool args_has(const struct args *a, const char *name);
 /* The k-th --name of a repeatable option; NULL when there are fewer. */
 const char *args_nth(const struct args *a, const char *name, int k);
 
-/* Parse a duration ("90", "90s", "15m", "2h", "7d") to seconds; false when it is none. */
+/* Parse a duration ("90s", "15m", "2h", "7d") to seconds; false when it is none. */
 bool args_duration(const char *text, long long *seconds);
 
 /* Parse a size in bytes ("200000", "0x30000", "192K", "192KiB", "1M", "1MiB": K is 1024) that is no larger

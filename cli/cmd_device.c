@@ -64,7 +64,6 @@ int cmd_device_show(struct cli *cli, const struct args *args)
  * change. */
 struct verb {
 	const char *method, *tail, *body, *done, *idle;
-	int (*ask)(struct cli *cli, const char *ref); /* first, of a person: EXIT_*; NULL: nothing */
 };
 
 /* One of each_device: the call, and what it says for people and, in `all`, for programs. */
@@ -76,10 +75,7 @@ static int one_device(struct cli *cli, const char *ref, const struct verb *v, js
 
 	if (!find_device_path(cli, path, ref, v->tail))
 		code = EXIT_USAGE;
-	else if (v->ask)
-		code = v->ask(cli, ref);
-	if (code == EXIT_DONE &&
-		!cli_call(cli, v->method, path, v->body ? json_loads(v->body, 0, NULL) : NULL, &answer))
+	else if (!cli_call(cli, v->method, path, v->body ? json_loads(v->body, 0, NULL) : NULL, &answer))
 		code = EXIT_FAILED;
 	if (code != EXIT_DONE)
 		(void)json_array_append_new(
@@ -114,53 +110,58 @@ static int each_device(struct cli *cli, const struct args *args, const struct ve
 	return code;
 }
 
-/* One whose place another took is not among those that only wait. */
-static int ask_revoked(struct cli *cli, const char *ref)
+/* One whose place another took is not among those that only wait: asked about before any is let in. */
+static int ask_revoked(struct cli *cli, const struct args *args)
 {
-	json_t *d = NULL;
-	int code = find_device(cli, ref, &d);
+	int code;
+	json_t *all = find_devices(cli, args, &code), *d;
+	size_t i, n = 0;
 
-	if (code == EXIT_DONE && strcmp(js_text(d, "state", ""), "revoked") == 0) {
+	json_array_foreach(all, i, d)
+	{
+		if (strcmp(js_text(d, "state", ""), "revoked") != 0)
+			continue;
+		n++;
 		fprintf(stderr, "%s is revoked: another took its place (device replace); last seen %s\n",
 			out_safe(js_text(d, "name", "?")), out_ago(js_int(d, "last_seen", 0)));
-		code = cli_confirm_final(cli, "Let it in again?");
 	}
-	json_decref(d);
-	return code;
+	json_decref(all);
+	return n ? cli_confirm_final(cli, "Let %s in again?", n == 1 ? "it" : "them") : code;
 }
 
 int cmd_device_approve(struct cli *cli, const struct args *args)
 {
 	static const struct verb approve = {
-		"POST", "/approve", NULL, "approved", "approved already, nothing waits:", ask_revoked};
+		"POST", "/approve", NULL, "approved", "approved already, nothing waits:"};
+	int code = ask_revoked(cli, args);
 
-	return each_device(cli, args, &approve);
+	return code == EXIT_DONE ? each_device(cli, args, &approve) : code;
 }
 
 int cmd_device_reject(struct cli *cli, const struct args *args)
 {
-	static const struct verb reject = {"POST", "/reject", NULL, "refused the new key of", NULL, NULL};
+	static const struct verb reject = {"POST", "/reject", NULL, "refused the new key of", NULL};
 
 	return each_device(cli, args, &reject);
 }
 
 int cmd_device_ack(struct cli *cli, const struct args *args)
 {
-	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:", NULL};
+	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:"};
 
 	return each_device(cli, args, &ack);
 }
 
 int cmd_device_hold(struct cli *cli, const struct args *args)
 {
-	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL, NULL};
+	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL};
 
 	return each_device(cli, args, &hold);
 }
 
 int cmd_device_unhold(struct cli *cli, const struct args *args)
 {
-	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL, NULL};
+	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL};
 
 	return each_device(cli, args, &unhold);
 }

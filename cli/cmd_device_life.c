@@ -1,5 +1,5 @@
-/* Devices let in, replaced and removed: all that are named are looked up first, and what cannot be taken back
- * is asked about, with who they are and when each was last seen. */
+/* Devices replaced and removed: all that are named are looked up first, and it is asked about, with who they
+ * are and when each was last seen. */
 #include <string.h>
 #include <time.h>
 
@@ -10,11 +10,6 @@
 
 enum { SHOWN_MAX = 20, ALIVE_S = 3600 };
 
-static bool is_same(const json_t *a, const json_t *b)
-{
-	return strcmp(js_text(a, "id", ""), js_text(b, "id", "")) == 0;
-}
-
 static void describe(const char *what, const json_t *d)
 {
 	int64_t seen = js_int(d, "last_seen", 0);
@@ -23,31 +18,6 @@ static void describe(const char *what, const json_t *d)
 		js_text(d, "id", "?"), js_get(d, "board") ? "a " : "",
 		out_safe(js_text(d, "board", "of no board")), js_text(d, "state", "?"),
 		seen ? "last seen " : "never seen", seen ? out_ago(seen) : "");
-}
-
-/* The devices named, each once; NULL after the reason was printed: one that is not there stops all of it. */
-static json_t *look_up(struct cli *cli, const struct args *args, int *code)
-{
-	json_t *all = json_array(), *d, *other;
-	size_t k;
-
-	*code = EXIT_DONE;
-	for (int i = 0; i < args->n && *code == EXIT_DONE; i++) {
-		bool is_again = false;
-
-		d = NULL;
-		*code = find_device(cli, args->pos[i], &d);
-		json_array_foreach(all, k, other) is_again = is_again || (d && is_same(d, other));
-		if (d && !is_again)
-			(void)json_array_append(all, d);
-		json_decref(d);
-	}
-	if (*code != EXIT_DONE) {
-		fputs("        nothing was done\n", stderr);
-		json_decref(all);
-		return NULL;
-	}
-	return all;
 }
 
 /* What -y answers before it is asked. */
@@ -82,7 +52,7 @@ static int remove_one(struct cli *cli, const json_t *d, json_t *rows)
 int cmd_device_remove(struct cli *cli, const struct args *args)
 {
 	int code;
-	json_t *all = look_up(cli, args, &code), *rows;
+	json_t *all = find_devices(cli, args, &code), *rows;
 
 	if (!all)
 		return code;
@@ -109,7 +79,7 @@ int cmd_device_remove(struct cli *cli, const struct args *args)
 /* What the server would refuse, before it is asked about. */
 static int check_pair(struct cli *cli, const json_t *old, const json_t *new)
 {
-	if (is_same(old, new))
+	if (find_is_same(old, new))
 		return cli_fail(cli, "'%s' cannot replace itself", out_safe(js_text(old, "name", "?")));
 	if (strcmp(js_text(new, "state", ""), "revoked") == 0)
 		return cli_fail(cli, "'%s' is revoked: the new device comes second: device replace OLD NEW",
@@ -157,7 +127,7 @@ int cmd_device_replace(struct cli *cli, const struct args *args)
 	char path[400];
 	json_t *d = NULL;
 	int code;
-	json_t *pair = look_up(cli, args, &code);
+	json_t *pair = find_devices(cli, args, &code);
 
 	if (!pair)
 		return code;

@@ -102,8 +102,9 @@ int cmd_login(struct cli *cli, const struct args *args)
 	struct errmsg e;
 	json_t *who = NULL;
 
-	if (client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e) != OTA_OK)
-		return cli_usage(cli, "%s", e.text);
+	enum ota_err err = client_resolve(args->pos[0], args_get(args, "token-file"), NULL, &t, &e);
+	if (err != OTA_OK)
+		return err == OTA_INVALID ? cli_usage(cli, "%s", e.text) : cli_fail(cli, "%s", e.text);
 	t.from = NULL;
 	if (args_has(args, "fingerprint") && !client_is_https(t.url))
 		return cli_usage(cli, "--fingerprint is of an https:// server's key, and %s has none", t.url);
@@ -140,10 +141,11 @@ int cmd_login(struct cli *cli, const struct args *args)
 int cmd_logout(struct cli *cli, const struct args *args)
 {
 	struct errmsg e;
+	bool was_there;
 
 	(void)args;
-	if (client_login_forget(&e) != OTA_OK)
+	if (client_login_forget(&was_there, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
-	out_done(cli->json, "logged out", "", "");
+	out_done(cli->json, was_there || cli->json ? "logged out" : "no login was stored", "", "");
 	return EXIT_DONE;
 }

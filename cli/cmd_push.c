@@ -494,9 +494,9 @@ static int check_notes(struct cli *cli, const char *notes)
 
 int cmd_push(struct cli *cli, const struct args *args)
 {
-	const char *to = args_get(args, "to"), *timeout = args_get(args, "timeout");
+	const char *to = args_get(args, "to");
 	struct push *p = NULL;
-	long long timeout_s = 0;
+	long long timeout_s;
 	json_t *boards = NULL;
 	int code;
 
@@ -507,12 +507,9 @@ int cmd_push(struct cli *cli, const struct args *args)
 	if (!to && !args_has(args, "all") && (args_has(args, "wait") || args_has(args, "hold")))
 		return cli_usage(cli, "--%s needs --all or --to: nothing would be assigned",
 			args_has(args, "wait") ? "wait" : "hold");
-	if (!args_has(args, "wait") && (timeout || args_has(args, "accept-served")))
-		return cli_usage(cli, "--%s is for a push that waits: add --wait",
-			timeout ? "timeout" : "accept-served");
-	if (timeout && (!args_duration(timeout, &timeout_s) || timeout_s == 0))
-		return cli_usage(cli, "--timeout takes a time such as 90s or 15m");
-	code = check_notes(cli, args_get(args, "notes"));
+	code = push_wait_options(cli, args, &timeout_s);
+	if (code == EXIT_DONE)
+		code = check_notes(cli, args_get(args, "notes"));
 	if (code != EXIT_DONE)
 		return code;
 	if (!cli_list(cli, "/v1/boards", &boards))

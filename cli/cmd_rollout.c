@@ -4,6 +4,7 @@
 #include "cli/cmds.h"
 #include "cli/file.h"
 #include "cli/find.h"
+#include "cli/push.h"
 #include "cli/show.h"
 
 static int show_with_devices(struct cli *cli, const json_t *r)
@@ -58,61 +59,74 @@ int cmd_rollout_show(struct cli *cli, const struct args *args)
 	return code;
 }
 
-/* `of_device`: what a person who gives a device here may mean. */
-static bool rollout_verb(
-	struct cli *cli, const char *id, const char *verb, const char *of_device, json_t **answer)
+/* `of_device`: what a person who gives a device here may mean. `*push` is the push as it was before: the
+ * caller's, NULL where it was not found. */
+static bool rollout_verb(struct cli *cli, const char *id, const char *verb, const char *of_device,
+	json_t **push, json_t **answer)
 {
 	struct find_kind kind = find_pushes;
 	char path[200];
-	json_t *r = NULL;
 
+	*push = NULL;
 	kind.of_device = of_device;
-	bool ok = find_id(cli, &kind, FIND_TO_CHANGE, id, &r) &&
-		  cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(r, "id", ""), verb) &&
-		  cli_call(cli, "POST", path, NULL, answer);
-
-	json_decref(r);
-	return ok;
+	return find_id(cli, &kind, FIND_TO_CHANGE, id, push) &&
+	       cli_path(cli, path, sizeof path, "/v1/rollouts/", js_text(*push, "id", ""), verb) &&
+	       cli_call(cli, "POST", path, NULL, answer);
 }
 
 int cmd_rollout_unhold(struct cli *cli, const struct args *args)
 {
-	json_t *answer = NULL;
+	json_t *push, *answer = NULL;
+	const bool ok = rollout_verb(
+		cli, args->pos[0], "/release-hold", "otactl device unhold", &push, &answer);
 
-	if (!rollout_verb(cli, args->pos[0], "/release-hold", "otactl device unhold", &answer))
-		return EXIT_FAILED;
-	if (cli->json)
+	if (ok && cli->json)
 		out_json(answer);
-	else
-		puts("no longer on hold: devices install at their next check-in");
+	else if (ok)
+		puts(js_bool(push, "hold", true) ? "no longer on hold: devices install at their next check-in"
+						 : "it is not on hold: nothing was changed");
+	json_decref(push);
 	json_decref(answer);
-	return EXIT_DONE;
+	return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 int cmd_retry(struct cli *cli, const struct args *args)
 {
-	json_t *answer = NULL;
+	json_t *push, *answer = NULL;
+	long long timeout_s;
+	int code = push_wait_options(cli, args, &timeout_s);
 
-	if (!rollout_verb(cli, args->pos[0], "/retry", "otactl status", &answer))
-		return EXIT_FAILED;
+	if (code != EXIT_DONE)
+		return code;
+	const bool ok = rollout_verb(cli, args->pos[0], "/retry", "otactl status", &push, &answer);
 	long long n = (long long)js_int(answer, "retried", 0);
 	bool is_shared = js_bool(answer, "shared", false);
+	const bool is_waiting = args_has(args, "wait") && (n || is_shared);
 
-	if (cli->json)
+	if (cli->json && ok && !is_waiting)
 		out_json(answer);
-	else if (n || is_shared)
+	else if (!cli->json && (n || is_shared))
 		printf("offered again to %lld device%s%s\n", n, n == 1 ? "" : "s",
 			is_shared ? ", not counting those of a retry that was under way already" : "");
 	json_decref(answer);
-	if (!n && !is_shared)
-		return cli_fail(cli, "no device of this push failed or lost it: nothing to offer again");
-	return EXIT_DONE;
+	if (!ok)
+		code = EXIT_FAILED;
+	else if (!n && !is_shared)
+		code = cli_fail(cli, "no device of this push failed or lost it: nothing to offer again");
+	if (is_waiting) {
+		json_t *pushes = json_pack("[O]", push);
+
+		code = push_wait(cli, pushes, timeout_s, args_has(args, "accept-served"));
+		json_decref(pushes);
+	}
+	json_decref(push);
+	return code;
 }
 
 int cmd_cancel(struct cli *cli, const struct args *args)
 {
 	const char *device = args_get(args, "device");
-	json_t *answer = NULL;
+	json_t *push = NULL, *answer = NULL;
 	char path[400];
 	bool ok;
 
@@ -122,7 +136,8 @@ int cmd_cancel(struct cli *cli, const struct args *args)
 		ok = cli_path(cli, path, sizeof path, "/v1/devices/", device, "/cancel") &&
 		     cli_call(cli, "POST", path, NULL, &answer);
 	else
-		ok = rollout_verb(cli, args->pos[0], "/cancel", "otactl cancel --device", &answer);
+		ok = rollout_verb(cli, args->pos[0], "/cancel", "otactl cancel --device", &push, &answer);
+	json_decref(push);
 	if (!ok)
 		return EXIT_FAILED;
 	long long withdrawn = (long long)js_int(answer, "withdrawn", 0),

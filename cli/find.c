@@ -141,6 +141,35 @@ int find_device(struct cli *cli, const char *ref, json_t **out)
 	return cli_call(cli, "GET", path, NULL, out) ? EXIT_DONE : EXIT_FAILED;
 }
 
+bool find_is_same(const json_t *a, const json_t *b)
+{
+	return strcmp(js_text(a, "id", ""), js_text(b, "id", "")) == 0;
+}
+
+json_t *find_devices(struct cli *cli, const struct args *args, int *code)
+{
+	json_t *all = json_array(), *d, *other;
+	size_t k;
+
+	*code = EXIT_DONE;
+	for (int i = 0; i < args->n && *code == EXIT_DONE; i++) {
+		bool is_again = false;
+
+		d = NULL;
+		*code = find_device(cli, args->pos[i], &d);
+		json_array_foreach(all, k, other) is_again = is_again || (d && find_is_same(d, other));
+		if (d && !is_again)
+			(void)json_array_append(all, d);
+		json_decref(d);
+	}
+	if (*code != EXIT_DONE) {
+		fputs("        nothing was done\n", stderr);
+		json_decref(all);
+		return NULL;
+	}
+	return all;
+}
+
 /* A release named by the start of its manifest's digest, as status and device show print it. */
 static json_t *by_digest(const json_t *releases, const char *text, size_t *n)
 {

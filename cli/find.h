@@ -39,6 +39,12 @@ bool find_device_path(const struct cli *cli, char path[400], const char *ref, co
  * object is the caller's. */
 int find_device(struct cli *cli, const char *ref, json_t **out);
 
+/* Are they the same row? */
+bool find_is_same(const json_t *a, const json_t *b);
+/* The devices that the operands name, each once, in their order: an array, the caller's. NULL, with EXIT_* in
+ * `*code`, after the reason was printed: one that is not there stops all of it. */
+json_t *find_devices(struct cli *cli, const struct args *args, int *code);
+
 /* The release "[BOARD:]VERSION", where without a board it must be the only one of that version, or the start
  * of its digest (8 digits or more). */
 bool find_release(struct cli *cli, const char *text, json_t **out);

@@ -110,14 +110,19 @@ enum ota_err client_login_load(struct client_target *out, struct errmsg *e)
 	return OTA_OK;
 }
 
-enum ota_err client_login_forget(struct errmsg *e)
+enum ota_err client_login_forget(bool *was_there, struct errmsg *e)
 {
 	char path[512];
 	enum ota_err err = login_path(false, path, e);
 
-	if (err == OTA_OK && unlink(path) != 0 && errno != ENOENT)
+	if (err != OTA_OK)
+		return err;
+	const bool is_gone = unlink(path) == 0;
+
+	if (!is_gone && errno != ENOENT)
 		return errmsg_fail_errno(e, errno, "cannot remove '%s'", path);
-	return err;
+	*was_there = is_gone;
+	return OTA_OK;
 }
 
 static enum ota_err read_token(const char *file, char token[128], struct errmsg *e)

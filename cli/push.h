@@ -35,6 +35,10 @@ int push_check_sets(struct cli *cli, const struct push_file *files, int n, const
 /* Send the bytes unless the server has them; resumes where a cut upload ended. */
 bool push_upload(struct cli *cli, struct push_file *f);
 
+/* What --wait, --timeout and --accept-served say together. EXIT_*; the reason was printed. 0 = never gives
+ * up. */
+int push_wait_options(const struct cli *cli, const struct args *args, long long *timeout_s);
+
 /* Follow pushes (their objects, refreshed in place) until every target has ended, `timeout_s` is over (0 =
  * never) or Ctrl-C. Prints progress and the closing table. EXIT_DONE when all targets run it. */
 int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served);

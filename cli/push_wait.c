@@ -281,6 +281,19 @@ static int tell_end(struct cli *cli, json_t *rollouts, bool is_late, bool accept
 	return EXIT_FAILED;
 }
 
+int push_wait_options(const struct cli *cli, const struct args *args, long long *timeout_s)
+{
+	const char *timeout = args_get(args, "timeout");
+
+	*timeout_s = 0;
+	if (!args_has(args, "wait") && (timeout || args_has(args, "accept-served")))
+		return cli_usage(cli, "--%s is for a push that waits: add --wait",
+			timeout ? "timeout" : "accept-served");
+	if (timeout && (!args_duration(timeout, timeout_s) || *timeout_s == 0))
+		return cli_usage(cli, "--timeout takes a time such as 90s or 15m");
+	return EXIT_DONE;
+}
+
 int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
 {
 	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;

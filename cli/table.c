@@ -48,6 +48,12 @@ static const struct opt provision_opts[] = {
 	{"output", "FILE", 'o', "write here, 0600, instead of standard output"},
 	END,
 };
+/* clang-format off */
+#define WAIT_OPTS \
+	{"wait", NULL, 0, "wait until every device is seen running it"}, \
+	{"timeout", "TIME", 0, "with --wait: give up waiting after this long (the push goes on)"}, \
+	{"accept-served", NULL, 0, "with --wait: 'served' is enough for devices that can tell no more"}
+/* clang-format on */
 static const struct opt push_opts[] = {
 	{"version", "V", 0, "version of the release (default: what the image says, else the time)"},
 	{"notes", "TEXT", 0, "notes of the release"},
@@ -57,10 +63,12 @@ static const struct opt push_opts[] = {
 		"Several by name: give them a tag first (otactl device tag)"},
 	{"all", NULL, 0, "all devices of the board"},
 	{"hold", NULL, 0, "let them fetch and stage, but not install yet"},
-	{"wait", NULL, 0, "wait until every device is seen running it"},
-	{"timeout", "TIME", 0, "with --wait: give up waiting after this long (the push goes on)"},
-	{"accept-served", NULL, 0, "with --wait: 'served' is enough for devices that can tell no more"},
+	WAIT_OPTS,
 	{"dry-run", NULL, 0, "say what would happen; change nothing"},
+	END,
+};
+static const struct opt retry_opts[] = {
+	WAIT_OPTS,
 	END,
 };
 static const struct opt cancel_opts[] = {
@@ -113,7 +121,7 @@ const struct cmd cmds[] = {
 	{"provision", NULL,      "",                "write the provisioning file of one device",      0, 0, NEED_SERVER,  provision_opts,      cmd_provision},
 	{"push",      NULL,      "[BOARD:][COMPONENT[.VARIANT]=]FILE|-...", "upload, release and assign firmware", 1, -1, NEED_SERVER, push_opts, cmd_push},
 	{"cancel",    NULL,      "[PUSH]",          "withdraw a push, or one device's assignment",    0, 1, NEED_SERVER,  cancel_opts,         cmd_cancel},
-	{"retry",     NULL,      "PUSH",            "offer it again where it failed or is gone",      1, 1, NEED_SERVER,  NULL,                cmd_retry},
+	{"retry",     NULL,      "PUSH",            "offer it again where it failed or is gone",      1, 1, NEED_SERVER,  retry_opts,          cmd_retry},
 	{"status",    NULL,      "[DEVICE|PUSH]",   "what runs where, as seen",                       0, 1, NEED_SERVER,  status_opts,         cmd_status},
 	{"log",       NULL,      "DEVICE",          "history of a device",                            1, 1, NEED_SERVER,  NULL,                cmd_log},
 	{"image",     "list",    "",                "list stored images",                             0, 0, NEED_SERVER,  NULL,                cmd_image_list},

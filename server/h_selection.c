@@ -67,6 +67,30 @@ static enum ota_err pick_device(void *ctx, const struct device_row *row)
 	return pick_newer(p, row);
 }
 
+/* Why there is none: a name that nothing has, or devices that are of another board than the one asked for. */
+static enum ota_err hint_nobody(
+	struct api_job *a, struct job *job, const struct selector *s, int64_t board, const char **hint)
+{
+	const struct device_filter elsewhere = {.selector = s, .state = -1};
+	const struct db_page page = {.limit = 2};
+	struct device_list list = {0};
+	struct board_row other;
+	enum ota_err err;
+
+	*hint = select_hint(a, job, s);
+	if (*hint || !board)
+		return OTA_OK;
+	err = device_list(job->db, &elsewhere, &page, job->mem, &list, &job->e);
+	if (!err && list.n == 1 && list.rows[0].board)
+		err = board_load(job->db, list.rows[0].board, job->mem, &other, &job->e);
+	if (err || !list.n)
+		return err;
+	*hint = list.n > 1 || !list.rows[0].board
+			? "devices of other boards match"
+			: arena_printf(job->mem, "%s is of board %s", list.rows[0].name, other.name);
+	return OTA_OK;
+}
+
 static enum ota_err selection_run(struct api_job *a, struct job *job)
 {
 	const char *board_name = api_query(a->req, "board"), *release_id = api_query(a->req, "release");
@@ -75,6 +99,7 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 	struct board_row board = {0};
 	struct selector selector;
 	struct device_filter filter = {.selector = &selector, .state = -1};
+	const char *hint = NULL;
 	uint64_t count = 0;
 	enum ota_err err = OTA_OK;
 
@@ -100,7 +125,9 @@ static enum ota_err selection_run(struct api_job *a, struct job *job)
 	js_int(&a->out, "approved", (int64_t)p.n);
 	js_int(&a->out, "held", (int64_t)p.n_held);
 	newer_json(&p);
-	js_text(&a->out, "hint", err || count ? NULL : select_hint(a, job, &selector));
+	if (!err && !count)
+		err = hint_nobody(a, job, &selector, board.id, &hint);
+	js_text(&a->out, "hint", hint);
 	return err;
 }
 

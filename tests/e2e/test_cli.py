@@ -103,6 +103,7 @@ def test_wrong_calls(fleet):
         (2, "exclude each other", ("push", image, "--all", "--to", "tag=x")),
         (2, "--wait needs", ("push", image, "--wait")),
         (2, "--timeout takes", ("push", image, "--all", "--wait", "--timeout", "soon")),
+        (2, "--timeout takes", ("push", image, "--all", "--wait", "--timeout", "5")),
         (1, "no board has that chip", ("push", other, "--all")),
         (1, "is for esp32, board 'lamp' has esp32c3", ("push", f"lamp:{other}", "--all")),
         (1, "no board 'limp'", ("push", f"limp:{image}", "--all")),
@@ -176,7 +177,7 @@ def test_a_push_on_hold_stages_and_waits(fleet):
     held = fleet.ctl.json("push", fleet.image("2.0.0"), "--all", "--hold")[0]["id"]
     wait_for("it to be staged", lambda: fleet.devices()["lamp-0"]["assignment"]["state"] == "staged")
     assert fleet.devices()["lamp-0"]["running"]["version"] == "1.0.0"
-    fleet.ctl("rollout", "unhold", held)
+    assert "no longer on hold" in fleet.ctl("rollout", "unhold", held).out
     fleet.wait_running("2.0.0")
 
 

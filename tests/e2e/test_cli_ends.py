@@ -115,6 +115,10 @@ def test_what_changed_nothing_says_so(fleet):
     assert fleet.ctl.json("device", "approve", name)[0]["changed"] is False
     assert fleet.ctl("device", "ack", name).out == f"there is no alarm: {name}\n"
     assert len(fleet.ctl.json("audit", "list")) == done
+    fleet.agents[0].stop()
+    push = fleet.ctl.json("push", fleet.image("1.0.0"), "--all", "--hold")[0]["id"]
+    for said in ("no longer on hold", "it is not on hold: nothing was changed"):
+        assert said in fleet.ctl("rollout", "unhold", push).out
     fleet.ctl("device", "rename", name, "porch")
     fleet.ctl("device", "remove", "-y", "porch")
     assert fleet.ctl.run("device", "approve", "porch", code=1).out == ""

@@ -147,8 +147,11 @@ def test_which_server_is_asked(fleet, folder):
         assert "no boards" in ctl("board", "list", "--data", other.data, env=both).out
         told = ctl("login", fleet.otad.url, env={"OTACTL_TOKEN": fleet.token(), "OTAD_DATA": str(other.data)}).err
         assert f"OTAD_DATA={other.data} goes before this login" in told, told
+        missing = ctl.run("login", fleet.otad.url, "--token-file", folder / "none", code=1)
+        assert "cannot open" in missing.err, repr(missing)
         wrong = ctl.run("board", "list", env={"OTACTL_TOKEN": fleet.token()[:-1] + "x"}, code=1).err
         assert "the stored login" in wrong and "otactl login" in wrong, wrong
+        assert [ctl("logout").out for _ in range(2)] == ["logged out\n", "no login was stored\n"]
     finally:
         assert other.stop() == 0
     assert "(OTAD_DATA)" in ctl.run("board", "list", env={"OTAD_DATA": str(other.data)}, code=1).err

@@ -65,11 +65,13 @@ def test_replace_looks_first_and_says_which_way(fleet):
     # Back in it does not come by the way.
     old = before["lamp-0"]
     assert "-y" in fleet.ctl.run("device", "approve", old[:8], code=2).err
-    no = screen(fleet, [("Let it in again? [y/N] ", "n")], "device", "approve", old)
+    no = screen(fleet, [("Let it in again? [y/N] ", "yess")], "device", "approve", old)
     assert no.code == 1 and "is revoked" in no.out and "last seen" in no.out, repr(no)
     assert fleet.ctl.json("device", "show", old)["state"] == "revoked"
-    # 2 says that nothing was done: not where something was before.
-    assert "-y" in fleet.ctl.run("device", "approve", "lamp-0", old[:8], code=1).err
+    # 2 says that nothing was done: none is let in before all were looked at.
+    for other in (old[:8], "nosuch"):
+        both = fleet.ctl.run("device", "approve", "lamp-0", other, code=1 if other == "nosuch" else 2)
+        assert both.out == "" and ("-y" in both.err or "nothing was done" in both.err), repr(both)
     assert fleet.ctl.run("device", "hold", "", "nosuch", code=2).out == ""
     assert fleet.ctl.run("device", "hold", "lamp-0", "", code=1).out == "on hold: lamp-0\n"
     fleet.ctl("device", "unhold", "lamp-0")
@@ -128,7 +130,8 @@ def test_values_are_looked_at_before_they_are_sent(fleet):
 
 
 def test_did_you_mean(fleet):
-    fleet.add(1)
+    fleet.add(2)
+    fleet.ctl("board", "add", "odd")
     fleet.ctl("device", "tag", "lamp-0", "kitchen")
     fleet.ctl("token", "create", "builder")
     image = fleet.image("1.0.0")
@@ -142,6 +145,8 @@ def test_did_you_mean(fleet):
         (1, "it is a tag: its devices are tag=kitchen", "push", image, "--to", "kitchen"),
         (1, "it is a board: all of its devices are board=lamp", "push", image, "--to", "lamp"),
         (1, "terms joined by ','", "push", image, "--to", "zz:kitchen"),
+        (1, "lamp-0 is of board lamp\n", "push", f"odd:{image}", "--to", "lamp-0"),
+        (1, "devices of other boards match\n", "push", f"odd:{image}", "--to", "board=lamp"),
         (1, "did you mean lamp-0?", "push", image, "--to", "lamp0"),
         (2, "joined by ',' without blanks", "push", image, "--to", "tag=kitchen name=lamp-0"),
         (1, "devices are said with --to", "push", image, "lamp-0"),

@@ -54,7 +54,7 @@ def test_a_push_on_hold_says_what_lets_it_install(fleet):
     again = fleet.ctl.start("push", fleet.image("2.0.0"), "--all", "--hold", "--wait", "--timeout", "100s")
     wait_for("it to say what it waits for", lambda: ", which is waited for: otactl rollout unhold " in again.text(), alive=[again])
     newest = next(row for row in fleet.ctl.json("rollout", "list") if row["version"] == "2.0.0")
-    fleet.ctl("rollout", "unhold", newest["id"])
+    assert "no longer on hold" in fleet.ctl("rollout", "unhold", newest["id"]).out
     assert again.wait(60) == 0, again.tail(9)
     assert "on hold" not in fleet.ctl("rollout", "list").out.splitlines()[1]
 
@@ -71,9 +71,10 @@ def test_status_says_what_tries_a_failed_push_again(fleet, folder):
     assert f"! push {push}: 2 reverted; once that is mended: otactl retry {push}\n" in fleet.ctl("status").out
     offered = subprocess.run([BIN / "otactl", "--complete=", "retry"], capture_output=True, text=True, check=True, env=fleet.ctl.env)
     assert offered.stdout.split() == [push]
+    assert "add --wait" in fleet.ctl.run("retry", push, "--timeout", "60s", code=2).err
     verdict.write_text("0")
-    fleet.ctl("retry", push)
-    fleet.wait_running("2.0.0")
+    assert "2 of 2 seen running it" in fleet.ctl("retry", push, "--wait", "--timeout", "100s").out
+    assert "nothing to offer again" in fleet.ctl.run("retry", push, "--wait", code=1).err
     wait_for("nothing to be left to try", lambda: "otactl retry" not in fleet.ctl("status").out)
 
 

@@ -55,7 +55,7 @@ ROWS = {
         "timeout": TIMES}, changes=True, root=True, usage={"expected": ["app.={file}"], "exclude": ["{file}", "--all", "--to", "*"]}),
     "cancel": Row(["first"], {"'nobody'": ["nobody"], "no device": ["--device", "nobody"]}, {"device": ["nobody"]}, changes=True,
                   usage={"say what": []}),
-    "retry": Row(["first"], {"'nobody'": ["nobody"]}, changes=True),
+    "retry": Row(["first"], {"'nobody'": ["nobody"]}, {"timeout": TIMES}, changes=True),
     "status": Row(unknown={"nobody": ["nobody"]}, reads=True),
     "log": Row(["{device}"], {"'nobody'": ["nobody"]}, reads=True),
     "image list": Row(reads=True), "image show": Row(["{image}"], {"0000": ["0" * 64], "'nobody'": ["nobody"]}, reads=True),
