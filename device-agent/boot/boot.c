@@ -28,14 +28,12 @@ static uint8_t attempts(const struct boot *b)
 	return b->cfg->attempts ? b->cfg->attempts : OTA_BOOT_ATTEMPTS;
 }
 
-/* Does the envelope in b->w, which was decoded before, verify under the stored root, or the provisioned one
- * where none is stored? Decoded anew: beside the manifest it would lie on the deepest stack there is. */
-static bool is_signed(const struct boot *b, uint32_t envelope_len)
+/* Does the envelope in b->w, which `rec` is by, verify under the stored root, or the provisioned one where
+ * none is stored? Decoded anew: beside the manifest it would lie on the deepest stack there is. */
+static bool is_signed(const struct boot *b, const struct journal_slot *rec, uint32_t envelope_len)
 {
 	const struct ota_crypto *c = b->cfg->crypto;
-	struct suit_envelope e;
 	struct root_doc doc;
-	struct cose_keyring ring;
 	uint32_t len;
 	unsigned from;
 
@@ -48,9 +46,7 @@ static bool is_signed(const struct boot *b, uint32_t envelope_len)
 			root_decode_first(c, p.root.p, p.root.len, &doc) != OTA_OK)
 			return false;
 	}
-	root_keyring(c, &doc, ROOT_ROLE_RELEASE, &ring);
-	return suit_envelope_decode(c, b->w->envelope, envelope_len, &e) == OTA_OK &&
-	       suit_envelope_verify(c, &e, &ring) == OTA_OK;
+	return slot_envelope_is_signed(c, &doc, rec->digest, b->w->envelope, envelope_len);
 }
 
 /* The record of slot `k` by its own envelope, which stays in b->w, if its images match it. */
@@ -84,7 +80,7 @@ static bool rebuild(struct boot *b)
 		journal_unmark(s, JOURNAL_DOUBT, k);
 		if (!by_envelope(b, k, &rec, &len))
 			continue;
-		has_signature = is_signed(b, len);
+		has_signature = is_signed(b, &rec, len);
 		s->slot[k] = rec;
 		if (!has_signature)
 			journal_mark(s, JOURNAL_EPOCH, k);

@@ -285,7 +285,8 @@ static bool sweep(struct journal *j)
 		if (g == j->group || !has_junk(j, g))
 			continue;
 		(void)erase_group(j, g);
-		is_clean = is_clean && !has_junk(j, g);
+		if (has_junk(j, g))
+			is_clean = false;
 	}
 	j->is_swept = true;
 	if (!is_clean) {

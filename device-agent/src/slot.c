@@ -89,6 +89,19 @@ enum ota_err slot_envelope_read(
 	return OTA_OK;
 }
 
+bool slot_envelope_is_signed(const struct ota_crypto *c, const struct root_doc *root,
+	const uint8_t digest[32], const uint8_t *bytes, uint32_t len)
+{
+	struct suit_envelope e;
+	struct cose_keyring ring;
+
+	if (suit_envelope_decode(c, bytes, len, &e) != OTA_OK ||
+		memcmp(e.digest, digest, sizeof e.digest) != 0)
+		return false;
+	root_keyring(c, root, ROOT_ROLE_RELEASE, &ring);
+	return suit_envelope_verify(c, &e, &ring) == OTA_OK;
+}
+
 enum ota_err slot_record_from(
 	const struct suit_manifest *m, const uint8_t digest[32], unsigned k, struct journal_slot *rec)
 {

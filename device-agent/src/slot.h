@@ -3,6 +3,7 @@
 #define OTA_SLOT_H
 
 #include "device-agent/src/journal.h"
+#include "proto/root.h"
 #include "proto/suit.h"
 
 /* Region of component `c` in slot `k`. */
@@ -25,6 +26,11 @@ OTA_MUST_USE enum ota_err slot_check(const struct ota_flash *flash, const struct
  * OTA_NOT_FOUND: none there. Nothing is verified. */
 OTA_MUST_USE enum ota_err slot_envelope_read(
 	const struct ota_flash *flash, unsigned k, uint8_t buf[OTA_ENVELOPE_AREA], uint32_t *len);
+
+/* Is the envelope `bytes`, as slot_envelope_read gave it, the one of the manifest with this digest, signed by
+ * release keys that `root` trusts? */
+bool slot_envelope_is_signed(const struct ota_crypto *c, const struct root_doc *root,
+	const uint8_t digest[32], const uint8_t *bytes, uint32_t len);
 
 /* The record of a manifest for slot `k`. OTA_COMPONENT: more components than a record has. */
 OTA_MUST_USE enum ota_err slot_record_from(

@@ -57,10 +57,7 @@ static void give_up(struct ota_agent *a, enum ota_err why, uint32_t waited_s)
  * below. A root of an epoch that was left, where the newer is lost, tells nothing of that. */
 static bool is_signed(struct ota_agent *a)
 {
-	const struct ota_crypto *c = a->cfg.crypto;
 	unsigned k = a->journal.s.active;
-	struct cose_keyring ring;
-	struct suit_envelope e;
 	enum ota_err err = OTA_FLASH;
 	uint32_t len = 0;
 
@@ -68,11 +65,8 @@ static bool is_signed(struct ota_agent *a)
 		return false;
 	for (unsigned i = 0; err == OTA_FLASH && i < READS; i++)
 		err = slot_envelope_read(a->cfg.flash, k, a->msg, &len);
-	if (err != OTA_OK || suit_envelope_decode(c, a->msg, len, &e) != OTA_OK ||
-		memcmp(e.digest, a->journal.s.slot[k].digest, sizeof e.digest) != 0)
-		return false;
-	root_keyring(c, &a->root, ROOT_ROLE_RELEASE, &ring);
-	return suit_envelope_verify(c, &e, &ring) == OTA_OK;
+	return err == OTA_OK &&
+	       slot_envelope_is_signed(a->cfg.crypto, &a->root, a->journal.s.slot[k].digest, a->msg, len);
 }
 
 /* Its last start, as far as anybody counted, and nobody assigned it: it is all there is, and the bootloader

@@ -11,10 +11,10 @@
 #include "proto/crypto_openssl.h"
 #include "tests/unit/agent/device.h"
 
-static void replace_release_key(uint32_t epoch)
+static void replace_key(const struct ota_signer *by, uint32_t epoch)
 {
-	memcpy(k.doc.key[1].kid, k.stranger.kid, OTA_KID_LEN);
-	k.doc.key[1].pub = (struct ota_slice){k.stranger.pub, k.stranger.pub_len};
+	memcpy(k.doc.key[1].kid, by->kid, OTA_KID_LEN);
+	k.doc.key[1].pub = (struct ota_slice){by->pub, by->pub_len};
 	k.doc.epoch = epoch;
 	kit_root_add(&k);
 	k.ticket_is_signed = true;
@@ -26,10 +26,7 @@ static void owner_leaves_the_epoch(void)
 {
 	crypto_signer_release(&k.release_key);
 	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &k.release_key), OTA_OK);
-	memcpy(k.doc.key[1].kid, k.release_key.kid, OTA_KID_LEN);
-	k.doc.epoch++;
-	kit_root_add(&k);
-	k.ticket_is_signed = true;
+	replace_key(&k.release_key, k.doc.epoch + 1);
 }
 
 static void assert_mended_by_the_next_release(void)
@@ -134,7 +131,7 @@ static void test_key_rotated_on_trial(void **state)
 		(void)set_up(state);
 		on_trial();
 		k.health = OTA_HEALTH_UNKNOWN;
-		replace_release_key(rows[i].epoch);
+		replace_key(&k.stranger, rows[i].epoch);
 		kit_live(&k, 600);
 		assert_int_equal(k.agent.root.version, 2);
 		kit_sign(&k, 1, &k.stranger);
@@ -198,7 +195,7 @@ static void test_begins_in_a_later_epoch(void **state)
 	(void)state;
 	kit_factory(&k, 0, 0);
 	kit_enrolled(&k);
-	replace_release_key(k.doc.epoch);
+	replace_key(&k.stranger, k.doc.epoch);
 	assert_true(kit_start(&k));
 	assert_true(k.choice.is_trial);
 	assert_true(kit_run(&k, 3600));
@@ -245,6 +242,35 @@ static void test_epoch_left_and_roots_lost(void **state)
 	assert_mended_by_the_next_release();
 }
 
+/* The newer root is lost on the device, and its server was put back to before it. What the keys of the epoch
+ * that was left sign then is taken, as before, but its number is no floor for those that came after them. */
+static void test_staged_under_a_root_that_was_left(void **state)
+{
+	struct ota_signer left = k.release_key;
+
+	(void)state;
+	begin_update();
+	poll_once();
+	assert_true(kit_runs(&k, 1));
+	assert_int_equal(crypto_signer_generate(OTA_ALG_ESP256, &k.release_key), OTA_OK);
+	replace_key(&k.release_key, 2);
+	poll_once();
+	assert_int_equal(k.agent.journal.s.epoch, 2);
+	memset(k.flash.bytes[OTA_REGION_ROOT_A], 0x11, 600);
+	memset(k.flash.bytes[OTA_REGION_ROOT_B], 0x11, 600);
+	k.n_roots = 1;
+	assert_true(kit_start(&k));
+	assert_int_equal(k.agent.root.version, 1);
+	kit_make(&k, 2, UINT32_MAX, 9000, 3);
+	kit_sign(&k, 2, &left);
+	kit_assign(&k, 2, 1);
+	k.saw_confirmed = false;
+	poll_once();
+	assert_true(kit_runs(&k, 2) && k.saw_confirmed);
+	assert_int_equal(k.agent.journal.s.floor, 0);
+	crypto_signer_release(&left);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +278,7 @@ int main(void)
 		T(test_epoch_left_and_journal_lost),
 		T(test_epoch_left_and_roots_lost),
 		T(test_epoch_left_and_the_successor_rots),
+		T(test_staged_under_a_root_that_was_left),
 		T(test_begins_in_a_later_epoch),
 		T(test_key_rotated_on_trial),
 		T(test_records_lost),
