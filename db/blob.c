@@ -134,7 +134,8 @@ enum ota_err blob_disk(const struct blob_store *bs, uint64_t *free_bytes, uint64
 
 static enum ota_err no_space(uint64_t free_bytes, uint64_t reserve, struct errmsg *e)
 {
-	return errmsg_fail(e, OTA_NO_SPACE, "%llu MiB are free, of which %llu MiB stay in reserve",
+	return errmsg_fail(e, OTA_NO_SPACE,
+		"the disk is nearly full: %llu MiB are free, and the last %llu MiB are not for this",
 		(unsigned long long)(free_bytes >> 20), (unsigned long long)(reserve >> 20));
 }
 

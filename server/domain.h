@@ -69,6 +69,7 @@ struct domain {
 	struct grow_place place; /* how far that is */
 	struct errmsg grow_e;    /* why one of them cannot; empty: all can */
 	struct errmsg sweep_e;   /* why an assignment cannot be timed out; empty: all can */
+	bool is_disk_full;       /* up to its reserve, as the log says */
 	int64_t grown_s;         /* when a request last went on with one */
 
 	struct log_limit log_strangers, log_alarms, log_groups, log_spoilt;

@@ -198,7 +198,10 @@ static void post_gc(struct domain *d, enum job_lane lane, job_fn fn)
 /* Time-outs */
 
 struct sweep_job {
-	struct domain *domain; /* the loop's */
+	struct domain *domain;          /* the loop's */
+	const struct blob_store *blobs; /* NULL: none */
+	enum ota_err space;             /* OTA_NO_SPACE, with words in `full` */
+	struct errmsg full;
 	int64_t now;
 	int64_t default_s;
 	int64_t applied; /* change row that the registry is at */
@@ -223,6 +226,7 @@ static enum ota_err sweep(struct job *job)
 	struct sweep_job *j = job->ctx;
 	enum ota_err err = OTA_OK;
 
+	j->space = j->blobs ? blob_space(j->blobs, 1, &j->full) : OTA_OK;
 	if (j->renews_lease) {
 		err = lease_take(job->db, "plan", lease_holder, j->now, LEASE_S, &job->e);
 		if (err == OTA_BUSY)
@@ -245,11 +249,24 @@ static void tell_spoilt(struct domain *d, const struct sweep_job *j)
 	log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN, "%s", d->sweep_e.text);
 }
 
+/* Once when it begins and once when it is over. */
+static void tell_disk(struct domain *d, const struct sweep_job *j)
+{
+	const bool is_full = j->space == OTA_NO_SPACE;
+
+	if (is_full && !d->is_disk_full)
+		log_warn("nothing can be uploaded: %s", j->full.text);
+	else if (!is_full && d->is_disk_full)
+		log_info("the disk has room for uploads again");
+	d->is_disk_full = is_full;
+}
+
 static void swept(struct job *job)
 {
 	struct sweep_job *j = job->ctx;
 	struct domain *d = j->domain;
 
+	tell_disk(d, j);
 	if (job->err)
 		log_error("assignments could not be timed out: %s", job->e.text);
 	else if (j->n_expired)
@@ -277,6 +294,7 @@ void upkeep_sweep(struct domain *d)
 		return;
 	}
 	j->domain = d;
+	j->blobs = d->app->blobs;
 	j->now = app_now(d->app);
 	j->default_s = d->app->cfg->task_timeout;
 	j->applied = d->applied;

@@ -91,7 +91,7 @@ def test_what_the_server_did_not_take_was_not_uploaded(fleet):
     full = '{"code": "no-space", "detail": "the disk is full"}'
     with Meddler(fleet.otad, {"PUT /v1/images/": (507, full)}) as meddler:
         result = fleet.ctl.run("push", fleet.image("1.0.0"), env=through(fleet, meddler), code=1)
-        assert complaints(result) == ["otactl: the disk is full"] and "upload:" not in result.err, repr(result)
+        assert complaints(result) == ["otactl: the disk is full"] and "make room: otactl" in result.err and "upload:" not in result.err, repr(result)
 
 
 def test_who_uses_an_image_is_told_where_it_is_known(fleet):

@@ -349,6 +349,20 @@ static void test_idle(void **state)
 	assert_true(lease.until > before);
 }
 
+/* Seen by itself, and when it is over. */
+static void test_a_full_disk_is_noticed(void **state)
+{
+	(void)state;
+	upkeep_sweep(fl.f.app.domain);
+	assert_false(fl.f.app.domain->is_disk_full);
+	blob_store_set_reserve(fl.f.app.blobs, UINT64_C(1) << 62);
+	upkeep_sweep(fl.f.app.domain);
+	assert_true(fl.f.app.domain->is_disk_full);
+	blob_store_set_reserve(fl.f.app.blobs, 1);
+	upkeep_sweep(fl.f.app.domain);
+	assert_false(fl.f.app.domain->is_disk_full);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -362,6 +376,7 @@ int main(void)
 		TEST(test_a_blob_that_a_crash_left),
 		TEST(test_spoilt),
 		TEST(test_idle),
+		TEST(test_a_full_disk_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
