@@ -189,6 +189,11 @@ bool api_body(struct req *req, const struct js_field *fields, size_t n_fields, v
 	return !err;
 }
 
+static bool is_brake(const struct req *req)
+{
+	return req->method == HTTP_DELETE || req->route->flags & ROUTE_BRAKE;
+}
+
 static enum ota_err call_run(struct job *job)
 {
 	struct api_call *call = job->ctx;
@@ -200,7 +205,7 @@ static enum ota_err call_run(struct job *job)
 	/* One moment for all that an answer shows: what one statement found is there for the next. */
 	if (!call->writes)
 		err = db_begin(job->db, &tx, &job->e);
-	else if (call->a.req->method != HTTP_DELETE && call->a.app->blobs)
+	else if (!is_brake(call->a.req) && call->a.app->blobs)
 		err = blob_space_rows(call->a.app->blobs, &job->e);
 	if (!err && call->writes)
 		err = change_newest(job->db, &before, &job->e);

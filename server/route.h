@@ -37,6 +37,9 @@ enum role {
 	ROLE_ADMIN,    /* token, or the socket: everything, tokens and roots too */
 };
 
+/* A token's role: "admin", "operator", "uploader", "viewer"; else "nobody". */
+const char *role_name(enum role role);
+
 /* Route classes a door may open (bits). */
 enum {
 	DOOR_OPERATORS = 1,
@@ -51,6 +54,9 @@ enum {
 	ROUTE_UPLOAD = 1,
 	/* 503 "no root yet: run otactl init" until app_hooks.has_root says yes. */
 	ROUTE_NEEDS_ROOT = 2,
+	/* It stops or takes back: a nearly full disk, on which nothing new is made, is no reason to refuse
+	 * it. A DELETE is one without this flag. */
+	ROUTE_BRAKE = 4,
 };
 
 struct req;

@@ -132,6 +132,12 @@ def rounds(make_fleet, folder, count, say=print):
             neighbour = leave_free(inside, (RESERVE_MIB << 20) // 4 + 200_000)
             rows += fill_by_rows(api, "lamp")
             assert reporter.report(api) == 200
+            # and the brakes hold
+            place = f"/v1/devices/{reporter.id.hex()}"
+            for hold in True, False:
+                assert api.ask("PATCH", place, {"hold": hold})[0] == 200
+            for verb in "ack", "cancel":
+                assert api.ask("POST", f"{place}/{verb}")[0] == 200
             assert api.ask("DELETE", f"/v1/images/{images.pop()}")[0] == 204
             wait_for("room for rows after a delete", lambda: api.ask("POST", "/v1/enroll-secrets", {
                 "board": "lamp", "uses": 1, "name": os.urandom(30).hex()})[0] == 201)
