@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -505,6 +506,31 @@ enum ota_err backup_can_restore(const char *dir, struct errmsg *e)
 	return err;
 }
 
+/* By root into somebody's directory: it is theirs, or the otad that runs as them could not open it. */
+static enum ota_err give_to_owner(const char *dir, char *stage, struct errmsg *e)
+{
+	char *const paths[] = {stage, NULL};
+	struct stat owner;
+	FTSENT *entry;
+	FTS *tree;
+	enum ota_err err = OTA_OK;
+
+	if (geteuid() != 0)
+		return OTA_OK;
+	if (stat(dir, &owner) < 0)
+		return errmsg_fail_errno(e, errno, "cannot look at '%s'", dir);
+	tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	if (!tree)
+		return errmsg_fail_errno(e, errno, "cannot open '%s'", stage);
+	while (err == OTA_OK && (entry = fts_read(tree)) != NULL) {
+		if (lchown(entry->fts_path, owner.st_uid, owner.st_gid) < 0)
+			err = errmsg_fail_errno(
+				e, errno, "cannot give '%s' to the owner of '%s'", entry->fts_path, dir);
+	}
+	(void)fts_close(tree);
+	return err;
+}
+
 enum ota_err backup_restore(const char *dir, const struct backup_options *options, int fd,
 	struct backup_stats *stats, struct errmsg *e)
 {
@@ -524,6 +550,8 @@ enum ota_err backup_restore(const char *dir, const struct backup_options *option
 	if (mkdir(r.stage, 0700) < 0)
 		return errmsg_fail_errno(e, errno, "cannot make '%s'", r.stage);
 	err = unpack_all(&r, fd, e);
+	if (err == OTA_OK)
+		err = give_to_owner(dir, r.stage, e);
 	if (err == OTA_OK)
 		err = path_in(restored, dir, ".restored", e);
 	if (err == OTA_OK && rename(r.stage, restored) < 0)

@@ -1,6 +1,7 @@
 #include "db/sqlite.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -63,8 +64,18 @@ enum ota_err sqlite_err(int rc)
 enum ota_err sqlite_fail(struct db *db, int rc, const char *doing, struct errmsg *e)
 {
 	enum ota_err err = sqlite_err(rc);
+	const int primary = rc & 0xff;
+	/* The engine's own words say neither that there is no room nor who may not. */
+	const int cause = db->h && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)
+				  ? sqlite3_system_errno(db->h)
+				  : 0;
 
-	errmsg_set(e, "database: %s: %s", doing, db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
+	if (cause == ENOSPC || cause == EDQUOT)
+		err = OTA_NO_SPACE;
+	if (cause)
+		(void)errmsg_fail_errno(e, cause, "database: %s: %s", doing, sqlite3_errmsg(db->h));
+	else
+		errmsg_set(e, "database: %s: %s", doing, db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
 	/* NOMEM, FULL and IOERR may make the engine roll the whole transaction back */
 	if (db->h && db->depth && sqlite3_get_autocommit(db->h) && db->lost == OTA_OK)
 		db->lost = err;
@@ -403,6 +414,8 @@ enum ota_err sqlite_copy(struct db *db, const char *path, struct errmsg *e)
 		if (fd < 0 || fsync(fd) < 0)
 			err = errmsg_fail_errno(e, errno, "cannot sync '%s'", path);
 	}
+	if (err == OTA_NO_SPACE)
+		errmsg_prefix(e, "'%s': ", path);
 	if (err != OTA_OK)
 		(void)unlink(path);
 	return err;

@@ -118,6 +118,8 @@ static void assert_whole(struct fixture *f, const char *dir)
 	assert_false(has(dir, ".restored"));
 }
 
+enum { NOBODY = 65534 };
+
 static void round_trip(void **state)
 {
 	struct fixture *f = *state;
@@ -146,8 +148,17 @@ static void round_trip(void **state)
 	assert_whole(f, to);
 	remove_tree(to);
 	temp_dir(empty);
+	/* run by root into somebody's directory, it is theirs */
+	if (geteuid() == 0)
+		assert_int_equal(chown(empty, NOBODY, NOBODY), 0);
 	ok(f, restore(f, empty, path, NULL, NULL));
 	assert_whole(f, empty);
+	for (int i = 0; i < 2 && geteuid() == 0; i++) {
+		(void)snprintf(to, sizeof to, "%s/%s", empty, i ? "blobs" : "otad.db");
+		assert_int_equal(stat(to, &st), 0);
+		assert_int_equal(st.st_uid, NOBODY);
+		assert_int_equal(st.st_gid, NOBODY);
+	}
 	remove_tree(empty);
 	/* nothing is left of the copy */
 	assert_int_equal(count_prefix(f->dir, ".backup-"), 0);
