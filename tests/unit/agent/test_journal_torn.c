@@ -180,6 +180,44 @@ static void test_nowhere_to_go(void **state)
 	flash_sim_release(&wide.sim);
 }
 
+static enum ota_err deaf_erase(void *ctx, unsigned region, uint32_t off, uint32_t len)
+{
+	(void)ctx, (void)region, (void)off, (void)len;
+	return OTA_OK;
+}
+
+static bool has_programmed;
+
+static enum ota_err prog_once(void *ctx, unsigned region, uint32_t off, const void *buf, uint32_t len)
+{
+	(void)ctx;
+	if (has_programmed)
+		return OTA_FLASH;
+	has_programmed = true;
+	memcpy(wide.sim.bytes[region] + off, buf, len);
+	return OTA_OK;
+}
+
+/* The first record ever holds, and none above what a torn one may say: it is what is on flash, and nothing
+ * begins anew over it. */
+static void test_the_first_record_stays(void **state)
+{
+	struct journal j;
+
+	(void)state;
+	(void)wide_begin(&j, 4, 0, 1);
+	wide.sim.bytes[OTA_REGION_SLOT][j.group_len] = 0x01;
+	wide.sim.flash.erase = deaf_erase;
+	wide.sim.flash.prog = prog_once;
+	has_programmed = false;
+	j.s.floor = 77;
+	assert_int_equal(journal_commit(&j), OTA_FLASH);
+	assert_false(j.is_empty || j.is_lost);
+	assert_int_equal(j.s.floor, 77);
+	assert_int_equal(wide_open(&j), 77);
+	flash_sim_release(&wide.sim);
+}
+
 /* A start erases nothing that holds records or is blank. */
 static void test_clean_groups_stay(void **state)
 {
@@ -205,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_cut_behind_a_deaf_group),
 		cmocka_unit_test(test_cut_behind_a_failed_commit),
 		cmocka_unit_test(test_nowhere_to_go),
+		cmocka_unit_test(test_the_first_record_stays),
 		cmocka_unit_test(test_clean_groups_stay),
 	};
 
