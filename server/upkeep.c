@@ -15,7 +15,8 @@
 enum {
 	FLUSH_JOB_MAX = 1024 * 1024,
 	GC_JOB_MAX = 1024 * 1024,
-	LEASE_S = 600, /* renewed when half of it is over: an idle server writes nothing */
+	DISK_AGAIN = 16 * 1024 * 1024, /* free above the reserve: it was full, and is no more */
+	LEASE_S = 600,                 /* renewed when half of it is over: an idle server writes nothing */
 };
 
 /* One database, one otad (the data directory is locked): whoever runs is this holder. */
@@ -200,6 +201,7 @@ static void post_gc(struct domain *d, enum job_lane lane, job_fn fn)
 struct sweep_job {
 	struct domain *domain;          /* the loop's */
 	const struct blob_store *blobs; /* NULL: none */
+	uint64_t room;                  /* bytes that have to be free for it to have any */
 	enum ota_err space;             /* OTA_NO_SPACE, with words in `full` */
 	struct errmsg full;
 	int64_t now;
@@ -226,7 +228,8 @@ static enum ota_err sweep(struct job *job)
 	struct sweep_job *j = job->ctx;
 	enum ota_err err = OTA_OK;
 
-	j->space = j->blobs ? blob_space(j->blobs, 1, &j->full) : OTA_OK;
+	if (j->blobs)
+		j->space = blob_space(j->blobs, j->room, &j->full);
 	if (j->renews_lease) {
 		err = lease_take(job->db, "plan", lease_holder, j->now, LEASE_S, &job->e);
 		if (err == OTA_BUSY)
@@ -249,16 +252,16 @@ static void tell_spoilt(struct domain *d, const struct sweep_job *j)
 	log_limited(&d->log_spoilt, 2, j->now, LOG_LEVEL_WARN, "%s", d->sweep_e.text);
 }
 
-/* Once when it begins and once when it is over. */
+/* Once when it begins and once when it is over; a disk that does not answer is neither. */
 static void tell_disk(struct domain *d, const struct sweep_job *j)
 {
-	const bool is_full = j->space == OTA_NO_SPACE;
-
-	if (is_full && !d->is_disk_full)
+	if (j->space == OTA_NO_SPACE && !d->is_disk_full) {
 		log_warn("nothing can be uploaded: %s", j->full.text);
-	else if (!is_full && d->is_disk_full)
+		d->is_disk_full = true;
+	} else if (j->space == OTA_OK && d->is_disk_full) {
 		log_info("the disk has room for uploads again");
-	d->is_disk_full = is_full;
+		d->is_disk_full = false;
+	}
 }
 
 static void swept(struct job *job)
@@ -295,6 +298,8 @@ void upkeep_sweep(struct domain *d)
 	}
 	j->domain = d;
 	j->blobs = d->app->blobs;
+	j->space = OTA_IO; /* until it was asked */
+	j->room = d->is_disk_full ? DISK_AGAIN : 1;
 	j->now = app_now(d->app);
 	j->default_s = d->app->cfg->task_timeout;
 	j->applied = d->applied;

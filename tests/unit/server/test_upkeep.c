@@ -12,6 +12,7 @@
 #include "db/release.h"
 #include "db/stmt.h"
 #include "proto/hex.h"
+#include "server/log.h"
 #include "server/openblob.h"
 #include "server/upkeep.h"
 #include "tests/unit/server/fleet.h"
@@ -349,18 +350,45 @@ static void test_idle(void **state)
 	assert_true(lease.until > before);
 }
 
-/* Seen by itself, and when it is over. */
+/* What a sweep says, at warning or below. */
+static const char *sweep_words(void)
+{
+	static char said[2048];
+	FILE *file = tmpfile();
+	int was = dup(STDERR_FILENO);
+	size_t n;
+
+	assert_non_null(file);
+	log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	upkeep_sweep(fl.f.app.domain);
+	assert_true(dup2(was, STDERR_FILENO) >= 0);
+	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	close(was);
+	rewind(file);
+	n = fread(said, 1, sizeof(said) - 1, file);
+	said[n] = '\0';
+	fclose(file);
+	return said;
+}
+
+/* Said once when it begins, and once when there is room again, not by the byte. */
 static void test_a_full_disk_is_noticed(void **state)
 {
+	struct blob_store *blobs = fl.f.app.blobs;
+	uint64_t free_bytes, reserve;
+
 	(void)state;
-	upkeep_sweep(fl.f.app.domain);
-	assert_false(fl.f.app.domain->is_disk_full);
-	blob_store_set_reserve(fl.f.app.blobs, UINT64_C(1) << 62);
-	upkeep_sweep(fl.f.app.domain);
-	assert_true(fl.f.app.domain->is_disk_full);
-	blob_store_set_reserve(fl.f.app.blobs, 1);
-	upkeep_sweep(fl.f.app.domain);
-	assert_false(fl.f.app.domain->is_disk_full);
+	assert_string_equal(sweep_words(), "");
+	blob_store_set_reserve(blobs, UINT64_C(1) << 62);
+	assert_non_null(strstr(sweep_words(), "warn  nothing can be uploaded: the disk is nearly full"));
+	assert_string_equal(sweep_words(), "");
+	assert_int_equal(blob_disk(blobs, &free_bytes, &reserve, &e), OTA_OK);
+	blob_store_set_reserve(blobs, free_bytes - 8 * 1024 * 1024);
+	assert_string_equal(sweep_words(), "");
+	blob_store_set_reserve(blobs, 1);
+	assert_non_null(strstr(sweep_words(), "info  the disk has room for uploads again"));
+	assert_string_equal(sweep_words(), "");
 }
 
 int main(void)
