@@ -378,7 +378,7 @@ static int run(struct args *args)
 
 	client_free(cli.client);
 	if (!out_finish() && code == EXIT_DONE)
-		code = cli_fail(&cli, "cannot write to standard output");
+		code = out_is_read() ? cli_fail(&cli, "cannot write to standard output") : EXIT_FAILED;
 	return code;
 }
 

@@ -94,13 +94,13 @@ static int one_device(struct cli *cli, const char *ref, const struct verb *v, js
 
 /* The same call for each device named; goes on after a failure, so that one typo does not hold up the rest.
  * Programs get a list with a row for each: the device, or its error. */
-static int each_device(struct cli *cli, const struct args *args, const struct verb *v)
+static int each_device(struct cli *cli, int n, const char *const *refs, const struct verb *v)
 {
 	json_t *all = json_array();
 	int code = EXIT_DONE;
 
-	for (int i = 0; i < args->n; i++) {
-		int one = one_device(cli, args->pos[i], v, all);
+	for (int i = 0; i < n; i++) {
+		int one = one_device(cli, refs[i], v, all);
 
 		code = code == EXIT_DONE ? one : code;
 	}
@@ -110,14 +110,18 @@ static int each_device(struct cli *cli, const struct args *args, const struct ve
 	return code;
 }
 
-/* One whose place another took is not among those that only wait: asked about before any is let in. */
-static int ask_revoked(struct cli *cli, const struct args *args)
+static int each_arg(struct cli *cli, const struct args *args, const struct verb *v)
 {
-	int code;
-	json_t *all = find_devices(cli, args, &code), *d;
+	return each_device(cli, args->n, (const char *const *)args->pos, v);
+}
+
+/* One whose place another took is not among those that only wait: asked about before any is let in. */
+static int ask_revoked(const struct cli *cli, const json_t *all)
+{
+	json_t *d;
 	size_t i, n = 0;
 
-	json_array_foreach(all, i, d)
+	json_array_foreach((json_t *)(uintptr_t)all, i, d)
 	{
 		if (strcmp(js_text(d, "state", ""), "revoked") != 0)
 			continue;
@@ -125,45 +129,56 @@ static int ask_revoked(struct cli *cli, const struct args *args)
 		fprintf(stderr, "%s is revoked: another took its place (device replace); last seen %s\n",
 			out_safe(js_text(d, "name", "?")), out_ago(js_int(d, "last_seen", 0)));
 	}
-	json_decref(all);
-	return n ? cli_confirm_final(cli, "Let %s in again?", n == 1 ? "it" : "them") : code;
+	return n ? cli_confirm_final(cli, "Let %s in again?", n == 1 ? "it" : "them") : EXIT_DONE;
 }
 
+/* By their ids: a name may be another's by the time that the question is answered. */
 int cmd_device_approve(struct cli *cli, const struct args *args)
 {
 	static const struct verb approve = {
 		"POST", "/approve", NULL, "approved", "approved already, nothing waits:"};
-	int code = ask_revoked(cli, args);
+	int code;
+	json_t *all = find_devices(cli, args, &code);
+	const size_t n = json_array_size(all);
+	const char **ids = all ? calloc(n + 1, sizeof *ids) : NULL;
 
-	return code == EXIT_DONE ? each_device(cli, args, &approve) : code;
+	for (size_t i = 0; ids && i < n; i++)
+		ids[i] = js_text(json_array_get(all, i), "id", "?");
+	if (all)
+		code = ids ? ask_revoked(cli, all) : cli_fail(cli, "out of memory");
+	if (code == EXIT_DONE)
+		code = each_device(cli, (int)n, ids, &approve);
+	free(ids);
+	json_decref(all);
+	return code;
 }
 
 int cmd_device_reject(struct cli *cli, const struct args *args)
 {
 	static const struct verb reject = {"POST", "/reject", NULL, "refused the new key of", NULL};
 
-	return each_device(cli, args, &reject);
+	return each_arg(cli, args, &reject);
 }
 
 int cmd_device_ack(struct cli *cli, const struct args *args)
 {
 	static const struct verb ack = {"POST", "/ack", NULL, "acknowledged:", "there is no alarm:"};
 
-	return each_device(cli, args, &ack);
+	return each_arg(cli, args, &ack);
 }
 
 int cmd_device_hold(struct cli *cli, const struct args *args)
 {
 	static const struct verb hold = {"PATCH", "", "{\"hold\":true}", "on hold:", NULL};
 
-	return each_device(cli, args, &hold);
+	return each_arg(cli, args, &hold);
 }
 
 int cmd_device_unhold(struct cli *cli, const struct args *args)
 {
 	static const struct verb unhold = {"PATCH", "", "{\"hold\":false}", "not on hold:", NULL};
 
-	return each_device(cli, args, &unhold);
+	return each_arg(cli, args, &unhold);
 }
 
 static int patch_device(struct cli *cli, const char *ref, json_t *take_body)

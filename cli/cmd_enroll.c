@@ -115,13 +115,14 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 		out_table_init(&t, head);
 		json_array_foreach(list, i, s)
 		{
+			const char *name = js_text(s, "name", "");
 			char left[48];
 
 			(void)snprintf(left, sizeof left, "%lld of %lld",
 				(long long)js_int(s, "uses_left", 0), (long long)js_int(s, "uses", 0));
 			out_table_row(&t,
 				(const char *const[]){js_text(s, "id", "?"), js_text(s, "board", "?"),
-					js_text(s, "name", ""), left,
+					name[0] ? name : js_text(s, "serial", ""), left,
 					js_bool(s, "approve", false) ? "yes" : "no",
 					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
 					show_secret_state(s)});
@@ -146,8 +147,9 @@ int cmd_enroll_revoke(struct cli *cli, const struct args *args)
 
 	if (strcmp(text, name) == 0 && !was_revoked && js_int(s, "uses_left", 0) == 0)
 		(void)cli_fail(cli,
-			"the provisioning file of '%s' is used: that device has enrolled; to end it: otactl "
-			"device remove",
+			"the provisioning file that '%s' was made with is used; another secret is ended by "
+			"its "
+			"id: otactl enroll list; the device itself: otactl device remove",
 			out_safe(name));
 	else if (was_revoked || (path_join(path, sizeof path, "/v1/enroll-secrets/", id, "") &&
 					cli_call(cli, "DELETE", path, NULL, NULL)))

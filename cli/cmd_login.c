@@ -146,6 +146,9 @@ int cmd_logout(struct cli *cli, const struct args *args)
 	(void)args;
 	if (client_login_forget(&was_there, &e) != OTA_OK)
 		return cli_fail(cli, "%s", e.text);
-	out_done(cli->json, was_there || cli->json ? "logged out" : "no login was stored", "", "");
+	if (cli->json)
+		out_json_flag("logged out", was_there);
+	else
+		puts(was_there ? "logged out" : "no login was stored");
 	return EXIT_DONE;
 }

@@ -469,7 +469,7 @@ static int run_push(struct cli *cli, const struct args *args, struct push *p, lo
 	if (code == EXIT_DONE && args_has(args, "hold"))
 		tell_held(rollouts, args_has(args, "wait"));
 	if (code == EXIT_DONE && args_has(args, "wait") && p->selector)
-		code = push_wait(cli, rollouts, timeout_s, args_has(args, "accept-served"));
+		code = push_wait(cli, rollouts, timeout_s, args_has(args, "accept-served"), false);
 	else if (code == EXIT_DONE && cli->json)
 		out_json(p->selector ? rollouts : releases);
 	else if (code == EXIT_DONE && p->selector)

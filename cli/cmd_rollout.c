@@ -116,7 +116,7 @@ int cmd_retry(struct cli *cli, const struct args *args)
 	if (is_waiting) {
 		json_t *pushes = json_pack("[O]", push);
 
-		code = push_wait(cli, pushes, timeout_s, args_has(args, "accept-served"));
+		code = push_wait(cli, pushes, timeout_s, args_has(args, "accept-served"), true);
 		json_decref(pushes);
 	}
 	json_decref(push);

@@ -106,8 +106,8 @@ int cli_problem_is(const struct cli *cli, const char *method, const char *path,
 	else if (answer->status == 404 && list_for(path))
 		cli_hint("see: %s", list_for(path));
 	else if (answer->status == 507)
-		cli_hint("make room: otactl release remove, then otactl image remove; or lower disk-reserve, "
-			 "see otad.conf(5)");
+		cli_hint("make room: otactl release remove (release retire where it was pushed), then otactl "
+			 "image remove; or lower disk-reserve, see otad.conf(5)");
 	else if (answer->status == 401)
 		cli_hint("asked at %s (%s); log in again: otactl login URL", where, client_from(cli->client));
 	(void)snprintf(last.code, sizeof last.code, "%s", js_text(problem, "code", "failed"));

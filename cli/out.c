@@ -1,6 +1,7 @@
 #include "cli/out.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,10 +227,18 @@ void out_json(const json_t *value)
 	putchar('\n');
 }
 
+void out_json_flag(const char *done, bool is_done)
+{
+	json_t *o = json_pack("{s:b}", done, is_done);
+
+	out_json(o);
+	json_decref(o);
+}
+
 void out_done(bool json, const char *done, const char *what, const char *more)
 {
 	if (json) {
-		json_t *o = what[0] ? json_pack("{s:o}", done, js_string(what)) : json_pack("{s:b}", done, 1);
+		json_t *o = json_pack("{s:o}", done, js_string(what));
 
 		out_json(o);
 		json_decref(o);
@@ -286,4 +295,11 @@ bool out_finish(void)
 	bool was_bad = ferror(stdout) != 0;
 
 	return fflush(stdout) == 0 && !was_bad;
+}
+
+bool out_is_read(void)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO};
+
+	return poll(&out, 1, 0) < 0 || !(out.revents & POLLERR);
 }

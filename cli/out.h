@@ -48,6 +48,8 @@ const char *out_safe(const char *text);
 
 /* The answer as JSON on stdout, indented, with a newline. */
 void out_json(const json_t *value);
+/* {"done": is_done} */
+void out_json_flag(const char *done, bool is_done);
 /* What was done to what: "revoked 1f: ..." for people, {"revoked": "1f"} for programs. `more` is for people.
  */
 void out_done(bool json, const char *done, const char *what, const char *more);
@@ -71,5 +73,7 @@ void out_hide(void);
 
 /* Flush stdout: false when what was printed did not arrive (a full disk, a closed pipe). */
 bool out_finish(void);
+/* False once the other end of a pipe is gone, as with "| head": that needs no words. */
+bool out_is_read(void);
 
 #endif

@@ -40,7 +40,8 @@ bool push_upload(struct cli *cli, struct push_file *f);
 int push_wait_options(const struct cli *cli, const struct args *args, long long *timeout_s);
 
 /* Follow pushes (their objects, refreshed in place) until every target has ended, `timeout_s` is over (0 =
- * never) or Ctrl-C. Prints progress and the closing table. EXIT_DONE when all targets run it. */
-int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served);
+ * never) or Ctrl-C. Prints progress and the closing table. EXIT_DONE when all targets run it;
+ * `is_retry`: when all do that a retry of the one push just opened again. */
+int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served, bool is_retry);
 
 #endif

@@ -245,13 +245,33 @@ static int64_t explain_silence(struct cli *cli, const json_t *rollouts, bool is_
 	return left > AGAIN_S ? left : AGAIN_S;
 }
 
+/* What had ended before the waiting began, and is not waited for: all zeros for a push. */
+struct ended_before {
+	int64_t targets, running, served;
+	bool is_superseded;
+};
+
+/* A retry is for those that are open behind it; what became of the others is known. */
+static struct ended_before not_retried(const json_t *rollouts)
+{
+	const json_t *r = json_array_get(rollouts, 0);
+
+	return (struct ended_before){
+		.targets = targets_of(rollouts) - count_in(rollouts, true, ASSIGN_WAITING),
+		.running = count_in(rollouts, false, ASSIGN_RUNNING),
+		.served = count_in(rollouts, false, ASSIGN_SERVED),
+		.is_superseded = js_get(r, "superseded_by") != NULL,
+	};
+}
+
 /* How it ended, and whether that is what was waited for. */
-static int tell_end(struct cli *cli, json_t *rollouts, bool is_late, bool accept_served)
+static int tell_end(struct cli *cli, json_t *rollouts, const struct ended_before *before, bool is_late,
+	bool accept_served)
 {
 	const bool is_told = closing_table(cli, rollouts);
-	int64_t running = count_in(rollouts, false, ASSIGN_RUNNING),
-		served = count_in(rollouts, false, ASSIGN_SERVED);
-	int64_t targets = targets_of(rollouts);
+	int64_t running = count_in(rollouts, false, ASSIGN_RUNNING) - before->running,
+		served = count_in(rollouts, false, ASSIGN_SERVED) - before->served;
+	int64_t targets = targets_of(rollouts) - before->targets;
 	json_t *r;
 	size_t i;
 
@@ -263,7 +283,7 @@ static int tell_end(struct cli *cli, json_t *rollouts, bool is_late, bool accept
 	}
 	json_array_foreach(rollouts, i, r)
 	{
-		if (js_get(r, "superseded_by"))
+		if (js_get(r, "superseded_by") && !before->is_superseded)
 			fprintf(stderr, "otactl: push %.8s was superseded by %s\n", js_text(r, "id", ""),
 				out_safe(js_text(r, "superseded_by", "?")));
 	}
@@ -294,11 +314,13 @@ int push_wait_options(const struct cli *cli, const struct args *args, long long 
 	return EXIT_DONE;
 }
 
-int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served)
+int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accept_served, bool is_retry)
 {
-	int64_t end = timeout_s ? now_s() + timeout_s : 0, seq = 0;
+	/* The second that has begun is none of them. */
+	int64_t end = timeout_s ? now_s() + timeout_s + 1 : 0, seq = 0;
 	int64_t explain_at = now_s() + QUIET_S;
 	bool is_late = false, is_explained = false;
+	struct ended_before before = {0};
 	enum link link = LINK_UP;
 	char last[200] = "";
 
@@ -309,6 +331,9 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 			link = LINK_LOST;
 		}
 		if (link == LINK_UP) {
+			if (is_retry && !is_growing(rollouts))
+				before = not_retried(rollouts);
+			is_retry = is_retry && is_growing(rollouts);
 			show_progress(cli, rollouts, last);
 			if (count_in(rollouts, true, ASSIGN_WAITING) == 0 && !is_growing(rollouts))
 				break;
@@ -324,7 +349,7 @@ int push_wait(struct cli *cli, json_t *rollouts, long long timeout_s, bool accep
 	if (cli->is_tty)
 		fputc('\n', stderr);
 	if (!client_interrupted && link != LINK_REFUSED)
-		return tell_end(cli, rollouts, is_late, accept_served);
+		return tell_end(cli, rollouts, &before, is_late, accept_served);
 	if (cli->json)
 		out_json(rollouts);
 	print_follow(rollouts);

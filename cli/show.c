@@ -12,7 +12,13 @@ const char *show_running(const json_t *d, char *buf, size_t cap)
 
 	if (!r)
 		return js_bool(d, "drifted", false) ? "nothing of ours" : "unknown";
-	(void)snprintf(buf, cap, "%s%s", js_text(r, "version", "unknown release"),
+	/* Versions are a board's own: of another's firmware the board is said too. */
+	const char *release = js_text(r, "release", ""), *board = js_text(d, "board", "");
+	const size_t len = strlen(board);
+	const bool is_foreign = release[0] && len &&
+				(strncmp(release, board, len) != 0 || release[len] != ':');
+
+	(void)snprintf(buf, cap, "%s%s", is_foreign ? release : js_text(r, "version", "unknown release"),
 		js_bool(r, "stuck", false)      ? " (failed)"
 		: js_bool(r, "confirmed", true) ? ""
 						: " (trial)");
@@ -136,6 +142,19 @@ const char *show_label(const json_t *device)
 	return out_safe(head);
 }
 
+/* For a table: one that nobody has named is known to people by its serial. */
+static const char *label_with_serial(const json_t *d, char *buf, size_t cap)
+{
+	const char *serial = js_text(d, "serial", "");
+	const bool is_named = strcmp(js_text(d, "name", ""), js_text(d, "id", "")) != 0;
+
+	/* One that a provisioning file made up says nothing. */
+	if (is_named || !serial[0] || (strlen(serial) == 32 && strspn(serial, "0123456789abcdef") == 32))
+		return show_label(d);
+	(void)snprintf(buf, cap, "%s (%s)", show_label(d), out_safe(serial));
+	return buf;
+}
+
 void show_devices(const json_t *devices, const char *none)
 {
 	static const char *const head[] = {"DEVICE", "BOARD", "RUNNING", "UPDATE", "STATE", "SEEN", NULL};
@@ -147,7 +166,7 @@ void show_devices(const json_t *devices, const char *none)
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
 		const json_t *a = js_get(d, "assignment"), *next = js_get(d, "next");
-		char running[120], update[300], state[64];
+		char running[120], update[300], state[64], label[80];
 
 		(void)snprintf(state, sizeof state, "%s%s%s%s", js_text(d, "state", "?"),
 			js_bool(d, "rekey", false) ? ", new key waits" : "",
@@ -161,9 +180,9 @@ void show_devices(const json_t *devices, const char *none)
 		(void)snprintf(update, sizeof update, "%s%s%s%s%s", is_done ? "" : version,
 			a && !is_done ? " " : "", a ? running : "", next ? ", then " : "",
 			next ? js_text(next, "version", "?") : "");
-		out_table_row(&t, (const char *const[]){show_label(d), js_text(d, "board", ""),
-					  show_running(d, running, sizeof running), update, state,
-					  out_ago(js_int(d, "last_seen", 0))});
+		out_table_row(&t, (const char *const[]){label_with_serial(d, label, sizeof label),
+					  js_text(d, "board", ""), show_running(d, running, sizeof running),
+					  update, state, out_ago(js_int(d, "last_seen", 0))});
 	}
 	out_table_end(&t, none);
 }
@@ -220,6 +239,18 @@ static const char *outrun_text(const json_t *d, char *buf, size_t cap)
 	return buf;
 }
 
+/* It runs what this otad does not know, or nothing of ours any more where it once did, and nothing is on its
+ * way to it. */
+static bool is_left_alone(const json_t *d)
+{
+	const json_t *a = js_get(d, "assignment");
+	const bool is_empty = !js_get(d, "running") && js_get(d, "ran");
+
+	return (is_empty || (js_get(d, "running") && !is_known(d))) && !is_outrun(d) &&
+	       !js_bool(d, "drifted", false) && !js_get(d, "next") && (!a || has_ended(a)) &&
+	       strcmp(js_text(d, "state", ""), "approved") == 0;
+}
+
 /* It runs what failed its trial there, and no retry of that push mends it: it was cancelled. */
 static bool is_left_ill(const json_t *d)
 {
@@ -227,6 +258,12 @@ static bool is_left_ill(const json_t *d)
 
 	return js_bool(js_get(d, "running"), "stuck", false) && js_bool(a, "rollout_cancelled", false) &&
 	       has_ended(a) && !js_get(d, "next");
+}
+
+/* Its flash was lost, and the push that was its last one does not bring it back: it was cancelled. */
+static bool is_left_empty(const json_t *d)
+{
+	return !js_get(d, "running") && is_left_alone(d);
 }
 
 static void show_one_drifted(const json_t *d)
@@ -243,6 +280,10 @@ static void show_one_drifted(const json_t *d)
 			is_known(d) ? out_safe(show_running(d, running, sizeof running))
 				    : "a newer release, which this otad does not know,",
 			outrun_text(d, mend, sizeof mend));
+	else if (is_left_empty(d))
+		printf("! %s reports nothing of ours and ran %s; push what it should run: otactl push FILE "
+		       "--to %s\n",
+			show_label(d), out_safe(js_text(d, "ran", "?")), show_label(d));
 	else if (is_left_ill(d))
 		printf("! %s runs %s: it failed its trial, and there is nothing to go back to; push a better "
 		       "one: otactl push FILE --to %s\n",
@@ -263,7 +304,7 @@ void show_drifted(const json_t *devices)
 	json_array_foreach((json_t *)(uintptr_t)devices, i, d)
 	{
 		if ((js_bool(d, "late", false) || js_bool(d, "drifted", false) || is_outrun(d) ||
-			    is_left_ill(d)) &&
+			    is_left_ill(d) || is_left_empty(d)) &&
 			++n <= DRIFTED_MAX)
 			show_one_drifted(d);
 	}
@@ -435,8 +476,11 @@ void show_device(const json_t *d)
 	else if (js_bool(d, "drifted", false))
 		out_field("", "it should run %s; %s", js_text(a, "version", "?"),
 			mend_text(d, a, mend, sizeof mend));
-	if (r && !is_known(d) && !is_outrun(d) && !js_bool(d, "drifted", false)) {
-		out_field("", "this otad does not know it; push what the device should run:");
+	if (is_left_alone(d)) {
+		out_field("",
+			r ? "this otad does not know it; push what the device should run:"
+			  : "it ran %s; push what it should run:",
+			js_text(d, "ran", "?"));
 		out_field("", "otactl push FILE --to %s", show_label(d));
 	}
 	if (js_bool(d, "late", false))

@@ -152,6 +152,8 @@ enum ota_err assignment_list(struct db *db, const struct assignment_filter *filt
 	static const char q_rollout[] = SELECT_ASSIGNMENT
 		" WHERE a.rollout = $rollout AND a.id > $cursor AND ($device = 0 OR a.device = $device)"
 		" AND ($release = 0 OR m.release = $release) AND ($only_open = 0 OR a.ended_at IS NULL)"
+		" AND ($only_newest = 0 OR NOT EXISTS (SELECT 1 FROM assignment n WHERE n.rollout = a.rollout"
+		"  AND n.device = a.device AND n.id > a.id))"
 		" ORDER BY a.id LIMIT $limit";
 	static const struct assignment_filter all = {0};
 	AUTO(stmt) struct stmt *st = stmt_get(db, filter && filter->rollout ? q_rollout : q_list);
@@ -162,6 +164,8 @@ enum ota_err assignment_list(struct db *db, const struct assignment_filter *filt
 	bind_i64(st, "device", filter->device);
 	bind_i64(st, "release", filter->release);
 	bind_i64(st, "only_open", filter->only_open);
+	if (filter->rollout)
+		bind_i64(st, "only_newest", filter->only_newest);
 	return list(st, page, mem, out, e);
 }
 

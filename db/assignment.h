@@ -149,6 +149,7 @@ struct assignment_filter {
 	int64_t device;  /* 0 = all */
 	int64_t release; /* 0 = all */
 	bool only_open;
+	bool only_newest; /* of each device's attempts at the rollout, which has to be given */
 };
 
 /* In the order of creation. `filter` may be NULL. */

@@ -6,30 +6,11 @@
 
 #include "proto/hex.h"
 
-static const struct {
-	enum role role;
-	const char *name;
-} roles[] = {
-	{ROLE_VIEWER, "viewer"},
-	{ROLE_UPLOADER, "uploader"},
-	{ROLE_OPERATOR, "operator"},
-	{ROLE_ADMIN, "admin"},
-};
-
-const char *auth_role_name(enum role role)
-{
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-		if (roles[i].role == role)
-			return roles[i].name;
-	}
-	return "nobody";
-}
-
 enum ota_err auth_role_parse(const char *name, enum role *out)
 {
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-		if (strcmp(roles[i].name, name) == 0) {
-			*out = roles[i].role;
+	for (enum role role = ROLE_VIEWER; role <= ROLE_ADMIN; role++) {
+		if (strcmp(role_name(role), name) == 0) {
+			*out = role;
 			return OTA_OK;
 		}
 	}

@@ -51,8 +51,6 @@ const struct auth_token *auth_check(
 void auth_make(const struct ota_crypto *c, const uint8_t random[AUTH_UID_LEN + AUTH_RANDOM_LEN],
 	char text[AUTH_TOKEN_LEN + 1], char uid[2 * AUTH_UID_LEN + 1], uint8_t sha256[32]);
 
-/* "admin", "operator", "uploader", "viewer". */
-const char *auth_role_name(enum role role);
 OTA_MUST_USE enum ota_err auth_role_parse(const char *name, enum role *out);
 
 #endif

@@ -510,7 +510,8 @@ bool config_takes_word(const char *word)
 	return opt && opt->kind != CONFIG_BOOL;
 }
 
-static enum ota_err load_password(struct config *c, const char *path, const char **out, struct errmsg *e)
+static enum ota_err load_password(
+	struct config *c, const char *option, const char *path, const char **out, struct errmsg *e)
 {
 	char *text;
 	size_t len;
@@ -519,8 +520,10 @@ static enum ota_err load_password(struct config *c, const char *path, const char
 	if (!path)
 		return OTA_OK;
 	err = read_small_file(&c->mem, path, TEXT_MAX, &text, &len, e);
-	if (err)
+	if (err) {
+		errmsg_prefix(e, "%s: ", option);
 		return err;
+	}
 	text[strcspn(text, "\r\n")] = '\0';
 	*out = text;
 	return OTA_OK;
@@ -573,9 +576,10 @@ enum ota_err config_load(struct config *c, int argc, char *const *argv, char *co
 	if (!err)
 		err = load_argv(c, argc, argv, false, e);
 	if (!err)
-		err = load_password(c, c->mqtt_password_file, &c->mqtt_password, e);
+		err = load_password(c, "mqtt-password-file", c->mqtt_password_file, &c->mqtt_password, e);
 	if (!err)
-		err = load_password(c, c->device_mqtt_password_file, &c->device_mqtt_password, e);
+		err = load_password(c, "device-mqtt-password-file", c->device_mqtt_password_file,
+			&c->device_mqtt_password, e);
 	if (!err)
 		err = check_together(c, e);
 	return err;

@@ -139,7 +139,12 @@ static enum dispatch_result check_role(struct req *req)
 	if (err == OTA_OK && role_suffices(req))
 		return DISPATCH_GO;
 	if (err == OTA_OK) {
-		res_problem(req, 403, "not-allowed", "this token may not do that");
+		if (req->who.kind == WHO_TOKEN && req->route->role >= ROLE_VIEWER)
+			res_problem(req, 403, "not-allowed",
+				"this token may not do that: it has the role %s, and this takes %s",
+				role_name(req->who.role), role_name(req->route->role));
+		else
+			res_problem(req, 403, "not-allowed", "this token may not do that");
 	} else if (err == OTA_DENIED) {
 		res_problem(req, 401, "unauthorized", "a valid token is needed");
 		res_header(req->res, "WWW-Authenticate", "Bearer");

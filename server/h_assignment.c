@@ -58,7 +58,9 @@ static enum ota_err rollout_assignments_run(struct api_job *a, struct job *job)
 	struct rollout_row row;
 	enum ota_err err = find_rollout(a, job, a->req->cap.value[0], &row);
 
-	return err ? err : assignments_json(a, job, &(struct assignment_filter){.rollout = row.id}, -1);
+	return err ? err
+		   : assignments_json(
+			     a, job, &(struct assignment_filter){.rollout = row.id, .only_newest = true}, -1);
 }
 
 enum h_result h_rollout_assignments(struct req *req, struct res *res)

@@ -71,23 +71,27 @@ static enum ota_err pick_device(void *ctx, const struct device_row *row)
 static enum ota_err hint_nobody(
 	struct api_job *a, struct job *job, const struct selector *s, int64_t board, const char **hint)
 {
-	const struct device_filter elsewhere = {.selector = s, .state = -1};
+	const struct device_filter elsewhere = {.selector = s, .state = DEVICE_APPROVED};
 	const struct db_page page = {.limit = 2};
 	struct device_list list = {0};
 	struct board_row other;
 	enum ota_err err;
 
 	*hint = select_hint(a, job, s);
-	if (*hint || !board)
+	if (*hint || !board || !s->n)
 		return OTA_OK;
 	err = device_list(job->db, &elsewhere, &page, job->mem, &list, &job->e);
-	if (!err && list.n == 1 && list.rows[0].board)
-		err = board_load(job->db, list.rows[0].board, job->mem, &other, &job->e);
 	if (err || !list.n)
 		return err;
-	*hint = list.n > 1 || !list.rows[0].board
-			? "devices of other boards match"
-			: arena_printf(job->mem, "%s is of board %s", list.rows[0].name, other.name);
+	if (!list.rows[0].board) {
+		*hint = arena_printf(job->mem, "%s has no board", list.rows[0].name);
+		return OTA_OK;
+	}
+	err = board_load(job->db, list.rows[0].board, job->mem, &other, &job->e);
+	if (err)
+		return err;
+	*hint = list.n > 1 ? "devices of other boards match"
+			   : arena_printf(job->mem, "%s is of board %s", list.rows[0].name, other.name);
 	return OTA_OK;
 }
 

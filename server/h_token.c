@@ -49,7 +49,7 @@ static void token_json(struct js_out *o, const struct token_row *row)
 {
 	js_text(o, "id", row->uid);
 	js_text(o, "name", row->name);
-	js_text(o, "role", auth_role_name(roles[row->role]));
+	js_text(o, "role", role_name(roles[row->role]));
 	js_int(o, "created", row->created_at);
 	actor_json(o, "by", row->created_by);
 	js_time(o, "expires", row->expires_at);
@@ -217,6 +217,6 @@ enum h_result h_whoami(struct req *req, struct res *res)
 	js_object(&o, NULL);
 	js_text(&o, "kind", req->who.kind == WHO_SOCKET_ADMIN ? "socket" : "token");
 	js_text(&o, "name", req->who.name);
-	js_text(&o, "role", auth_role_name(req->who.role));
+	js_text(&o, "role", role_name(req->who.role));
 	return js_answer(req, 200, &o);
 }

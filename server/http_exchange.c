@@ -92,6 +92,9 @@ void exchange_settle(struct hreq *h)
 
 	if (h->res.status == 401 && peer_failed(&http->failures, h->req.peer, http->app->timers->now_ms,
 					    (unsigned)http->app->cfg->auth_failures)) {
+		log_limited(&http->failures_log, 1, app_now(http->app), LOG_LEVEL_WARN,
+			"%s: more than %d wrong credentials in a minute; those that follow are answered 429",
+			h->req.peer, (int)http->app->cfg->auth_failures);
 		h->res.n_headers = 0;
 		res_problem(
 			&h->req, 429, "too-many-failures", "too many wrong credentials from this address");

@@ -84,6 +84,7 @@ struct http {
 	struct log_limit library_log, limit_log;
 	struct timer tick;
 	struct peer_failures failures;
+	struct log_limit failures_log;
 };
 
 /* A new connection on `fd`, which stays the library's. NULL: out of memory. Ends with conn_free. */

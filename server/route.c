@@ -165,6 +165,22 @@ const char *route_method_name(enum http_method method)
 	return method < HTTP_METHODS ? method_names[method] : "?";
 }
 
+const char *role_name(enum role role)
+{
+	switch (role) {
+	case ROLE_VIEWER:
+		return "viewer";
+	case ROLE_UPLOADER:
+		return "uploader";
+	case ROLE_OPERATOR:
+		return "operator";
+	case ROLE_ADMIN:
+		return "admin";
+	default:
+		return "nobody";
+	}
+}
+
 unsigned route_doors(enum role role)
 {
 	switch (role) {

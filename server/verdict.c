@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "db/assignment.h"
+#include "db/board.h"
 #include "db/event.h"
 #include "db/release.h"
 #include "proto/hex.h"
@@ -37,11 +38,13 @@ enum ota_err verdict_claim(struct job *job, const struct verdict *v)
 		arena_printf(job->mem, "says it runs %.16s, which was never assigned to it", hex));
 }
 
-/* What a device says that it runs, in a word for its log. */
-static enum ota_err name_running(struct job *job, const struct verdict *v, const char **name)
+/* What a device says that it runs, in a word for its log, beside what it should run. */
+static enum ota_err name_running(
+	struct job *job, const struct verdict *v, const struct assignment_row *task, const char **name)
 {
 	struct manifest_row m;
 	struct release_row r;
+	struct board_row board;
 	enum ota_err err;
 
 	*name = v->ci->has_running ? "something else" : "nothing of ours";
@@ -50,9 +53,19 @@ static enum ota_err name_running(struct job *job, const struct verdict *v, const
 	err = manifest_load_digest(job->db, v->ci->running_digest, job->mem, &m, &job->e);
 	if (!err)
 		err = release_load(job->db, m.release, job->mem, &r, &job->e);
+	if (err == OTA_NOT_FOUND) {
+		job->e.text[0] = '\0';
+		return OTA_OK;
+	}
 	if (!err)
-		*name = r.version;
-	return err == OTA_NOT_FOUND ? OTA_OK : err;
+		err = board_load(job->db, r.board, job->mem, &board, &job->e);
+	/* Versions are a board's own: those of another, and two of one name, are told apart. */
+	if (!err)
+		*name = strcmp(r.version, task->version) == 0
+				? arena_printf(job->mem, "another %s (%s, sequence %u)", r.version,
+					  board.name, m.sequence)
+				: r.version;
+	return err || *name ? err : OTA_NO_MEMORY;
 }
 
 enum ota_err verdict_drift(struct job *job, const struct verdict *v)
@@ -71,7 +84,7 @@ enum ota_err verdict_drift(struct job *job, const struct verdict *v)
 				"runs something newer than %s, which it should run, and refuses that: push "
 				"again what it should run",
 				task.version));
-	err = name_running(job, v, &name);
+	err = name_running(job, v, &task, &name);
 	if (err)
 		return err;
 	return tell(job, v, "drifted", task.id,

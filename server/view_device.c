@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "db/identity.h"
+#include "db/release.h"
 #include "proto/checkin.h"
 #include "proto/hex.h"
 #include "server/ops.h"
@@ -123,6 +124,25 @@ enum ota_err view_running(struct view *v, const struct device_row *row)
 	return OTA_OK;
 }
 
+/* What a device that reports nothing of ours was last seen running, confirmed. */
+static enum ota_err ran_json(struct view *v, const struct device_row *row)
+{
+	const struct device_said *said = &row->said;
+	struct manifest_row m;
+	struct release_row r;
+	enum ota_err err = OTA_NOT_FOUND;
+
+	if (!said->has_running && !*said->running_text && said->has_confirmed)
+		err = manifest_load_digest(v->job->db, said->confirmed_digest, &v->tmp, &m, &v->job->e);
+	if (!err)
+		err = release_load(v->job->db, m.release, &v->tmp, &r, &v->job->e);
+	if (!err)
+		js_text(&v->a->out, "ran", r.version);
+	else if (err == OTA_NOT_FOUND)
+		js_null(&v->a->out, "ran");
+	return err == OTA_NOT_FOUND ? OTA_OK : err;
+}
+
 static enum ota_err latest_json(struct view *v, const struct device_row *row)
 {
 	struct js_out *o = &v->a->out;
@@ -223,6 +243,8 @@ enum ota_err view_device(struct view *v, const struct device_row *row)
 	js_int(o, "root_version", row->said.root_version);
 	js_int(o, "uptime_s", row->said.uptime_s);
 	err = view_running(v, row);
+	if (!err)
+		err = ran_json(v, row);
 	if (!err)
 		err = latest_json(v, row);
 	js_int(o, "revision", row->revision);

@@ -69,6 +69,16 @@ def test_a_retry_beside_another(fleet, answer, code, said):
         assert result.out == said and ("nothing to offer again" in result.err) == bool(code), repr(result)
 
 
+def test_a_reader_that_had_enough(fleet):
+    fleet.ctl("board", "list")
+    read, write = os.pipe()
+    os.close(read)
+    gone = subprocess.run([BIN / "otactl", "board", "list"], stdout=write, stderr=subprocess.PIPE, check=False,
+                          env={**os.environ, **fleet.ctl.env})
+    os.close(write)
+    assert (gone.returncode, gone.stderr) == (1, b""), gone
+
+
 def test_ctrl_c_leaves_one_document(fleet):
     fleet.add(1)[0].stop()
     errors = fleet.folder / "waiting.err"

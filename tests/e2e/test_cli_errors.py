@@ -152,6 +152,7 @@ def test_which_server_is_asked(fleet, folder):
         wrong = ctl.run("board", "list", env={"OTACTL_TOKEN": fleet.token()[:-1] + "x"}, code=1).err
         assert "the stored login" in wrong and "otactl login" in wrong, wrong
         assert [ctl("logout").out for _ in range(2)] == ["logged out\n", "no login was stored\n"]
+        assert ctl.json("logout") == {"logged out": False}
     finally:
         assert other.stop() == 0
     assert "(OTAD_DATA)" in ctl.run("board", "list", env={"OTAD_DATA": str(other.data)}, code=1).err

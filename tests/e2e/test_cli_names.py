@@ -146,6 +146,7 @@ def test_did_you_mean(fleet):
         (1, "it is a board: all of its devices are board=lamp", "push", image, "--to", "lamp"),
         (1, "terms joined by ','", "push", image, "--to", "zz:kitchen"),
         (1, "lamp-0 is of board lamp\n", "push", f"odd:{image}", "--to", "lamp-0"),
+        (1, "see: otactl device list\n", "push", f"odd:{image}", "--all"),
         (1, "devices of other boards match\n", "push", f"odd:{image}", "--to", "board=lamp"),
         (1, "did you mean lamp-0?", "push", image, "--to", "lamp0"),
         (2, "joined by ',' without blanks", "push", image, "--to", "tag=kitchen name=lamp-0"),

@@ -78,6 +78,19 @@ def test_status_says_what_tries_a_failed_push_again(fleet, folder):
     wait_for("nothing to be left to try", lambda: "otactl retry" not in fleet.ctl("status").out)
 
 
+def test_a_retry_waits_for_those_that_it_retries(fleet, folder):
+    """One of the push's devices has something else to do by now: what is offered again is all that is waited for."""
+    verdict = folder / "verdict"
+    verdict.write_text("1")
+    fleet.add(2, args=["--exec", f"exit $(cat {verdict})"])[0].stop()
+    push = fleet.ctl.json("push", fleet.image("1.0.0"), "--all")[0]["id"]
+    wait_for("one to be ill", lambda: fleet.ctl.json("rollout", "show", push)["counts"]["failed"] == 1, 60)
+    fleet.ctl("push", fleet.image("2.0.0"), "--to", "lamp-0")
+    verdict.write_text("0")
+    done = fleet.ctl("retry", push, "--wait", "--timeout", "100s")
+    assert "1 of 1 seen running it" in done.out and "was superseded" not in done.err, repr(done)
+
+
 def test_an_upload_that_was_cut_goes_on(bare, folder):
     bare.init()
     bare.board()

@@ -41,7 +41,8 @@ def is_mended(fleet, name):
     assert "offered again to 1 device\n" in fleet.ctl("retry", fleet.push).out
     fleet.wait_running("1.0.0", [name])
     wait_for("the push to be done", lambda: fleet.ctl.json("rollout", "show", fleet.push)["state"] == "done", 60)
-    assert fleet.ctl.json("rollout", "show", fleet.push)["drifted"] == 0
+    shown = fleet.ctl.json("rollout", "show", fleet.push)
+    assert shown["drifted"] == 0 and len(shown["assignments"]) == 1
     assert not fleet.devices()[name]["drifted"] and "!" not in fleet.ctl("status").out
     assert "nothing to offer again" in fleet.ctl("retry", fleet.push, code=1).err
 

@@ -143,11 +143,14 @@ def test_what_runs_in_place_of_it_is_named_in_the_log(one):
 
 
 def test_an_unknown_release_without_a_push(one):
-    fleet, device, api, _ = one
+    fleet, device, api, push = one
     device.checkin(api, state=rig.CONFIRMED, running=(7, bytes(32)))
     shown = fleet.ctl("status", "lamp-0").out
     assert "unknown release" in shown and "this otad does not know it" in shown, shown
     assert "otactl push FILE --to lamp-0" in shown and max(map(len, shown.splitlines())) <= 80, shown
+    # Not while just that is under way.
+    push("1.0.0")
+    assert "otactl push FILE" not in fleet.ctl("status", "lamp-0").out
 
 
 def test_an_unknown_release_after_a_cancel(one):
@@ -160,6 +163,22 @@ def test_an_unknown_release_after_a_cancel(one):
     status = fleet.ctl("status").out
     assert "! lamp-0 runs a newer release, which this otad does not know, and refuses 1.0.0" in status, status
     assert "1.0.0 cancelled" in row_of(status)
+
+
+def test_an_empty_device_behind_a_cancelled_push(one):
+    """No retry brings back what it ran: that push was not its last one."""
+    fleet, device, api, push = one
+    _, new = push("1.0.0")
+    device.checkin(api, state=rig.CONFIRMED, running=new)
+    fleet.ctl("cancel", push("2.0.0")[0])
+    device.checkin(api, state=rig.IDLE, running=new)
+    assert "!" not in fleet.ctl("status").out
+    device.checkin(api, state=rig.IDLE, running=None)
+    status = fleet.ctl("status").out
+    assert "! lamp-0 reports nothing of ours and ran 1.0.0; push what it should run: otactl push FILE --to lamp-0" in status, status
+    assert "it ran 1.0.0; push what it should run:" in fleet.ctl("status", "lamp-0").out
+    push("3.0.0")
+    assert "nothing of ours" not in fleet.ctl("status").out
 
 
 @pytest.mark.parametrize("what", ["push", "device"])

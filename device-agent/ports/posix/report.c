@@ -138,6 +138,8 @@ static const char *remedy(int status)
 		return "it does not know this device: it was removed or replaced there; otactl provision "
 		       "makes a new "
 		       "file";
+	case 429:
+		return "too many wrong credentials came from this address lately, or it is busy";
 	case 409:
 		return "it has seen later check-ins of this device: this flash is a copy, or lost its state; "
 		       "otactl "
@@ -159,8 +161,9 @@ static void unreached(struct report *r, const struct ota_event *ev, const uint8_
 	if (r->is_json)
 		line_json(words[ev->kind], ev, NULL, r->detail);
 	else if (!is_enrolled && ev->status >= 400 && ev->status < 429)
-		printf("not enrolled: the server answered %d: the secret is unknown, expired or used up; "
-		       "trying on\n",
+		printf("not enrolled: the server answered %d: the secret is unknown, expired, revoked or "
+		       "used "
+		       "up, or the serial another device's (otad's log says which); trying on\n",
 			ev->status);
 	else if (is_enrolled && ev->err == OTA_UNAVAILABLE && ev->status == 401 && r->is_new_key) {
 		/* A device that it knew before is answered so until the operator lets the new key count. */

@@ -81,6 +81,30 @@ static void the_next_poll_is_a_latest_time(void **state)
 	assert_non_null(strstr(printed, " -\n"));
 }
 
+static json_t *reporting(const char *board, const char *name, const char *serial)
+{
+	return json_pack("[{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s, s:b, s:b}}]", "name", name, "id",
+		"0123456789abcdef0123456789abcdef", "board", board, "state", "approved", "serial", serial,
+		"running", "version", "1.0.0", "release", "lamp:1.0.0", "known", 1, "confirmed", 1);
+}
+
+/* Versions are a board's own, and one that nobody has named has its serial beside its id. */
+static void rows_tell_devices_and_versions_apart(void **state)
+{
+	(void)state;
+	capture(devices, reporting("lamp", "kitchen", "SN-1"));
+	assert_non_null(strstr(printed, " 1.0.0 "));
+	assert_null(strstr(printed, "lamp:1.0.0"));
+	assert_null(strstr(printed, "SN-1"));
+	capture(devices, reporting("la", "kitchen", "SN-1"));
+	assert_non_null(strstr(printed, " lamp:1.0.0 "));
+	capture(devices, reporting("lamp", "0123456789abcdef0123456789abcdef", "SN-1"));
+	assert_non_null(strstr(printed, "0123456789ab (SN-1) "));
+	capture(devices,
+		reporting("lamp", "0123456789abcdef0123456789abcdef", "ffffffffffffffffffffffffffffffff"));
+	assert_null(strstr(printed, "("));
+}
+
 /* What the server keeps is shown: no byte of it missing, no control byte on the terminal. */
 static void notes_are_shown_whole(void **state)
 {
@@ -292,6 +316,7 @@ static void an_attempt_is_counted_where_it_fits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_tell_devices_and_versions_apart),
 		cmocka_unit_test(notes_are_shown_whole),
 		cmocka_unit_test(all_tags_are_shown),
 		cmocka_unit_test(a_trial_that_does_not_end_has_an_age),

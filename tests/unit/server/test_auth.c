@@ -83,9 +83,9 @@ static void test_roles(void **state)
 		ROLE_ADMIN > ROLE_OPERATOR && ROLE_OPERATOR > ROLE_UPLOADER && ROLE_UPLOADER > ROLE_VIEWER);
 	assert_int_equal(auth_role_parse("uploader", &role), OTA_OK);
 	assert_int_equal(role, ROLE_UPLOADER);
-	assert_string_equal(auth_role_name(role), "uploader");
+	assert_string_equal(role_name(role), "uploader");
 	assert_int_equal(auth_role_parse("root", &role), OTA_INVALID);
-	assert_string_equal(auth_role_name(ROLE_DEVICE), "nobody");
+	assert_string_equal(role_name(ROLE_DEVICE), "nobody");
 }
 
 static void test_suggest(void **state)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *role_name(enum role role)
+static const char *spec_role(enum role role)
 {
 	static const char *const names[] = {
 		[ROLE_PUBLIC] = "public",
@@ -87,7 +87,7 @@ static void test_every_route_is_described(void **state)
 		if (!op)
 			fail_msg("openapi.json lacks %s %s", method, template);
 		assert_string_equal(
-			json_string_value(json_object_get(op, "x-otad-role")), role_name(routes[i].role));
+			json_string_value(json_object_get(op, "x-otad-role")), spec_role(routes[i].role));
 		if (routes[i].body_max == 0 && !(routes[i].flags & ROUTE_UPLOAD))
 			assert_null(json_object_get(op, "requestBody"));
 	}
@@ -174,7 +174,7 @@ static void test_every_route_is_documented(void **state)
 		char row[400];
 
 		snprintf(row, sizeof(row), "\n| %s | `%s` | %s | ", route_method_name(routes[i].method),
-			routes[i].path, role_name(routes[i].role));
+			routes[i].path, spec_role(routes[i].role));
 		if (!strstr(text, row))
 			fail_msg("docs/protocol.md lacks%s", row);
 	}
