@@ -98,6 +98,8 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 	return EXIT_DONE;
 }
 
+enum { SERIAL_SHOWN = 12 };
+
 int cmd_enroll_list(struct cli *cli, const struct args *args)
 {
 	static const char *const head[] = {
@@ -115,14 +117,18 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 		out_table_init(&t, head);
 		json_array_foreach(list, i, s)
 		{
-			const char *name = js_text(s, "name", "");
-			char left[48];
+			const char *name = js_text(s, "name", ""), *serial = js_text(s, "serial", "");
+			const bool is_long = strlen(serial) > SERIAL_SHOWN;
+			char left[48], made_for[SERIAL_SHOWN + 4];
+
+			(void)snprintf(made_for, sizeof made_for, "%.*s%s",
+				is_long ? SERIAL_SHOWN - 3 : SERIAL_SHOWN, serial, is_long ? "..." : "");
 
 			(void)snprintf(left, sizeof left, "%lld of %lld",
 				(long long)js_int(s, "uses_left", 0), (long long)js_int(s, "uses", 0));
 			out_table_row(&t,
 				(const char *const[]){js_text(s, "id", "?"), js_text(s, "board", "?"),
-					name[0] ? name : js_text(s, "serial", ""), left,
+					name[0] ? name : made_for, left,
 					js_bool(s, "approve", false) ? "yes" : "no",
 					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
 					show_secret_state(s)});
