@@ -100,6 +100,14 @@ int cmd_enroll_create(struct cli *cli, const struct args *args)
 
 enum { SERIAL_SHOWN = 12 };
 
+/* A file of a serial alone may be for a device that is known, which lost its flash: its new key waits. */
+static const char *approves(const json_t *secret, const char *name)
+{
+	if (!js_bool(secret, "approve", false))
+		return "no";
+	return !name[0] && js_get(secret, "serial") ? "if new" : "yes";
+}
+
 int cmd_enroll_list(struct cli *cli, const struct args *args)
 {
 	static const char *const head[] = {
@@ -128,8 +136,7 @@ int cmd_enroll_list(struct cli *cli, const struct args *args)
 				(long long)js_int(s, "uses_left", 0), (long long)js_int(s, "uses", 0));
 			out_table_row(&t,
 				(const char *const[]){js_text(s, "id", "?"), js_text(s, "board", "?"),
-					name[0] ? name : made_for, left,
-					js_bool(s, "approve", false) ? "yes" : "no",
+					name[0] ? name : made_for, left, approves(s, name),
 					js_get(s, "expires") ? out_time(js_int(s, "expires", 0)) : "never",
 					show_secret_state(s)});
 		}

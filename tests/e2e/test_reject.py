@@ -14,6 +14,8 @@ def test_a_new_key_is_rejected(fleet):
     # The same device with a new flash.
     made = fleet.folder / "again.prov"
     fleet.ctl("provision", "--device", "lamp-0", "-o", made)
+    row = next(line for line in fleet.ctl("enroll", "list").out.splitlines() if " if new " in line)
+    assert f" {fleet.devices()['lamp-0']['serial'][:9]}... " in row, row
     other = Agent("again", fleet.folder, made).start()
     fleet.agents.append(other)
     wait_for("its new key", lambda: fleet.devices()["lamp-0"]["rekey"], 60, alive=fleet.agents)
